@@ -1,0 +1,1 @@
+"""Lobes and opacities on the grid of the canonical volume."""

@@ -1,0 +1,135 @@
+"""Lungs and lobes: one pass of a network over the whole chest, refined by intensity at full resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lungct.inference.weights import LoadedModel
+from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE
+from lungct.preprocessing import window
+from lungct.records import CtVolume, LungAnatomy, MaskArray
+
+AERATED_HU = -400.0
+"""Half-way between aerated lung (about -850 HU) and soft tissue (about 40 HU): the unbiased border."""
+
+POSSIBLE_LUNG = 0.2
+"""Network probability above which an aerated voxel belongs to the lung."""
+
+CERTAIN_LUNG = 0.8
+"""Network probability above which a voxel belongs to the lung whatever its intensity: vessels, consolidation."""
+
+SLAB_SLICES = 16
+"""Slices refined at a time, which bounds the memory of the full-resolution probabilities."""
+
+
+def segment_lobes(volume: CtVolume, model: LoadedModel) -> LungAnatomy:
+    """Label the five lobes.
+
+    Args:
+        volume: canonical volume.
+        model: :func:`lungct.networks.lobe_unet` with its weights.
+
+    Returns:
+        Labels on the volume's grid; all zero where no lung is found.
+    """
+    probabilities = keep_largest_pieces(coarse_probabilities(volume, model.network))
+    lobes = np.empty(volume.volume_hu.shape, np.uint8)
+    for start, slab in _full_resolution_slabs(probabilities, volume.volume_hu.shape):
+        stop = start + slab.shape[0]
+        slab_hu = torch.from_numpy(np.ascontiguousarray(volume.volume_hu[start:stop])).to(slab.device)
+        lobes[start:stop] = _refine(slab, slab_hu).cpu().numpy()
+    return LungAnatomy(lobes, model.info)
+
+
+def coarse_grid(volume_hu: Tensor, spacing_mm: tuple[float, float, float]) -> Tensor:
+    """The chest as the lobe network takes it, before padding.
+
+    Args:
+        volume_hu: ``[slices, rows, columns]``, axes S, P, L.
+        spacing_mm: of the three axes.
+
+    Returns:
+        ``[1, 1, slices, rows, columns]`` in the lung window, every voxel the average of about 5 mm cubed.
+    """
+    shape = [
+        max(1, round(n * mm / GRID_SPACING_MM)) for n, mm in zip(volume_hu.shape, spacing_mm, strict=True)
+    ]
+    return window(functional.interpolate(volume_hu.float()[None, None], shape, mode="area"))
+
+
+def pad_to_stride(grid: Tensor) -> Tensor:
+    """Pad the far end of the last three axes with air up to a multiple of the network's stride."""
+    padding = [pad for n in reversed(grid.shape[2:]) for pad in (0, -n % STRIDE)]
+    return functional.pad(grid, padding)
+
+
+@torch.inference_mode()
+def coarse_probabilities(volume: CtVolume, network: torch.nn.Module) -> Tensor:
+    """Class probabilities ``[6, slices, rows, columns]`` on the network's 5 mm grid."""
+    device = next(network.parameters()).device
+    volume_hu = torch.from_numpy(np.ascontiguousarray(volume.volume_hu)).to(device)
+    grid = coarse_grid(volume_hu, volume.spacing_mm)
+    n_slices, n_rows, n_columns = grid.shape[2:]
+    logits: Tensor = network(pad_to_stride(grid))[0, :, :n_slices, :n_rows, :n_columns]
+    return logits.softmax(dim=0)
+
+
+def keep_largest_pieces(probabilities: Tensor) -> Tensor:
+    """Take a lobe's probability away wherever the lobe wins apart from its largest piece.
+
+    Args:
+        probabilities: ``[6, slices, rows, columns]``.
+
+    Returns:
+        The same shape; the next most probable class wins in the smaller pieces.
+    """
+    winners = probabilities.argmax(dim=0).cpu().numpy()
+    kept = probabilities.clone()
+    for label in range(1, probabilities.shape[0]):
+        lobe = winners == label
+        stray = lobe & ~_largest_piece(lobe)
+        kept[label][torch.from_numpy(stray).to(kept.device)] = 0.0
+    return kept
+
+
+def _largest_piece(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    pieces, n_pieces = cc3d.connected_components(mask, connectivity=6, return_N=True)
+    if n_pieces < 2:
+        return mask
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    largest: npt.NDArray[np.bool_] = pieces == sizes.argmax()
+    return largest
+
+
+def _refine(slab: Tensor, slab_hu: Tensor) -> Tensor:
+    lung = 1.0 - slab[:, 0]
+    inside = (lung > CERTAIN_LUNG) | ((lung > POSSIBLE_LUNG) & (slab_hu < AERATED_HU))
+    winner = slab[:, 1:].argmax(dim=1) + 1
+    return (winner * inside).to(torch.uint8)
+
+
+def _full_resolution_slabs(coarse: Tensor, shape: tuple[int, ...]) -> Iterator[tuple[int, Tensor]]:
+    """Trilinear interpolation in slabs ``[slices, 6, rows, columns]``, each with its first slice's index."""
+    n_slices, n_rows, n_columns = shape
+    n_coarse = coarse.shape[1]
+    centres = (torch.arange(n_slices, device=coarse.device) + 0.5) * n_coarse / n_slices - 0.5
+    centres = centres.clamp(0, n_coarse - 1)
+    below = centres.long()
+    above = (below + 1).clamp_max(n_coarse - 1)
+    weight = (centres - below)[:, None, None, None]
+    by_slice = coarse.movedim(1, 0)
+    for start in range(0, n_slices, SLAB_SLICES):
+        part = slice(start, start + SLAB_SLICES)
+        slab = torch.lerp(by_slice[below[part]], by_slice[above[part]], weight[part])
+        yield (
+            start,
+            functional.interpolate(slab, (n_rows, n_columns), mode="bilinear", align_corners=False),
+        )

@@ -1,0 +1,87 @@
+"""Everything that can end an analysis early, and the exit code each one maps to.
+
+::
+
+    LungCtError                 1  internal error (also any other exception)
+    ├── SettingsError           2  app.yaml or the command line is wrong
+    ├── NoEligibleSeriesError   3  the study holds no series that may be analysed: a result, not a fault
+    ├── InputError              4  the input cannot be read as a CT volume
+    │   ├── NoDicomError           nothing in the folder is a DICOM image
+    │   ├── PixelDataError         a file's pixels cannot be decoded or do not hold a CT image
+    │   └── GeometryError          the slices do not form a volume
+    ├── OutputError             5  the output folder cannot be written
+    └── ModelError              6  model weights are missing or do not match their checksum
+
+Messages are one line: they name the file or series and say what to do. They never hold patient data.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+EXIT_ANALYSED = 0
+
+
+class LungCtError(Exception):
+    """Base of all errors raised on purpose.
+
+    Attributes:
+        exit_code: what the process returns.
+        status: the ``status`` of ``result.json``.
+        code: machine-readable reason, stable across versions, e.g. ``SLICES_MISSING``.
+    """
+
+    exit_code: ClassVar[int] = 1
+    status: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str, code: str = "") -> None:
+        """Keep the one-line ``message`` and the machine-readable ``code`` (default: the class's name)."""
+        super().__init__(message)
+        self.code = code or type(self).__name__
+
+
+class SettingsError(LungCtError):
+    """A value of app.yaml or of the command line is not valid."""
+
+    exit_code = 2
+    status = "bad_settings"
+
+
+class NoEligibleSeriesError(LungCtError):
+    """No series of the input satisfies the eligibility rules."""
+
+    exit_code = 3
+    status = "no_eligible_series"
+
+
+class InputError(LungCtError):
+    """The input cannot be read as a CT volume."""
+
+    exit_code = 4
+    status = "bad_input"
+
+
+class NoDicomError(InputError):
+    """The input folder holds no DICOM image."""
+
+
+class PixelDataError(InputError):
+    """A file's pixels cannot be decoded or do not hold a CT image."""
+
+
+class GeometryError(InputError):
+    """The slices of a series do not form a volume."""
+
+
+class OutputError(LungCtError):
+    """The output folder cannot be written."""
+
+    exit_code = 5
+    status = "cannot_write"
+
+
+class ModelError(LungCtError):
+    """Model weights are missing, damaged or of another architecture."""
+
+    exit_code = 6
+    status = "bad_model"

@@ -1,0 +1,1 @@
+"""From masks and probabilities to what the report says."""

@@ -1,0 +1,40 @@
+"""Running the classifier and deciding on its probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from lungct.inference.weights import LoadedModel
+from lungct.preprocessing import classifier_input
+from lungct.records import Classification, CtVolume, Diagnosis, LungAnatomy, Probabilities
+
+DECISION_CUT_OFF = 0.45
+"""Topff et al. 2023, "Statistical analysis"."""
+
+
+@torch.inference_mode()
+def classify(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel) -> Classification:
+    """Probabilities of the three classes.
+
+    Args:
+        volume: canonical volume.
+        anatomy: lobes on the same grid.
+        model: :class:`lungct.networks.Classifier3d` with its weights.
+    """
+    device = next(model.network.parameters()).device
+    volume_hu, lobes = (
+        torch.from_numpy(np.ascontiguousarray(array)).to(device)
+        for array in (volume.volume_hu, anatomy.lobes)
+    )
+    logits = model.network(classifier_input(volume_hu, lobes))
+    return Classification(Probabilities(*logits[0].softmax(dim=0).tolist()), model.info)
+
+
+def decide(probabilities: Probabilities) -> Diagnosis:
+    """The paper's rule; where both tests pass, the order decides (ADR 0002)."""
+    if probabilities.no_infection > DECISION_CUT_OFF:
+        return Diagnosis.NO_INFECTION
+    if probabilities.covid19 > DECISION_CUT_OFF:
+        return Diagnosis.COVID19
+    return Diagnosis.OTHER_INFECTION

@@ -1,0 +1,21 @@
+"""Everything the report says, put together."""
+
+from __future__ import annotations
+
+from lungct.findings.classification import decide
+from lungct.findings.quality import quality_flags
+from lungct.records import Chest, Classification, Findings, LungAnatomy, Opacities, Quantification
+
+
+def conclude(
+    chest: Chest,
+    anatomy: LungAnatomy,
+    classification: Classification,
+    opacities: Opacities,
+    quantification: Quantification,
+) -> Findings:
+    """Apply the decision rule and collect the quality flags."""
+    diagnosis = decide(classification.probabilities)
+    models = (anatomy.model, classification.model, opacities.model)
+    flags = quality_flags(chest, anatomy, classification, diagnosis, quantification, models)
+    return Findings(classification.probabilities, diagnosis, quantification, flags, models)

@@ -1,0 +1,135 @@
+"""Quality flags: whatever a reader must know before believing the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from lungct.findings.classification import DECISION_CUT_OFF
+from lungct.records import (
+    Chest,
+    Classification,
+    CtVolume,
+    Diagnosis,
+    Lobe,
+    LungAnatomy,
+    ModelInfo,
+    Probabilities,
+    QualityFlag,
+    Quantification,
+    Series,
+)
+
+RECOMMENDED_THICKNESS_MM = 1.5
+"""Topff et al. 2023."""
+
+PLAUSIBLE_LUNG_ML = (1500.0, 9500.0)
+"""Adult total lung capacity at CT, from severe restriction to hyperinflation."""
+
+SMALLEST_LOBE_ML = 30.0
+"""Below this a lobe counts as missing: lobectomy, collapse or a failure of the segmenter."""
+
+PLAUSIBLE_LEFT_TO_RIGHT = (0.4, 1.8)
+"""The left lung normally holds about 0.85 of the right one's volume."""
+
+TRUNCATED_AREA_MM2 = 2000.0
+"""Lung area on the outermost slice, or on an edge of the field of view, that only a cut-off lung reaches."""
+
+DISAGREEMENT_PERCENT = 1.0
+"""Affected share of the lungs that contradicts "no signs of infection"."""
+
+
+def quality_flags(
+    chest: Chest,
+    anatomy: LungAnatomy,
+    classification: Classification,
+    diagnosis: Diagnosis,
+    quantification: Quantification,
+    models: Iterable[ModelInfo],
+) -> tuple[QualityFlag, ...]:
+    """All flags of an analysis, those of the input first."""
+    return (
+        *chest.volume.flags,
+        *thickness_flags(chest.selection.chosen, chest.volume),
+        *truncation_flags(anatomy, chest.volume),
+        *lung_volume_flags(quantification),
+        *agreement_flags(classification.probabilities, diagnosis, quantification),
+        *model_flags(models),
+    )
+
+
+def thickness_flags(series: Series | None, volume: CtVolume) -> Iterator[QualityFlag]:
+    """Slices thicker or wider apart than recommended."""
+    thickness_mm = max((series and series.slice_thickness_mm) or 0.0, volume.spacing_mm[0])
+    if thickness_mm > RECOMMENDED_THICKNESS_MM:
+        yield QualityFlag(
+            "SLICES_THICK",
+            f"slices of {thickness_mm:.1f} mm; at most {RECOMMENDED_THICKNESS_MM} mm is recommended",
+        )
+
+
+def truncation_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[QualityFlag]:
+    """Lungs that reach the border of the volume."""
+    slice_mm, row_mm, column_mm = volume.spacing_mm
+    lung = anatomy.lobes > 0
+    ends = {
+        "LUNG_BASE_TRUNCATED": (lung[0], row_mm * column_mm, "the lung bases are cut off"),
+        "LUNG_APEX_TRUNCATED": (lung[-1], row_mm * column_mm, "the lung apices are cut off"),
+        "FIELD_OF_VIEW_CROPPED": (
+            np.concatenate([lung[:, [0, -1]].reshape(-1), lung[:, :, [0, -1]].reshape(-1)]),
+            slice_mm * min(row_mm, column_mm),
+            "the lungs reach the edge of the field of view",
+        ),
+    }
+    for code, (border, area_mm2, what) in ends.items():
+        if np.count_nonzero(border) * area_mm2 > TRUNCATED_AREA_MM2:
+            yield QualityFlag(code, f"{what}: volumes are too small")
+
+
+def lung_volume_flags(quantification: Quantification) -> Iterator[QualityFlag]:
+    """Lungs, sides or lobes of implausible size."""
+    total_ml = quantification.total.lung_ml
+    low, high = PLAUSIBLE_LUNG_ML
+    if not low <= total_ml <= high:
+        yield QualityFlag(
+            "LUNG_VOLUME_IMPLAUSIBLE",
+            f"lung volume of {total_ml:.0f} mL is outside {low:.0f} to {high:.0f} mL",
+        )
+    for lobe in Lobe:
+        if quantification.lobes[lobe].lung_ml < SMALLEST_LOBE_ML:
+            yield QualityFlag("LOBE_MISSING", f"{lobe.replace('_', ' ')} lobe not found: it scores 0")
+    left_ml, right_ml = quantification.left_lung.lung_ml, quantification.right_lung.lung_ml
+    low, high = PLAUSIBLE_LEFT_TO_RIGHT
+    if not low * right_ml <= left_ml <= high * right_ml:
+        yield QualityFlag(
+            "LUNGS_ASYMMETRIC", f"left lung {left_ml:.0f} mL against right lung {right_ml:.0f} mL"
+        )
+
+
+def agreement_flags(
+    probabilities: Probabilities, diagnosis: Diagnosis, quantification: Quantification
+) -> Iterator[QualityFlag]:
+    """A classifier that is not sure, or that the opacity segmenter contradicts."""
+    if (
+        max(probabilities.covid19, probabilities.other_infection, probabilities.no_infection)
+        <= DECISION_CUT_OFF
+    ):
+        yield QualityFlag("CLASSIFICATION_UNCERTAIN", f"no class is more probable than {DECISION_CUT_OFF}")
+    affected_percent = quantification.total.opacity_percent or 0.0
+    if diagnosis is Diagnosis.NO_INFECTION and affected_percent >= DISAGREEMENT_PERCENT:
+        yield QualityFlag(
+            "CLASSIFIER_SEGMENTER_DISAGREE",
+            f"classified as without infection, yet {affected_percent:.1f} % of the lungs is marked as opacity",
+        )
+    if diagnosis is not Diagnosis.NO_INFECTION and quantification.severity_score == 0:
+        yield QualityFlag(
+            "CLASSIFIER_SEGMENTER_DISAGREE", "classified as infection, yet no opacity was found"
+        )
+
+
+def model_flags(models: Iterable[ModelInfo]) -> Iterator[QualityFlag]:
+    """Weights that are not validated."""
+    names = [model.name for model in models if model.provisional]
+    if names:
+        yield QualityFlag("MODELS_PROVISIONAL", f"weights not validated: {', '.join(names)}")

@@ -1,0 +1,58 @@
+"""Millilitres per lobe and the 25-point CT severity score (Topff et al. 2023, after Pan et al. 2020)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lungct.records import Extent, Involvement, Lobe, LungAnatomy, Opacities, Quantification
+
+SCORE_BANDS_PERCENT = (5.0, 25.0, 50.0, 75.0)
+"""Below 5 % scores 1; up to and including 25, 50 and 75 % scores 2, 3 and 4; above scores 5 (ADR 0001)."""
+
+MODERATE_FROM = 6
+SEVERE_FROM = 15
+
+
+def quantify(anatomy: LungAnatomy, opacities: Opacities, voxel_ml: float) -> Quantification:
+    """Lung and opacity volume of every lobe, and the scores.
+
+    Args:
+        anatomy: lobes.
+        opacities: on the same grid.
+        voxel_ml: volume of a voxel of that grid.
+    """
+    codes = anatomy.lobes + np.uint8(len(Lobe) + 1) * opacities.mask
+    n_healthy, n_opaque = np.bincount(codes.ravel(), minlength=2 * (len(Lobe) + 1)).reshape(2, -1)
+    return score(
+        {
+            lobe: Extent(
+                lung_ml=float(n_healthy[lobe.label] + n_opaque[lobe.label]) * voxel_ml,
+                opacity_ml=float(n_opaque[lobe.label]) * voxel_ml,
+            )
+            for lobe in Lobe
+        }
+    )
+
+
+def score(lobes: dict[Lobe, Extent]) -> Quantification:
+    """Score lobes of known volume."""
+    lobe_scores = {lobe: lobe_score(extent.opacity_percent) for lobe, extent in lobes.items()}
+    severity_score = sum(lobe_scores.values())
+    return Quantification(lobes, lobe_scores, severity_score, involvement(severity_score))
+
+
+def lobe_score(opacity_percent: float | None) -> int:
+    """Score of a lobe, 0 to 5, from the exact percentage; a missing lobe (None) scores 0."""
+    if not opacity_percent:
+        return 0
+    below_5, *upper_bounds = SCORE_BANDS_PERCENT
+    return 1 + int(opacity_percent >= below_5) + sum(opacity_percent > bound for bound in upper_bounds)
+
+
+def involvement(severity_score: int) -> Involvement:
+    """Band of the severity score: 0 none, 1-5 mild, 6-14 moderate, 15-25 severe."""
+    if severity_score == 0:
+        return Involvement.NONE
+    if severity_score < MODERATE_FROM:
+        return Involvement.MILD
+    return Involvement.MODERATE if severity_score < SEVERE_FROM else Involvement.SEVERE

@@ -1,0 +1,49 @@
+"""Array axes against patient axes."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from nibabel import orientations
+
+from lungct.records import CtVolume, Float64Array
+
+CANONICAL_AXES = ("S", "P", "L")
+"""Directions in which slice, row and column indices of a canonical array grow."""
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def to_canonical(source: CtVolume) -> CtVolume:
+    """The same voxels with axes S, P, L: flipped and transposed views, nothing is interpolated.
+
+    Args:
+        source: volume in any orientation.
+
+    Returns:
+        Volume whose slice 0 is the most caudal, row 0 the most anterior, column 0 the patient's right.
+    """
+    change = _change(source.affine_lps)
+    view = orientations.apply_orientation(source.volume_hu, change)
+    affine = source.affine_lps @ orientations.inv_ornt_aff(change, source.volume_hu.shape)
+    return CtVolume(view, affine, source.flags)
+
+
+def from_canonical(array: npt.NDArray[Scalar], source: CtVolume) -> npt.NDArray[Scalar]:
+    """An array on the grid of ``to_canonical(source)`` back on the grid of ``source``."""
+    change = _change(source.affine_lps)
+    back = np.empty_like(change)
+    for axis, (canonical_axis, direction) in enumerate(change):
+        back[int(canonical_axis)] = axis, direction
+    view: npt.NDArray[Scalar] = orientations.apply_orientation(array, back)
+    return view
+
+
+def _change(affine_lps: Float64Array) -> Float64Array:
+    here = orientations.io_orientation(LPS_TO_RAS @ affine_lps)
+    change: Float64Array = orientations.ornt_transform(here, orientations.axcodes2ornt(CANONICAL_AXES))
+    return change

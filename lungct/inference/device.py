@@ -1,0 +1,39 @@
+"""The device that networks run on, and the memory allocator that makes the CPU worth running on."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Literal
+
+import torch
+
+from lungct.errors import SettingsError
+
+DeviceName = Literal["auto", "cpu", "cuda"]
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+
+
+def choose_device(name: DeviceName) -> torch.device:
+    """The named device; ``auto`` is the GPU where there is one.
+
+    Raises:
+        SettingsError: CUDA was asked for and is not available.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("device is set to cuda but no CUDA device is available: set it to auto or cpu")
+    use_gpu = name == "cuda" or (name == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if use_gpu else "cpu")
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep freed blocks instead of returning them: inference otherwise spends its time in page faults.
+
+    Call once at the start of a process, before the first large array. Other C libraries ignore it.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return
+    mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+    mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+    mallopt(_M_TOP_PAD, 1 << 28)

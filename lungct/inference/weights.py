@@ -1,0 +1,105 @@
+"""Loading and saving model weights: ``models/<name>/model.safetensors`` beside ``model.json``.
+
+``model.json`` carries the keys of a MONAI bundle's ``metadata.json`` and three more: ``sha256`` of the
+weights file, verified on every load; ``provisional``, true until the model card says otherwise; and
+``parameters``, what inference needs besides the weights, such as a threshold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from lungct.errors import ModelError
+from lungct.records import ModelInfo
+
+WEIGHTS_FILE = "model.safetensors"
+METADATA_FILE = "model.json"
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A network ready for inference and what is known about it."""
+
+    network: nn.Module
+    info: ModelInfo
+    parameters: Mapping[str, float]
+
+
+def load_model(
+    models_dir: Path, name: str, build: Callable[[], nn.Module], device: torch.device
+) -> LoadedModel:
+    """Build a network and fill it with verified weights, in evaluation mode, float32, on ``device``.
+
+    Args:
+        models_dir: folder with one sub-folder a model.
+        name: the sub-folder.
+        build: makes the untrained network.
+        device: where it shall run.
+
+    Raises:
+        ModelError: files are missing, the checksum differs or the weights are of another architecture.
+    """
+    metadata = _read_metadata(models_dir / name / METADATA_FILE)
+    weights_file = models_dir / name / WEIGHTS_FILE
+    try:
+        sha256 = file_sha256(weights_file)
+        if sha256 != metadata["sha256"]:
+            raise ModelError(f"{name}/{WEIGHTS_FILE} does not match its checksum: install the model again")
+        network = build()
+        network.load_state_dict(
+            {
+                key: tensor.float() if tensor.is_floating_point() else tensor
+                for key, tensor in load_file(weights_file).items()
+            }
+        )
+        info = ModelInfo(name, metadata["version"], sha256, provisional=metadata["provisional"])
+    except (OSError, SafetensorError, RuntimeError, KeyError) as error:
+        raise ModelError(
+            f"cannot load model {name} ({type(error).__name__}): install the model again"
+        ) from error
+    return LoadedModel(network.to(device).eval(), info, metadata.get("parameters", {}))
+
+
+def save_model(model_dir: Path, network: nn.Module, metadata: Mapping[str, Any]) -> None:
+    """Write weights in half precision and ``model.json`` with their checksum.
+
+    Args:
+        model_dir: ``models/<name>``, made where missing.
+        network: trained network.
+        metadata: the content of ``model.json`` without ``sha256``.
+    """
+    model_dir.mkdir(parents=True, exist_ok=True)
+    state = {
+        key: (tensor.half() if tensor.is_floating_point() else tensor).contiguous().cpu()
+        for key, tensor in network.state_dict().items()
+    }
+    weights_file = model_dir / WEIGHTS_FILE
+    save_file(state, weights_file)
+    described = {**metadata, "sha256": file_sha256(weights_file)}
+    (model_dir / METADATA_FILE).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_metadata(path: Path) -> dict[str, Any]:
+    try:
+        metadata: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{path.parent.name}/{METADATA_FILE} is missing or damaged: install the model again"
+        ) from error
+    return metadata

@@ -1,0 +1,50 @@
+"""The paper's 3-D convolutional classifier (Topff et al. 2023, Fig. 1)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from typing import cast
+
+from torch import Tensor, nn
+
+CLASSES = ("covid19", "other_infection", "no_infection")
+"""Order of the classifier's outputs."""
+
+FILTERS = (16, 16, 32, 64)
+HIDDEN_UNITS = 128
+DROPOUT = 0.30
+
+
+class Classifier3d(nn.Sequential):
+    """Four convolution blocks, global average pooling and two linear layers.
+
+    Input ``[batch, 1, slices, rows, columns]`` (the paper: 64 x 224 x 224), output ``[batch, 3]`` logits in
+    the order of :data:`CLASSES`. Padding keeps the size, so that only pooling shrinks it (ADR 0006).
+    """
+
+    def __init__(self) -> None:
+        """Initialise as PyTorch does by default, like the paper."""
+        blocks = [_block(n_in, n_out) for n_in, n_out in pairwise((1, *FILTERS))]
+        super().__init__(
+            *blocks,
+            nn.AdaptiveAvgPool3d(1),
+            nn.Flatten(),
+            nn.Linear(FILTERS[-1], HIDDEN_UNITS),
+            nn.LeakyReLU(),
+            nn.Dropout(DROPOUT),
+            nn.Linear(HIDDEN_UNITS, len(CLASSES)),
+        )
+
+    def forward(self, volumes: Tensor) -> Tensor:
+        """Logits ``[batch, 3]`` of windowed, lung-masked volumes ``[batch, 1, slices, rows, columns]``."""
+        return cast(Tensor, super().forward(volumes))
+
+
+def _block(n_in: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv3d(n_in, n_out, kernel_size=3, padding=1),
+        nn.LeakyReLU(),
+        nn.MaxPool3d(2),
+        nn.BatchNorm3d(n_out),
+    )

@@ -1,0 +1,92 @@
+"""What the networks see: window, size, lung mask and contrast, as pure functions on torch tensors.
+
+Everything runs on the device the tensors live on. Source: Topff et al. 2023, PLoS ONE 18(5): e0285121, "Image
+preprocessing"; BCET: Guo 1991, "Balance contrast enhancement technique and its application in image colour
+composition", Int. J. Remote Sensing 12(10): 2133-2151.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+WINDOW_LEVEL_HU = -500.0
+WINDOW_WIDTH_HU = 1500.0
+CLASSIFIER_SHAPE = (64, 224, 224)
+SEGMENTER_SHAPE = (320, 320)
+BCET_MEAN = 110 / 255
+"""Mean of the output range (0, 1): Guo's 110 of 255; the paper gives no value (ADR 0005)."""
+
+
+def window(volume_hu: Tensor) -> Tensor:
+    """Clip to the lung window [-1250, 250] HU and scale to (0, 1).
+
+    Args:
+        volume_hu: any shape, Hounsfield units.
+
+    Returns:
+        float32 of the same shape.
+    """
+    lowest_hu = WINDOW_LEVEL_HU - WINDOW_WIDTH_HU / 2
+    return ((volume_hu.float() - lowest_hu) / WINDOW_WIDTH_HU).clamp(0.0, 1.0)
+
+
+def classifier_input(volume_hu: Tensor, lung_mask: Tensor) -> Tensor:
+    """The whole volume as the classifier takes it: windowed, zero outside the lungs, 64 x 224 x 224.
+
+    Args:
+        volume_hu: ``[slices, rows, columns]``, axes S, P, L.
+        lung_mask: the same shape, non-zero inside the lungs.
+
+    Returns:
+        ``[1, 1, 64, 224, 224]`` float32 in (0, 1).
+    """
+    masked = window(volume_hu) * (lung_mask > 0)
+    return functional.interpolate(masked[None, None], CLASSIFIER_SHAPE, mode="trilinear", align_corners=False)
+
+
+def segmenter_input(slices_hu: Tensor) -> Tensor:
+    """Axial slices as the opacity segmenter takes them: windowed, 320 x 320, BCET.
+
+    Args:
+        slices_hu: ``[slices, rows, columns]``, axes S, P, L.
+
+    Returns:
+        ``[slices, 1, 320, 320]`` float32 in (0, 1).
+    """
+    resized = functional.interpolate(
+        window(slices_hu)[:, None], SEGMENTER_SHAPE, mode="bilinear", align_corners=False, antialias=True
+    )
+    return bcet(resized)
+
+
+def bcet(images: Tensor, mean: float = BCET_MEAN) -> Tensor:
+    """Balance contrast enhancement: the parabola y = a (x - b)^2 + c that sets minimum, maximum and mean.
+
+    The output of every image has minimum 0, maximum 1 and the given mean (Guo 1991, equations 4 to 7). Where
+    the parabola's turning point falls inside the image's range, grey values would fold onto each other; such
+    an image, and a constant one, keeps a straight line instead.
+
+    Args:
+        images: ``[batch, channels, rows, columns]`` float; each image of the batch is treated by itself.
+        mean: wanted mean of the output, in (0, 1).
+
+    Returns:
+        float of the same shape in [0, 1].
+    """
+    dims = (1, 2, 3)
+    low = images.amin(dims, keepdim=True)
+    high = images.amax(dims, keepdim=True)
+    average = images.mean(dims, keepdim=True)
+    average_square = images.square().mean(dims, keepdim=True)
+
+    span = (high - low).clamp_min(torch.finfo(images.dtype).eps)
+    turning_point_numerator = high.square() * mean - average_square + low.square() * (1 - mean)
+    turning_point_denominator = 2 * (high * mean - average + low * (1 - mean))
+    turning_point = turning_point_numerator / turning_point_denominator
+    gain = 1 / (span * (high + low - 2 * turning_point))
+    parabola = gain * ((images - turning_point).square() - (low - turning_point).square())
+
+    monotone = turning_point.isfinite() & ((turning_point <= low) | (turning_point >= high))
+    return torch.where(monotone, parabola, (images - low) / span).clamp(0.0, 1.0)

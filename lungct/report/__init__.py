@@ -1,0 +1,1 @@
+"""What people and machines read: `result.json`, label maps, pictures and the PDF."""
