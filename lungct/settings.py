@@ -8,6 +8,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from lungct.dicom_read.selection import SelectionLimits
 from lungct.errors import SettingsError
 
 SECTION = "lungct"
@@ -28,6 +29,7 @@ class Settings(_Section):
     """Every setting of the pipeline."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    selection: SelectionLimits = Field(default_factory=SelectionLimits)
     outputs: OutputSettings = Field(default_factory=OutputSettings)
 
 

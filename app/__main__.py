@@ -1,0 +1,101 @@
+"""Parse arguments, run the graph, turn an error into ``result.json`` and an exit code.
+
+Installed paths come from the environment of the application image: HOLOSCAN_INPUT_PATH, HOLOSCAN_OUTPUT_PATH,
+HOLOSCAN_MODEL_PATH and HOLOSCAN_CONFIG_PATH.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import traceback
+from pathlib import Path
+
+os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "OFF")
+
+from lungct.errors import EXIT_ANALYSED, LungCtError, OutputError, SettingsError
+from lungct.inference.device import keep_freed_memory
+from lungct.journal import Journal
+from lungct.output import RESULT_FILE, OutputFolder
+from lungct.settings import read_settings
+
+logger = logging.getLogger("lungct")
+
+SETTINGS_FILE = Path(__file__).resolve().parent.parent / "app.yaml"
+
+
+def main() -> int:
+    """Run one analysis; returns the exit code documented in :mod:`lungct.errors`."""
+    arguments = _parse_arguments()
+    logging.basicConfig(level=arguments.log_level, format="%(asctime)s %(levelname)s %(message)s", force=True)
+    keep_freed_memory()
+    from lungct.report.write import REPORT_FILES
+
+    try:
+        with OutputFolder(arguments.output, REPORT_FILES) as folder:
+            return _run(arguments, folder)
+    except OutputError as error:
+        logger.error("%s", error)
+        return error.exit_code
+
+
+def _run(arguments: argparse.Namespace, folder: OutputFolder) -> int:
+    from lungct.report.result import build_result
+
+    journal = Journal()
+    error, outputs = None, []
+    try:
+        _analyse(arguments, folder.staging, journal)
+        outputs = folder.publish()
+    except LungCtError as expected:
+        error = expected
+    except Exception as unexpected:
+        error = LungCtError(_describe(unexpected), type(unexpected).__name__)
+    result = build_result(journal, error, outputs)
+    folder.write_result(result.model_dump_json(indent=2))
+    if error is not None:
+        logger.error("%s", error)
+        return error.exit_code
+    logger.info("%s and %s are in %s", ", ".join(outputs), RESULT_FILE, folder.path)
+    return EXIT_ANALYSED
+
+
+def _analyse(arguments: argparse.Namespace, staging: Path, journal: Journal) -> None:
+    settings = read_settings(arguments.settings)
+    from application import ChestCtApplication
+
+    ChestCtApplication(arguments.input, arguments.model, staging, settings, journal).run()
+    if journal.findings is None:
+        raise LungCtError("the analysis stopped before its last stage; please report it", "INCOMPLETE")
+
+
+def _describe(error: Exception) -> str:
+    """Where an unforeseen error came from; its text may quote the input, so it is left out."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = next((f"{Path(f.filename).name}:{f.lineno}" for f in reversed(frames)), "unknown place")
+    return f"internal error: {type(error).__name__} at {place}; please report it"
+
+
+def _parse_arguments() -> argparse.Namespace:
+    def installed(variable: str, default: str | Path) -> Path:
+        return Path(os.environ.get(variable, default))
+
+    parser = argparse.ArgumentParser(
+        prog="python app", description="Chest-CT study in, findings out. Research use only."
+    )
+    parser.add_argument("-i", "--input", type=Path, default=installed("HOLOSCAN_INPUT_PATH", "input"))
+    parser.add_argument("-o", "--output", type=Path, default=installed("HOLOSCAN_OUTPUT_PATH", "output"))
+    parser.add_argument("-m", "--model", type=Path, default=installed("HOLOSCAN_MODEL_PATH", "models"))
+    parser.add_argument(
+        "-s", "--settings", type=Path, default=installed("HOLOSCAN_CONFIG_PATH", SETTINGS_FILE)
+    )
+    parser.add_argument(
+        "-l", "--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"], type=str.upper
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

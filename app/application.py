@@ -1,0 +1,63 @@
+"""The graph, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from monai.deploy.core import Application
+
+from lungct.inference.device import choose_device
+from lungct.journal import Journal
+from lungct.settings import Settings
+from operators.classifier import Classifier
+from operators.dicom_loader import DicomLoader
+from operators.lobe_quantifier import LobeQuantifier
+from operators.lung_segmenter import LungSegmenter
+from operators.preprocessing import Preprocessing
+from operators.report_writer import ReportWriter
+from operators.series_selector import SeriesSelector
+from operators.slice_segmenter import SliceSegmenter
+
+
+class ChestCtApplication(Application):
+    """Chest-CT study in, findings out."""
+
+    def __init__(
+        self, input_path: Path, models_dir: Path, folder: Path, settings: Settings, journal: Journal
+    ) -> None:
+        """Take the folders, the settings and the journal that all operators share."""
+        self.input_path = input_path
+        self.models_dir = models_dir
+        self.folder = folder
+        self.settings = settings
+        self.journal = journal
+        super().__init__()
+
+    def compose(self) -> None:
+        """Wire the operators."""
+        noted = {"journal": self.journal}
+        model = noted | {"models_dir": self.models_dir, "device": choose_device(self.settings.device)}
+        loader = DicomLoader(self, name="dicom_loader", input_path=self.input_path, **noted)
+        selector = SeriesSelector(self, name="series_selector", limits=self.settings.selection, **noted)
+        preprocessing = Preprocessing(self, name="preprocessing", **noted)
+        lung_segmenter = LungSegmenter(self, name="lung_segmenter", **model)
+        classifier = Classifier(self, name="classifier", **model)
+        slice_segmenter = SliceSegmenter(self, name="slice_segmenter", **model)
+        quantifier = LobeQuantifier(self, name="lobe_quantifier", **noted)
+        writer = ReportWriter(
+            self, name="report_writer", folder=self.folder, outputs=self.settings.outputs, **noted
+        )
+
+        self.journal.n_stages = 8
+
+        self._connect(loader, selector)
+        self._connect(selector, preprocessing)
+        self._connect(preprocessing, lung_segmenter, classifier, slice_segmenter, quantifier, writer)
+        self._connect(lung_segmenter, classifier, slice_segmenter, quantifier, writer)
+        self._connect(classifier, writer)
+        self._connect(slice_segmenter, quantifier, writer)
+        self._connect(quantifier, writer)
+
+    def _connect(self, source, *targets) -> None:
+        for target in targets:
+            self.add_flow(source, target, {(source.output, source.output)})

@@ -1,0 +1,105 @@
+"""Grey pictures of the chest in the lung window, with contours, for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from lungct.preprocessing import window
+from lungct.records import CtVolume, HuArray, LungAnatomy, MaskArray, Opacities
+
+RgbArray = npt.NDArray[np.uint8]
+
+OPACITY_RGB = (230, 159, 0)
+LUNG_RGB = (86, 180, 233)
+"""Orange and sky blue of the Okabe-Ito palette, told apart with any colour vision."""
+
+PIXELS_PER_MM = 2.0
+SCALE_BAR_MM = 50.0
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """A slice of the chest as it is drawn: row 0 anterior or cranial, column 0 the patient's right.
+
+    Attributes:
+        plane_hu: ``[rows, columns]``.
+        lobes: the same shape.
+        opacity: the same shape.
+        spacing_mm: of rows and columns.
+    """
+
+    plane_hu: HuArray
+    lobes: MaskArray
+    opacity: MaskArray
+    spacing_mm: tuple[float, float]
+
+
+def most_affected_slice(anatomy: LungAnatomy, opacities: Opacities) -> int:
+    """Index of the slice with the largest opacity area; without opacities, with the largest lung area."""
+    area = opacities.mask.sum(axis=(1, 2), dtype=np.int64)
+    if not area.any():
+        area = (anatomy.lobes > 0).sum(axis=(1, 2), dtype=np.int64)
+    return int(area.argmax())
+
+
+def transverse(volume: CtVolume, anatomy: LungAnatomy, opacities: Opacities, index: int) -> Plane:
+    """The slice of that index, seen from the feet as radiologists do."""
+    _, row_mm, column_mm = volume.spacing_mm
+    return Plane(
+        volume.volume_hu[index], anatomy.lobes[index], opacities.mask[index], (row_mm, column_mm)
+    )
+
+
+def coronal(volume: CtVolume, anatomy: LungAnatomy, opacities: Opacities, row: int) -> Plane:
+    """The coronal plane of that row, head up, seen from the front."""
+    slice_mm, _, column_mm = volume.spacing_mm
+    planes = (array[::-1, row] for array in (volume.volume_hu, anatomy.lobes, opacities.mask))
+    return Plane(*planes, (slice_mm, column_mm))
+
+
+def draw(plane: Plane, contours: bool) -> Image.Image:
+    """The plane in the lung window with side marks and a scale bar, square pixels.
+
+    Args:
+        plane: what to draw.
+        contours: outline lungs and opacities.
+    """
+    size = tuple(
+        round(n * mm * PIXELS_PER_MM)
+        for n, mm in zip(plane.plane_hu.shape[::-1], plane.spacing_mm[::-1], strict=True)
+    )
+    grey = (window(torch.from_numpy(np.ascontiguousarray(plane.plane_hu))).numpy() * 255).astype(np.uint8)
+    picture = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC).convert("RGB")
+    if contours:
+        pixels = np.array(picture)
+        for mask, rgb in ((plane.lobes > 0, LUNG_RGB), (plane.opacity > 0, OPACITY_RGB)):
+            large = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+            pixels[_outline(large)] = rgb
+        picture = Image.fromarray(pixels)
+    _mark(picture)
+    return picture
+
+
+def _outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    outline: npt.NDArray[np.bool_] = mask & ~ndimage.binary_erosion(mask, iterations=2)
+    return outline
+
+
+def _mark(picture: Image.Image) -> None:
+    pen = ImageDraw.Draw(picture)
+    width, height = picture.size
+    font_size = height // 16
+    for letter, x, anchor in (("R", font_size // 2, "lm"), ("L", width - font_size // 2, "rm")):
+        pen.text((x, height / 2), letter, fill="white", anchor=anchor, font_size=font_size)
+    bar = SCALE_BAR_MM * PIXELS_PER_MM
+    left, bottom = font_size // 2, height - font_size
+    pen.line((left, bottom, left + bar, bottom), fill="white", width=4)
+    pen.text(
+        (left, bottom - 4), f"{SCALE_BAR_MM / 10:.0f} cm", fill="white", anchor="lb", font_size=font_size * 2 // 3
+    )

@@ -1,0 +1,1 @@
+"""Thin adapters between the graph's ports and the functions of ``lungct``."""

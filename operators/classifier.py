@@ -1,0 +1,21 @@
+"""Classifies the chest."""
+
+from __future__ import annotations
+
+from lungct.findings.classification import classify
+from lungct.networks import Classifier3d
+from lungct.records import Chest, Classification, LungAnatomy
+from operators.stage import ModelStage
+
+
+class Classifier(ModelStage):
+    """Probabilities of COVID-19, other infection and no infection."""
+
+    inputs = ("chest", "anatomy")
+    output = "classification"
+    model_name = "classifier"
+    build = Classifier3d
+
+    def process(self, chest: Chest, anatomy: LungAnatomy) -> Classification:
+        """Probabilities of the three classes."""
+        return classify(chest.volume, anatomy, self.model)

@@ -1,0 +1,39 @@
+"""Writes the report and the label maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from monai.deploy.core import Fragment
+
+from lungct.findings.conclusion import conclude
+from lungct.records import Chest, Classification, Findings, LungAnatomy, Opacities, Quantification
+from lungct.report.write import write_report
+from lungct.settings import OutputSettings
+from operators.stage import Stage
+
+
+class ReportWriter(Stage):
+    """Draws the conclusion and writes every file of the analysis but ``result.json``."""
+
+    inputs = ("chest", "anatomy", "classification", "opacities", "quantification")
+
+    def __init__(self, fragment: Fragment, *, folder: Path, outputs: OutputSettings, **options: Any) -> None:
+        """Take the folder and the choice of files."""
+        self.folder = folder
+        self.outputs = outputs
+        super().__init__(fragment, **options)
+
+    def process(
+        self,
+        chest: Chest,
+        anatomy: LungAnatomy,
+        classification: Classification,
+        opacities: Opacities,
+        quantification: Quantification,
+    ) -> Findings:
+        """The findings, after they were written."""
+        findings = conclude(chest, anatomy, classification, opacities, quantification)
+        write_report(self.folder, self.outputs, chest, anatomy, opacities, findings)
+        return findings

@@ -1,0 +1,21 @@
+"""Marks infectious opacities."""
+
+from __future__ import annotations
+
+from lungct.anatomy.opacities import segment_opacities
+from lungct.networks import opacity_unet
+from lungct.records import Chest, LungAnatomy, Opacities
+from operators.stage import ModelStage
+
+
+class SliceSegmenter(ModelStage):
+    """Segments opacities slice by slice."""
+
+    inputs = ("chest", "anatomy")
+    output = "opacities"
+    model_name = "opacity"
+    build = opacity_unet
+
+    def process(self, chest: Chest, anatomy: LungAnatomy) -> Opacities:
+        """Opacities inside the lobes."""
+        return segment_opacities(chest.volume, anatomy, self.model)

@@ -1,0 +1,81 @@
+"""What all operators share: receive records, do one step, emit one record."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from monai.deploy.core import ExecutionContext, Fragment, InputContext, Operator, OperatorSpec, OutputContext
+
+from lungct.inference.weights import LoadedModel, load_model
+from lungct.journal import Journal
+
+
+class Stage(Operator):
+    """An operator that turns the records on its inputs into one record.
+
+    Subclasses name their ports and implement :meth:`process`. Every record is emitted, since Holoscan skips
+    all that follows an operator that emits nothing and still reports success.
+
+    Attributes:
+        inputs: names of the input ports, in the order of the arguments of :meth:`process`.
+        output: name of the output port; empty at the end of the graph, since Holoscan never runs an operator
+            whose output leads nowhere.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ()
+    output: ClassVar[str] = ""
+
+    def __init__(self, fragment: Fragment, *args: Any, journal: Journal, name: str) -> None:
+        """Take the journal that times the stage and keeps what ``result.json`` needs."""
+        self.journal = journal
+        super().__init__(fragment, *args, name=name)
+
+    def setup(self, spec: OperatorSpec) -> None:
+        """Declare the ports."""
+        for port in self.inputs:
+            spec.input(port)
+        if self.output:
+            spec.output(self.output)
+
+    def compute(self, op_input: InputContext, op_output: OutputContext, context: ExecutionContext) -> None:  # noqa: ARG002
+        """Run the step once."""
+        records = [op_input.receive(port) for port in self.inputs]
+        with self.journal.stage(self.name):
+            record = self.process(*records)
+        self.journal.note(record)
+        if self.output:
+            op_output.emit(record, self.output)
+
+    @abstractmethod
+    def process(self, *records: Any) -> object:
+        """The step itself."""
+
+
+class ModelStage(Stage):
+    """A stage that needs a network; its weights are loaded and verified before the first stage runs.
+
+    Attributes:
+        model_name: folder below the models folder.
+        build: makes the untrained network.
+        model: the loaded network.
+    """
+
+    model_name: ClassVar[str]
+    build: ClassVar[Callable[[], torch.nn.Module]]
+    model: LoadedModel
+
+    def __init__(
+        self, fragment: Fragment, *args: Any, models_dir: Path, device: torch.device, **options: Any
+    ) -> None:
+        """Remember where the weights are and where the network shall run."""
+        self.models_dir = models_dir
+        self.device = device
+        super().__init__(fragment, *args, **options)
+
+    def start(self) -> None:
+        """Load the weights."""
+        self.model = load_model(self.models_dir, self.model_name, type(self).build, self.device)

@@ -1,0 +1,109 @@
+"""The files beside ``result.json``: label maps, pictures and PDF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from pypdf import PdfReader
+
+from lungct.records import Chest, Findings, LungAnatomy, Opacities
+from lungct.report.label_maps import LOBES_FILE, OPACITIES_FILE, write_label_maps
+from lungct.report.pdf import REPORT_FILE, write_pdf
+from lungct.report.pictures import LUNG_RGB, OPACITY_RGB, coronal, draw, most_affected_slice, transverse
+from lungct.report.write import REPORT_FILES, write_report
+from lungct.settings import OutputSettings
+
+
+def test_label_maps_lie_on_the_grid_of_the_series(
+    tmp_path: Path, chest: Chest, anatomy: LungAnatomy, opacities: Opacities
+) -> None:
+    write_label_maps(tmp_path, chest.source, anatomy, opacities)
+    image = sitk.ReadImage(tmp_path / LOBES_FILE)
+    origin = chest.source.affine_lps @ (0, 0, 0, 1)
+    assert image.GetOrigin() == pytest.approx(origin[:3])
+    assert image.GetSize() == chest.source.volume_hu.shape[::-1]
+    assert image.GetSpacing() == pytest.approx(chest.source.spacing_mm[::-1])
+
+
+def test_label_maps_cover_the_lung_of_the_stored_volume(
+    tmp_path: Path, chest: Chest, anatomy: LungAnatomy, opacities: Opacities
+) -> None:
+    write_label_maps(tmp_path, chest.source, anatomy, opacities)
+    lobes = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / LOBES_FILE))
+    opacity = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / OPACITIES_FILE))
+    assert (chest.source.volume_hu[lobes > 0] == -850).all()
+    assert opacity.sum() == opacities.mask.sum()
+    assert (lobes[opacity > 0] > 0).all()
+
+
+def test_most_affected_slice_has_the_largest_opacity(anatomy: LungAnatomy, opacities: Opacities) -> None:
+    assert most_affected_slice(anatomy, opacities) == 5
+
+
+def test_without_opacities_the_slice_with_most_lung_is_shown(anatomy: LungAnatomy) -> None:
+    empty = Opacities(np.zeros_like(anatomy.lobes), anatomy.model)
+    assert most_affected_slice(anatomy, empty) == 3
+
+
+def test_pictures_have_square_pixels(chest: Chest, anatomy: LungAnatomy, opacities: Opacities) -> None:
+    width_mm, depth_mm, height_mm = 200, 120, 120
+    axial = draw(transverse(chest.volume, anatomy, opacities, 5), contours=False)
+    front = draw(coronal(chest.volume, anatomy, opacities, 30), contours=False)
+    assert axial.width / axial.height == pytest.approx(width_mm / depth_mm)
+    assert front.width / front.height == pytest.approx(width_mm / height_mm)
+
+
+def test_contours_follow_lungs_and_opacities(chest: Chest, anatomy: LungAnatomy, opacities: Opacities) -> None:
+    pixels = np.asarray(draw(transverse(chest.volume, anatomy, opacities, 5), contours=True))
+    columns = {
+        name: np.flatnonzero((pixels == rgb).all(axis=2).any(axis=0))
+        for name, rgb in (("lung", LUNG_RGB), ("opacity", OPACITY_RGB))
+    }
+    pixels_per_voxel = pixels.shape[1] / 100
+    assert columns["lung"].min() / pixels_per_voxel == pytest.approx(10, abs=0.5)
+    assert columns["lung"].max() / pixels_per_voxel == pytest.approx(90, abs=0.5)
+    assert columns["opacity"].min() / pixels_per_voxel == pytest.approx(12, abs=0.5)
+    assert columns["opacity"].max() / pixels_per_voxel == pytest.approx(30, abs=0.5)
+
+
+@pytest.fixture(scope="module")
+def report_text(
+    tmp_path_factory: pytest.TempPathFactory,
+    chest: Chest,
+    anatomy: LungAnatomy,
+    opacities: Opacities,
+    findings: Findings,
+) -> str:
+    folder = tmp_path_factory.mktemp("report")
+    write_pdf(folder, chest, anatomy, opacities, findings)
+    pages = PdfReader(folder / REPORT_FILE).pages
+    assert len(pages) == 1
+    return pages[0].extract_text()
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        "Research use only",
+        "Ωμέγα Иван Müller",
+        "P-42",
+        "0.78",
+        "potential COVID-19",
+        "CT severity score",
+        "MODELS_PROVISIONAL",
+        "series 7",
+    ],
+)
+def test_report_says(report_text: str, expected: str) -> None:
+    assert expected in report_text
+
+
+def test_settings_choose_the_files(
+    tmp_path: Path, chest: Chest, anatomy: LungAnatomy, opacities: Opacities, findings: Findings
+) -> None:
+    write_report(tmp_path, OutputSettings(report_pdf=False), chest, anatomy, opacities, findings)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([LOBES_FILE, OPACITIES_FILE])
+    assert {LOBES_FILE, OPACITIES_FILE, REPORT_FILE} == set(REPORT_FILES)

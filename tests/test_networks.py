@@ -1,0 +1,36 @@
+"""Architecture of the three networks."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from lungct.networks import Classifier3d, lobe_unet, opacity_unet
+
+
+def test_classifier_has_the_papers_layers() -> None:
+    network = Classifier3d()
+    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv3d)]
+    assert [layer.out_channels for layer in convolutions] == [16, 16, 32, 64]
+    assert {layer.kernel_size for layer in convolutions} == {(3, 3, 3)}
+    kinds = [type(layer) for layer in network[0]]
+    assert kinds == [nn.Conv3d, nn.LeakyReLU, nn.MaxPool3d, nn.BatchNorm3d]
+    linear = [layer.out_features for layer in network if isinstance(layer, nn.Linear)]
+    assert linear == [128, 3]
+    assert [layer.p for layer in network if isinstance(layer, nn.Dropout)] == [0.30]
+
+
+def test_classifier_gives_three_logits() -> None:
+    assert Classifier3d().eval()(torch.zeros(2, 1, 16, 32, 32)).shape == (2, 3)
+
+
+def test_opacity_network_is_a_unet_on_resnet34() -> None:
+    network = opacity_unet().eval()
+    assert len(network.encoder.layer3) == 6
+    with torch.inference_mode():
+        assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 1, 64, 64)
+
+
+def test_lobe_network_keeps_the_grid() -> None:
+    with torch.inference_mode():
+        assert lobe_unet().eval()(torch.zeros(1, 1, 32, 16, 48)).shape == (1, 6, 32, 16, 48)

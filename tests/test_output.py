@@ -1,0 +1,56 @@
+"""The output folder is written all at once or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lungct.errors import OutputError
+from lungct.output import OutputFolder
+
+OWN = ("report.pdf", "lobes.nii.gz")
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_published_files_and_result_are_all_that_remains(tmp_path: Path) -> None:
+    with OutputFolder(tmp_path / "new" / "out", OWN) as folder:
+        (folder.staging / "report.pdf").write_text("report")
+        assert folder.publish() == ["report.pdf"]
+        folder.write_result("{}")
+    assert files(tmp_path / "new" / "out") == ["report.pdf", "result.json"]
+
+
+def test_unpublished_files_disappear(tmp_path: Path) -> None:
+    with OutputFolder(tmp_path, OWN) as folder:
+        (folder.staging / "report.pdf").write_text("half a rep")
+        folder.write_result("{}")
+    assert files(tmp_path) == ["result.json"]
+
+
+def test_files_of_an_earlier_run_disappear_and_others_stay(tmp_path: Path) -> None:
+    for name in ("report.pdf", "result.json", "notes.txt"):
+        (tmp_path / name).write_text("old")
+    with OutputFolder(tmp_path, OWN):
+        pass
+    assert files(tmp_path) == ["notes.txt"]
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(OutputError, match="choose a writable folder"), OutputFolder(tmp_path / "out", OWN):
+        pass
+
+
+def test_failing_publication_leaves_nothing_behind(tmp_path: Path) -> None:
+    with OutputFolder(tmp_path, OWN) as folder:
+        (folder.staging / "lobes.nii.gz").write_text("")
+        (folder.staging / "report.pdf").write_text("")
+        (tmp_path / "report.pdf").mkdir()
+        (tmp_path / "report.pdf" / "blocker").touch()
+        with pytest.raises(OutputError):
+            folder.publish()
+        assert not (tmp_path / "lobes.nii.gz").exists()
