@@ -1,0 +1,1 @@
+"""A thorax with known millilitres, and the DICOM study of it."""
