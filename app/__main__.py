@@ -9,13 +9,15 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import resource
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "OFF")
 
-from lungct.errors import EXIT_ANALYSED, LungCtError, OutputError, SettingsError
+from lungct.errors import EXIT_ANALYSED, LungCtError, OutputError
 from lungct.inference.device import keep_freed_memory
 from lungct.journal import Journal
 from lungct.output import RESULT_FILE, OutputFolder
@@ -23,13 +25,15 @@ from lungct.settings import read_settings
 
 logger = logging.getLogger("lungct")
 
+HOLOSCAN_STACK_BYTES = 32 * 1024**2
 SETTINGS_FILE = Path(__file__).resolve().parent.parent / "app.yaml"
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one analysis; returns the exit code documented in :mod:`lungct.errors`."""
-    arguments = _parse_arguments()
+    arguments = _parse_arguments(argv)
     logging.basicConfig(level=arguments.log_level, format="%(asctime)s %(levelname)s %(message)s", force=True)
+    _enlarge_stack()
     keep_freed_memory()
     from lungct.report.write import REPORT_FILES
 
@@ -43,6 +47,7 @@ def main() -> int:
 
 def _run(arguments: argparse.Namespace, folder: OutputFolder) -> int:
     from lungct.report.result import build_result
+    from lungct.report.summary import summary
 
     journal = Journal()
     error, outputs = None, []
@@ -58,7 +63,8 @@ def _run(arguments: argparse.Namespace, folder: OutputFolder) -> int:
     if error is not None:
         logger.error("%s", error)
         return error.exit_code
-    logger.info("%s and %s are in %s", ", ".join(outputs), RESULT_FILE, folder.path)
+    print(summary(journal.findings))
+    print(f"{', '.join([RESULT_FILE, *outputs])} in {folder.path}")
     return EXIT_ANALYSED
 
 
@@ -71,6 +77,14 @@ def _analyse(arguments: argparse.Namespace, staging: Path, journal: Journal) -> 
         raise LungCtError("the analysis stopped before its last stage; please report it", "INCOMPLETE")
 
 
+def _enlarge_stack() -> None:
+    """Give Holoscan the stack it recommends, as far as the hard limit allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    wanted = HOLOSCAN_STACK_BYTES if hard == resource.RLIM_INFINITY else min(HOLOSCAN_STACK_BYTES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
+
+
 def _describe(error: Exception) -> str:
     """Where an unforeseen error came from; its text may quote the input, so it is left out."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -78,7 +92,7 @@ def _describe(error: Exception) -> str:
     return f"internal error: {type(error).__name__} at {place}; please report it"
 
 
-def _parse_arguments() -> argparse.Namespace:
+def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     def installed(variable: str, default: str | Path) -> Path:
         return Path(os.environ.get(variable, default))
 
@@ -94,7 +108,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "-l", "--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"], type=str.upper
     )
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ _STAGING_PREFIX = ".lungct-"
 class OutputFolder:
     """Collects files in a hidden sub-folder and publishes them together.
 
-    Use as a context manager: leaving it removes whatever was not published. Entering removes ``result.json``
-    and the files named in it by an earlier run, so that a failed run leaves nothing that looks like its result.
+    Use as a context manager: leaving it removes whatever was not published. Entering removes
+    the files of an earlier run, so that a failed run leaves nothing that looks like its result.
     """
 
     def __init__(self, path: Path, own_files: tuple[str, ...]) -> None:
@@ -87,4 +87,6 @@ class OutputFolder:
 
 
 def _cannot_write(error: OSError) -> OutputError:
-    return OutputError(f"cannot write to the output folder ({error.strerror}): choose a writable folder with free space")
+    return OutputError(
+        f"cannot write to the output folder ({error.strerror}): choose a writable folder with free space"
+    )

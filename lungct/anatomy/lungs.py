@@ -14,7 +14,7 @@ from torch.nn import functional
 from lungct.inference.weights import LoadedModel
 from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE
 from lungct.preprocessing import window
-from lungct.records import CtVolume, LungAnatomy, MaskArray
+from lungct.records import CtVolume, LungAnatomy
 
 AERATED_HU = -400.0
 """Half-way between aerated lung (about -850 HU) and soft tissue (about 40 HU): the unbiased border."""
@@ -23,7 +23,7 @@ POSSIBLE_LUNG = 0.2
 """Network probability above which an aerated voxel belongs to the lung."""
 
 CERTAIN_LUNG = 0.8
-"""Network probability above which a voxel belongs to the lung whatever its intensity: vessels, consolidation."""
+"""Network probability above which a voxel is lung whatever its intensity: vessels, consolidation."""
 
 SLAB_SLICES = 16
 """Slices refined at a time, which bounds the memory of the full-resolution probabilities."""

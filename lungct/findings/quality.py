@@ -120,7 +120,7 @@ def agreement_flags(
     if diagnosis is Diagnosis.NO_INFECTION and affected_percent >= DISAGREEMENT_PERCENT:
         yield QualityFlag(
             "CLASSIFIER_SEGMENTER_DISAGREE",
-            f"classified as without infection, yet {affected_percent:.1f} % of the lungs is marked as opacity",
+            f"classified as without infection, yet {affected_percent:.1f} % of the lungs is opacity",
         )
     if diagnosis is not Diagnosis.NO_INFECTION and quantification.severity_score == 0:
         yield QualityFlag(

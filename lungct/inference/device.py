@@ -27,7 +27,7 @@ def choose_device(name: DeviceName) -> torch.device:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep freed blocks instead of returning them: inference otherwise spends its time in page faults.
+    """Have glibc keep freed blocks: inference otherwise spends its time in page faults.
 
     Call once at the start of a process, before the first large array. Other C libraries ignore it.
     """

@@ -1,7 +1,7 @@
 """Loading and saving model weights: ``models/<name>/model.safetensors`` beside ``model.json``.
 
 ``model.json`` carries the keys of a MONAI bundle's ``metadata.json`` and three more: ``sha256`` of the
-weights file, verified on every load; ``provisional``, true until the model card says otherwise; and
+weights file, verified on every load; ``provisional``, true unless the model card says otherwise; and
 ``parameters``, what inference needs besides the weights, such as a threshold.
 """
 
@@ -62,7 +62,7 @@ def load_model(
                 for key, tensor in load_file(weights_file).items()
             }
         )
-        info = ModelInfo(name, metadata["version"], sha256, provisional=metadata["provisional"])
+        info = ModelInfo(name, metadata["version"], sha256, provisional=metadata.get("provisional", True))
     except (OSError, SafetensorError, RuntimeError, KeyError) as error:
         raise ModelError(
             f"cannot load model {name} ({type(error).__name__}): install the model again"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-
 from typing import cast
 
 from torch import Tensor, nn
@@ -38,7 +37,7 @@ class Classifier3d(nn.Sequential):
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Logits ``[batch, 3]`` of windowed, lung-masked volumes ``[batch, 1, slices, rows, columns]``."""
-        return cast(Tensor, super().forward(volumes))
+        return cast(Tensor, super().forward(volumes))  # type: ignore[no-untyped-call]
 
 
 def _block(n_in: int, n_out: int) -> nn.Sequential:

@@ -1,9 +1,10 @@
-"""The one-page PDF report: header, pictures, probabilities, lobe table, score, flags (Topff et al. 2023, Fig. 5)."""
+"""The PDF report on one page, structured like Fig. 5 of Topff et al. 2023."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from fpdf import FPDF
 from fpdf.fonts import FontFace
 from PIL import Image
@@ -80,7 +81,9 @@ def _new_page() -> FPDF:
     return page
 
 
-def _line(page: FPDF, text: str, size: float = 8, style: str = "", rgb: tuple[int, int, int] = (0, 0, 0)) -> None:
+def _line(
+    page: FPDF, text: str, size: float = 8, style: str = "", rgb: tuple[int, int, int] = (0, 0, 0)
+) -> None:
     page.set_font(_FONT, style, size)
     page.set_text_color(*rgb)
     page.multi_cell(_WIDTH_MM, size * 0.5, text, align="L", new_x="LMARGIN", new_y="NEXT")
@@ -93,12 +96,15 @@ def _header(page: FPDF, chest: Chest) -> None:
     rows = (
         ("Imaging centre", patient.institution, "Patient name", patient.patient_name),
         ("Study", patient.study_description, "Patient ID", patient.patient_id),
-        ("Study date", patient.study_date, "Modality", "CT"),
+        ("Study date", _iso_date(patient.study_date), "Modality", "CT"),
     )
     page.ln(1)
     page.set_font(_FONT, "", 8)
     with page.table(
-        col_widths=(22, 68, 22, 68), width=_WIDTH_MM, first_row_as_headings=False, borders_layout="NONE",
+        col_widths=(27, 63, 27, 63),
+        width=_WIDTH_MM,
+        first_row_as_headings=False,
+        borders_layout="NONE",
         line_height=4.5,
     ) as table:
         for row in rows:
@@ -107,10 +113,15 @@ def _header(page: FPDF, chest: Chest) -> None:
                 cells.cell(text, style=FontFace(color=_GREY if position % 2 == 0 else (0, 0, 0)))
 
 
+def _iso_date(dicom_date: str) -> str:
+    is_full = len(dicom_date) == 8 and dicom_date.isdecimal()
+    return f"{dicom_date[:4]}-{dicom_date[4:6]}-{dicom_date[6:]}" if is_full else dicom_date
+
+
 def _pictures(page: FPDF, chest: Chest, anatomy: LungAnatomy, opacities: Opacities) -> None:
     slice_index = most_affected_slice(anatomy, opacities)
     plane = transverse(chest.volume, anatomy, opacities, slice_index)
-    rows = (anatomy.lobes > 0).any(axis=(0, 2)).nonzero()[0]
+    rows = np.flatnonzero(anatomy.lobes.any(axis=(0, 2)))
     middle_row = int(rows.mean()) if rows.size else anatomy.lobes.shape[1] // 2
     pictures = (
         (draw(plane, contours=False), "Most affected transverse slice"),
@@ -152,13 +163,18 @@ def _probabilities(page: FPDF, findings: Findings) -> None:
         page.rect(left, top, 90 * probability, 3, style="F")
         page.set_x(left + 93)
         page.cell(20, 5, f"{probability:.2f}", new_x="LMARGIN", new_y="NEXT")
+    page.set_fill_color(255, 255, 255)
     page.ln(1)
 
 
 def _table(page: FPDF, quantification: Quantification) -> None:
     _line(page, "Quantitative analysis", 10, "B")
     regions: list[tuple[str, Extent, str]] = [
-        (f"{lobe.replace('_', ' ').capitalize()} lobe", quantification.lobes[lobe], str(quantification.lobe_scores[lobe]))
+        (
+            f"{lobe.replace('_', ' ').capitalize()} lobe",
+            quantification.lobes[lobe],
+            str(quantification.lobe_scores[lobe]),
+        )
         for lobe in Lobe
     ]
     regions += [
@@ -169,12 +185,17 @@ def _table(page: FPDF, quantification: Quantification) -> None:
     page.set_font(_FONT, "", 8)
     page.set_text_color(0, 0, 0)
     with page.table(
-        col_widths=(52, 32, 32, 32, 32), width=_WIDTH_MM, line_height=4.6, borders_layout="HORIZONTAL_LINES",
+        col_widths=(52, 32, 32, 32, 32),
+        width=_WIDTH_MM,
+        line_height=4.6,
+        borders_layout="HORIZONTAL_LINES",
         text_align=("LEFT", "RIGHT", "RIGHT", "RIGHT", "RIGHT"),
     ) as table:
         table.row(("", "Lung (mL)", "Opacity (mL)", "Opacity (%)", "Score"))
         for name, extent, score in regions:
-            table.row((name, f"{extent.lung_ml:.0f}", f"{extent.opacity_ml:.0f}", percent_text(extent), score))
+            table.row(
+                (name, f"{extent.lung_ml:.0f}", f"{extent.opacity_ml:.0f}", percent_text(extent), score)
+            )
     page.ln(2)
 
 

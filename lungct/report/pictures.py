@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,9 @@ LUNG_RGB = (86, 180, 233)
 
 PIXELS_PER_MM = 2.0
 SCALE_BAR_MM = 50.0
+
+_READABLE: Final[dict[str, Any]] = {"fill": "white", "stroke_fill": "black", "stroke_width": 2}
+"""White letters with a black rim, on any grey."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,16 +55,18 @@ def most_affected_slice(anatomy: LungAnatomy, opacities: Opacities) -> int:
 def transverse(volume: CtVolume, anatomy: LungAnatomy, opacities: Opacities, index: int) -> Plane:
     """The slice of that index, seen from the feet as radiologists do."""
     _, row_mm, column_mm = volume.spacing_mm
-    return Plane(
-        volume.volume_hu[index], anatomy.lobes[index], opacities.mask[index], (row_mm, column_mm)
-    )
+    return Plane(volume.volume_hu[index], anatomy.lobes[index], opacities.mask[index], (row_mm, column_mm))
 
 
 def coronal(volume: CtVolume, anatomy: LungAnatomy, opacities: Opacities, row: int) -> Plane:
     """The coronal plane of that row, head up, seen from the front."""
     slice_mm, _, column_mm = volume.spacing_mm
-    planes = (array[::-1, row] for array in (volume.volume_hu, anatomy.lobes, opacities.mask))
-    return Plane(*planes, (slice_mm, column_mm))
+    return Plane(
+        volume.volume_hu[::-1, row],
+        anatomy.lobes[::-1, row],
+        opacities.mask[::-1, row],
+        (slice_mm, column_mm),
+    )
 
 
 def draw(plane: Plane, contours: bool) -> Image.Image:
@@ -96,10 +102,10 @@ def _mark(picture: Image.Image) -> None:
     width, height = picture.size
     font_size = height // 16
     for letter, x, anchor in (("R", font_size // 2, "lm"), ("L", width - font_size // 2, "rm")):
-        pen.text((x, height / 2), letter, fill="white", anchor=anchor, font_size=font_size)
+        pen.text((x, height / 2), letter, anchor=anchor, font_size=font_size, **_READABLE)
     bar = SCALE_BAR_MM * PIXELS_PER_MM
     left, bottom = font_size // 2, height - font_size
+    pen.line((left - 2, bottom, left + bar + 2, bottom), fill="black", width=8)
     pen.line((left, bottom, left + bar, bottom), fill="white", width=4)
-    pen.text(
-        (left, bottom - 4), f"{SCALE_BAR_MM / 10:.0f} cm", fill="white", anchor="lb", font_size=font_size * 2 // 3
-    )
+    label = f"{SCALE_BAR_MM / 10:.0f} cm"
+    pen.text((left, bottom - 4), label, anchor="lb", font_size=font_size * 2 // 3, **_READABLE)

@@ -18,7 +18,15 @@ from lungct.records import Extent, Findings, Lobe, Reason, Scan, Selection, Seri
 
 SCHEMA_VERSION = "1.0"
 NOTICE = "Research use only. Not for diagnosis or treatment decisions."
-REPORTED_PACKAGES = ("torch", "monai", "holoscan-cu13", "monai-deploy-app-sdk", "pydicom", "highdicom", "numpy")
+REPORTED_PACKAGES = (
+    "torch",
+    "monai",
+    "holoscan-cu13",
+    "monai-deploy-app-sdk",
+    "pydicom",
+    "highdicom",
+    "numpy",
+)
 MAX_SKIPPED_LISTED = 100
 
 

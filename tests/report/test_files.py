@@ -56,7 +56,9 @@ def test_pictures_have_square_pixels(chest: Chest, anatomy: LungAnatomy, opaciti
     assert front.width / front.height == pytest.approx(width_mm / height_mm)
 
 
-def test_contours_follow_lungs_and_opacities(chest: Chest, anatomy: LungAnatomy, opacities: Opacities) -> None:
+def test_contours_follow_lungs_and_opacities(
+    chest: Chest, anatomy: LungAnatomy, opacities: Opacities
+) -> None:
     pixels = np.asarray(draw(transverse(chest.volume, anatomy, opacities, 5), contours=True))
     columns = {
         name: np.flatnonzero((pixels == rgb).all(axis=2).any(axis=0))

@@ -1,0 +1,35 @@
+"""From the selection to the chest that is analysed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from lungct.dicom_read.scan import read_patient_study
+from lungct.dicom_read.volume import read_volume
+from lungct.errors import NoEligibleSeriesError
+from lungct.geometry import to_canonical
+from lungct.records import Chest, Selection
+
+
+def read_chest(selection: Selection) -> Chest:
+    """Read the chosen series and what the report says about its patient.
+
+    Raises:
+        NoEligibleSeriesError: no series was chosen.
+        GeometryError: the slices form no volume.
+        PixelDataError: a slice cannot be decoded or does not hold Hounsfield units.
+    """
+    series = selection.chosen
+    if series is None:
+        raise NoEligibleSeriesError(_why_none(selection), "NO_ELIGIBLE_SERIES")
+    source = read_volume(series)
+    return Chest(selection, read_patient_study(series), source, to_canonical(source))
+
+
+def _why_none(selection: Selection) -> str:
+    counts = Counter(reason.code for verdict in selection.verdicts for reason in verdict.reasons)
+    reasons = ", ".join(f"{count} {code}" for code, count in counts.most_common())
+    return (
+        f"none of {len(selection.verdicts)} series may be analysed ({reasons}); "
+        "send an axial chest CT of an adult with slices of at most 3 mm"
+    )

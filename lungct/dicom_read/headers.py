@@ -1,0 +1,120 @@
+"""DICOM attributes as plain Python values; missing or malformed ones are None or empty.
+
+The same calls serve single-frame images and multi-frame ones, whose attributes stand in functional
+groups (PS3.3 C.7.6.16.1.1).
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from datetime import date, datetime
+from typing import Any
+
+from pydicom import Dataset
+from pydicom.errors import BytesLengthException
+from pydicom.multival import MultiValue
+from pydicom.valuerep import PersonName
+
+DAMAGED = (
+    EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError, OverflowError,
+    RecursionError, struct.error, zlib.error, BytesLengthException,
+)  # fmt: skip
+"""What pydicom raises on bytes that are no valid data set."""
+
+_DAYS_PER_YEAR = 365.25
+_AGE_UNITS_PER_YEAR = {"D": _DAYS_PER_YEAR, "W": _DAYS_PER_YEAR / 7, "M": 12.0, "Y": 1.0}
+
+
+def frame_group(dataset: Dataset, frame: int, group: str) -> Dataset:
+    """Where the attributes of one frame stand.
+
+    Args:
+        dataset: an image.
+        frame: zero-based.
+        group: keyword of a functional group sequence, e.g. ``PlanePositionSequence``.
+
+    Returns:
+        The group's item, per-frame before shared (empty where neither is there); for a single-frame
+        image the dataset itself.
+    """
+    if "PerFrameFunctionalGroupsSequence" not in dataset:
+        return dataset
+    shared = dataset.get("SharedFunctionalGroupsSequence") or []
+    for owner in (dataset.PerFrameFunctionalGroupsSequence[frame], *shared):
+        if items := owner.get(group):
+            return Dataset(items[0])
+    return Dataset()
+
+
+def value_of(dataset: Dataset, keyword: str) -> Any:
+    """The value as pydicom gives it; None where missing or where its bytes do not fit its type."""
+    try:
+        return dataset.get(keyword)
+    except DAMAGED:
+        return None
+
+
+def text(dataset: Dataset, keyword: str) -> str:
+    """The value as text, several values joined by a backslash as in DICOM; empty where missing."""
+    value = value_of(dataset, keyword)
+    if isinstance(value, MultiValue):
+        return "\\".join(str(part) for part in value)
+    return "" if value is None else str(value).strip()
+
+
+def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    """Exactly ``count`` finite numbers, or None."""
+    value = value_of(dataset, keyword)
+    values = value if isinstance(value, MultiValue) else [value]
+    try:
+        found = tuple(float(part) for part in values)
+    except (TypeError, ValueError):
+        return None
+    return found if len(found) == count and all(map(math.isfinite, found)) else None
+
+
+def number(dataset: Dataset, keyword: str) -> float | None:
+    """One finite number, or None."""
+    found = numbers(dataset, keyword, 1)
+    return found[0] if found else None
+
+
+def integer(dataset: Dataset, keyword: str) -> int | None:
+    """One whole number, or None."""
+    found = number(dataset, keyword)
+    return None if found is None else int(found)
+
+
+def readable_name(dataset: Dataset, keyword: str = "PatientName") -> str:
+    """A person's name as people write it: ``Yamada Tarou (山田 太郎)``."""
+    value = value_of(dataset, keyword)
+    if not isinstance(value, PersonName):
+        return text(dataset, keyword)
+    alphabetic, ideographic = (
+        " ".join(part for part in group.split("^") if part) for group in (value.alphabetic, value.ideographic)
+    )
+    if alphabetic and ideographic:
+        return f"{alphabetic} ({ideographic})"
+    return alphabetic or ideographic
+
+
+def age_years(dataset: Dataset) -> float | None:
+    """Patient's Age (0010,1010), else from birth date and study date, else None."""
+    age = text(dataset, "PatientAge")
+    if age[:-1].isdecimal() and age[-1] in _AGE_UNITS_PER_YEAR:
+        return int(age[:-1]) / _AGE_UNITS_PER_YEAR[age[-1]]
+    born, studied = _day(dataset, "PatientBirthDate"), _day(dataset, "StudyDate")
+    if born is None or studied is None:
+        return None
+    birthday_to_come = (studied.month, studied.day) < (born.month, born.day)
+    return float(studied.year - born.year - birthday_to_come)
+
+
+def _day(dataset: Dataset, keyword: str) -> date | None:
+    """A DICOM date (DA), None where missing or malformed."""
+    try:
+        return datetime.strptime(text(dataset, keyword), "%Y%m%d").date()
+    except ValueError:
+        return None

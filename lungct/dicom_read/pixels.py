@@ -1,0 +1,141 @@
+"""Decode DICOM pixels on the CPU into Hounsfield units, slice by slice."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import Dataset, dcmread, uid
+from pydicom.pixels.decoders.base import get_decoder
+
+from lungct.dicom_read.headers import DAMAGED, frame_group, number, text, value_of
+from lungct.errors import PixelDataError
+from lungct.records import SliceHeader
+
+HuArray = npt.NDArray[np.int16] | npt.NDArray[np.float32]
+
+AIR_HU = -1024
+"""What stands where there is no measurement: padding and places outside every slice."""
+
+_PLUGINS: dict[str, str] = {
+    uid.JPEGBaseline8Bit: "gdcm",
+    uid.JPEGLossless: "gdcm",
+    uid.JPEGLosslessSV1: "gdcm",
+    uid.JPEGLSLossless: "pyjpegls",
+    uid.JPEGLSNearLossless: "pyjpegls",
+    uid.JPEG2000Lossless: "gdcm",
+    uid.JPEG2000: "gdcm",
+    uid.HTJ2KLossless: "pylibjpeg",
+    uid.HTJ2KLosslessRPCL: "pylibjpeg",
+    uid.HTJ2K: "pylibjpeg",
+    uid.RLELossless: "pydicom",
+}
+"""Decoder of every compressed transfer syntax. Named one by one because a plugin that other code registers
+must not step in: nvimgcodec turns 12-bit JPEG Lossless into zeros without an error."""
+
+_HOUNSFIELD_TYPES = ("", "HU", "US")
+
+
+def read_slices_hu(slices: Sequence[SliceHeader]) -> list[HuArray]:
+    """Decode slices in the given order.
+
+    Returns:
+        One ``[rows, columns]`` array a slice, int16 where its Hounsfield units are whole and fit, else
+        float32. Pixel padding reads as air.
+
+    Raises:
+        PixelDataError: a slice cannot be decoded, is constant, or does not tell its Hounsfield units.
+    """
+    places: dict[Path, list[int]] = defaultdict(list)
+    for place, image in enumerate(slices):
+        places[image.path].append(place)
+    decoded: dict[int, HuArray] = {}
+    for in_file in places.values():
+        dataset = _read(slices[in_file[0]])
+        for place in in_file:
+            decoded[place] = _slice_hu(dataset, slices[place])
+    return [decoded[place] for place in range(len(slices))]
+
+
+def stack_slices(slices_hu: Sequence[HuArray]) -> HuArray:
+    """``[slices, rows, columns]``: int16 where every slice is, else float32."""
+    if any(pixels.dtype == np.float32 for pixels in slices_hu):
+        return np.stack(slices_hu, dtype=np.float32)
+    return np.stack(slices_hu, dtype=np.int16)
+
+
+def _slice_hu(dataset: Dataset, image: SliceHeader) -> HuArray:
+    slope, intercept = _rescale(dataset, image)
+    stored = _decode(dataset, image)
+    if stored.min() == stored.max():
+        message = f"{image.name} has the same value in every pixel; export it again or remove it"
+        raise PixelDataError(message, "CONSTANT_PIXELS")
+    if slope.is_integer() and intercept.is_integer():
+        values = stored.astype(np.int32) * int(slope) + int(intercept)
+    else:
+        values = (stored * slope + intercept).astype(np.float32)
+    values[_padding(dataset, stored)] = AIR_HU
+    return _as_int16_if_exact(values)
+
+
+def _as_int16_if_exact(values: npt.NDArray[np.int32] | npt.NDArray[np.float32]) -> HuArray:
+    limits = np.iinfo(np.int16)
+    fits = values.dtype == np.int32 and limits.min <= values.min() and values.max() <= limits.max
+    return values.astype(np.int16) if fits else values.astype(np.float32)
+
+
+def _rescale(dataset: Dataset, image: SliceHeader) -> tuple[float, float]:
+    """Slope and intercept of the slice itself."""
+    transform = frame_group(dataset, image.frame, "PixelValueTransformationSequence")
+    slope, intercept = number(transform, "RescaleSlope"), number(transform, "RescaleIntercept")
+    if slope is None or intercept is None:
+        message = f"{image.name} lacks Rescale Slope or Intercept, so no Hounsfield units; export it again"
+        raise PixelDataError(message, "RESCALE_MISSING")
+    if text(transform, "RescaleType").upper() not in _HOUNSFIELD_TYPES:
+        message = f"{image.name} does not hold Hounsfield units by its Rescale Type; send the plain CT images"
+        raise PixelDataError(message, "NOT_HOUNSFIELD")
+    return slope, intercept
+
+
+def _read(image: SliceHeader) -> Dataset:
+    try:
+        return dcmread(image.path)
+    except (OSError, *DAMAGED) as error:
+        raise PixelDataError(
+            f"{image.name} can no longer be read; send it again", "UNREADABLE_FILE"
+        ) from error
+
+
+def _decode(dataset: Dataset, image: SliceHeader) -> npt.NDArray[np.integer]:
+    """Stored values ``[rows, columns]`` of one frame."""
+    try:
+        syntax = dataset.file_meta.TransferSyntaxUID
+        pixels, _ = get_decoder(syntax).as_array(
+            dataset, index=image.frame, raw=True, decoding_plugin=_PLUGINS.get(syntax, "")
+        )
+    except Exception as error:  # decoders raise what they like
+        raise PixelDataError(
+            f"{image.name}: pixels cannot be decoded, the file may be incomplete; send it again",
+            "UNDECODABLE",
+        ) from error
+    if pixels.shape != (image.rows, image.columns):
+        raise PixelDataError(
+            f"{image.name} is no single-channel image; send plain CT images", "NOT_GREYSCALE"
+        )
+    return pixels
+
+
+def _padding(dataset: Dataset, stored: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    """Pixels in the padding range (PS3.3 C.7.5.1.1.2).
+
+    Scanners write the padding value signed or unsigned whatever the pixels are, so it wraps to their type.
+    """
+    value = value_of(dataset, "PixelPaddingValue")
+    if not isinstance(value, int):
+        return np.zeros(stored.shape, dtype=np.bool_)
+    limit = value_of(dataset, "PixelPaddingRangeLimit")
+    ends = np.array([value, limit if isinstance(limit, int) else value]).astype(stored.dtype)
+    return np.asarray((stored >= ends.min()) & (stored <= ends.max()))

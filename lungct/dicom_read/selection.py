@@ -1,0 +1,190 @@
+"""Which series may be analysed, why (not), and which one is best: a rule-based choice that explains itself.
+
+Input rules of Topff et al. 2023 (PLoS ONE 18(5): e0285121), Methods: adults, chest CT, volumetric series or
+axial reconstruction, slices of at most 3 mm, at most 1.5 mm and a lung kernel recommended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lungct.dicom_read.geometry import slice_distances_mm, slice_normal
+from lungct.dicom_read.vendor_kernels import is_lung_kernel
+from lungct.records import Reason, Scan, Selection, Series, SeriesVerdict
+
+MAX_SLICE_THICKNESS_MM = 3.0
+"""Topff et al. 2023."""
+RECOMMENDED_SLICE_THICKNESS_MM = 1.5
+"""Topff et al. 2023."""
+MIN_AGE_YEARS = 18.0
+"""Topff et al. 2023."""
+MIN_SLICES = 30
+"""Own decision: fewer slices cannot hold a chest at 3 mm."""
+MIN_EXTENT_MM = 150.0
+"""Own decision: shorter than the lungs of any adult."""
+MAX_TILT_DEG = 31.0
+"""Own decision: gantries tilt by up to 30 degrees; more is a reformation."""
+_ROUNDING_MM = 1e-2
+
+_PROJECTIONS = {"MIP", "MINIP", "MAX_IP", "MIN_IP", "MNIP", "PROJECTION IMAGE", "VRT", "SSD", "VOLREN"}
+_REFORMATIONS = {"MPR", "REFORMATTED", "CPR", "CURVED", "CSA MPR", "MPR_THICK"}
+_IMAGE_TYPES: tuple[tuple[str, Callable[[tuple[str, ...]], bool], str], ...] = (
+    ("DERIVED", lambda kind: kind[0] == "DERIVED", "computed from other images"),
+    ("SECONDARY", lambda kind: "SECONDARY" in kind[1:2] or "SCREEN SAVE" in kind, "secondary images"),
+    ("LOCALIZER", lambda kind: "LOCALIZER" in kind or "SCOUT" in kind, "localizers"),
+    ("MPR", lambda kind: not _REFORMATIONS.isdisjoint(kind), "reformations"),
+    ("MIP", lambda kind: not _PROJECTIONS.isdisjoint(kind), "projections or renderings"),
+)
+_CHEST_NAMES = ("CHEST", "THORA", "TORAX", "TORACE", "LUNG", "PULMO", "TRUNK", "TORSO", "WHOLEBODY")
+
+
+@dataclass(frozen=True)
+class SelectionLimits:
+    """What a series must satisfy.
+
+    Attributes:
+        max_slice_thickness_mm: for Slice Thickness and for the distance between slices alike.
+        recommended_slice_thickness_mm: series up to here rank first.
+        min_extent_mm: length along the slice normal, from the first to the last slice.
+    """
+
+    max_slice_thickness_mm: float = MAX_SLICE_THICKNESS_MM
+    recommended_slice_thickness_mm: float = RECOMMENDED_SLICE_THICKNESS_MM
+    min_age_years: float = MIN_AGE_YEARS
+    min_slices: int = MIN_SLICES
+    min_extent_mm: float = MIN_EXTENT_MM
+    max_tilt_deg: float = MAX_TILT_DEG
+
+
+DEFAULT_LIMITS = SelectionLimits()
+
+
+def select_series(scan: Scan, limits: SelectionLimits = DEFAULT_LIMITS) -> Selection:
+    """Judge every series and rank the eligible ones.
+
+    The order is: thin before thick, lung kernel before others, original axial images before others, more
+    slices before fewer, and the smaller series UID where all else is equal.
+
+    Returns:
+        Verdicts, eligible series first in their rank; none of rank 1 where no series is eligible.
+    """
+    verdicts = [judge(series, limits) for series in scan.series]
+    eligible = sorted((v for v in verdicts if v.eligible), key=lambda v: _rank_key(v.series, limits))
+    ranked = [
+        replace(verdict, rank=rank, preferences=tuple(_preferences(verdict.series, limits)))
+        for rank, verdict in enumerate(eligible, start=1)
+    ]
+    return Selection(scan=scan, verdicts=(*ranked, *(v for v in verdicts if not v.eligible)))
+
+
+def judge(series: Series, limits: SelectionLimits = DEFAULT_LIMITS) -> SeriesVerdict:
+    """Apply every rule to one series; each broken rule gives one reason."""
+    rules = (
+        _modality_reasons(series),
+        _image_type_reasons(series),
+        _orientation_reasons(series, limits),
+        _thickness_reasons(series, limits),
+        _coverage_reasons(series, limits),
+        _patient_reasons(series, limits),
+    )
+    return SeriesVerdict(series, tuple(reason for rule in rules for reason in rule))
+
+
+def _modality_reasons(series: Series) -> Iterator[Reason]:
+    if series.modality != "CT":
+        yield Reason("NOT_CT", f"modality is {series.modality or 'not stated'}, not CT")
+
+
+def _image_type_reasons(series: Series) -> Iterator[Reason]:
+    for code, applies, what in _IMAGE_TYPES:
+        if names := [image.name for image in series.slices if applies(image.image_type)]:
+            yield Reason(code, f"{len(names)} of {len(series.slices)} images are {what}, first {names[0]}")
+
+
+def _orientation_reasons(series: Series, limits: SelectionLimits) -> Iterator[Reason]:
+    orientation = series.slices[0].orientation
+    if orientation is None:
+        yield Reason("NOT_AXIAL", "slice orientation is not stated")
+    else:
+        cosine = min(1.0, abs(float(slice_normal(orientation)[2])))
+        tilt_deg = float(np.degrees(np.arccos(cosine)))
+        if tilt_deg > limits.max_tilt_deg:
+            yield Reason("NOT_AXIAL", f"slices are {tilt_deg:.0f} degrees off the axial plane")
+
+
+def _thickness_reasons(series: Series, limits: SelectionLimits) -> Iterator[Reason]:
+    thickness_mm, spacing_mm = series.slice_thickness_mm, _spacing_mm(series)
+    limit_mm = limits.max_slice_thickness_mm
+    if thickness_mm is None and spacing_mm is None:
+        yield Reason("SLICE_THICKNESS_UNKNOWN", "neither slice thickness nor slice positions are stated")
+    if thickness_mm is not None and thickness_mm > limit_mm + _ROUNDING_MM:
+        yield Reason(
+            "SLICE_TOO_THICK", f"slices are {thickness_mm:g} mm thick, at most {limit_mm:g} mm allowed"
+        )
+    if spacing_mm is not None and spacing_mm > limit_mm + _ROUNDING_MM:
+        message = f"slices are {spacing_mm:.4g} mm apart, at most {limit_mm:g} mm allowed"
+        yield Reason("SLICE_SPACING_TOO_WIDE", message)
+
+
+def _coverage_reasons(series: Series, limits: SelectionLimits) -> Iterator[Reason]:
+    n_slices, distances_mm = len(series.slices), slice_distances_mm(series.slices)
+    if n_slices < limits.min_slices:
+        yield Reason("TOO_FEW_SLICES", f"{n_slices} slices, at least {limits.min_slices} needed")
+    extent_mm = float(np.ptp(distances_mm)) if len(distances_mm) else 0.0
+    if extent_mm < limits.min_extent_mm - _ROUNDING_MM:
+        message = f"slices cover {extent_mm:.0f} mm, at least {limits.min_extent_mm:g} mm needed"
+        yield Reason("EXTENT_TOO_SHORT", message)
+
+
+def _patient_reasons(series: Series, limits: SelectionLimits) -> Iterator[Reason]:
+    if series.age_years is not None and series.age_years < limits.min_age_years:
+        yield Reason("UNDER_AGE", f"patient is under {limits.min_age_years:g} years of age")
+    body_part = "".join(filter(str.isalpha, series.body_part.upper()))
+    if body_part and not any(name in body_part for name in _CHEST_NAMES):
+        yield Reason("NOT_CHEST", "body part examined is not the chest")
+
+
+def _spacing_mm(series: Series) -> float | None:
+    """Median distance between neighbouring slices, None where fewer than two have a position."""
+    gaps_mm = np.diff(np.unique(slice_distances_mm(series.slices).round(3)))
+    return float(np.median(gaps_mm)) if len(gaps_mm) else None
+
+
+def _is_thin(series: Series, limits: SelectionLimits) -> bool:
+    thickness_mm = series.slice_thickness_mm or _spacing_mm(series)
+    return thickness_mm is not None and thickness_mm <= limits.recommended_slice_thickness_mm + _ROUNDING_MM
+
+
+def _is_original_axial(series: Series) -> bool:
+    return all(image.image_type[0] == "ORIGINAL" and "AXIAL" in image.image_type for image in series.slices)
+
+
+def _rank_key(series: Series, limits: SelectionLimits) -> tuple[bool, bool, bool, int, str]:
+    return (
+        not _is_thin(series, limits),
+        not is_lung_kernel(series.manufacturer, series.kernel),
+        not _is_original_axial(series),
+        -len(series.slices),
+        series.series_uid,
+    )
+
+
+def _preferences(series: Series, limits: SelectionLimits) -> Iterator[Reason]:
+    """What spoke for and against a series, in the order of weight."""
+    limit_mm = limits.recommended_slice_thickness_mm
+    if _is_thin(series, limits):
+        yield Reason("THIN_SLICES", f"slices of at most {limit_mm:g} mm, as recommended")
+    else:
+        yield Reason("THICK_SLICES", f"slices thicker than the recommended {limit_mm:g} mm")
+    if is_lung_kernel(series.manufacturer, series.kernel):
+        yield Reason("LUNG_KERNEL", f"lung kernel {series.kernel}, as recommended")
+    else:
+        yield Reason("OTHER_KERNEL", f"kernel {series.kernel or 'not stated'} is not known as a lung kernel")
+    if _is_original_axial(series):
+        yield Reason("ORIGINAL_AXIAL", "original axial images")
+    else:
+        yield Reason("OTHER_IMAGE_TYPE", "image type does not say original axial")
+    yield Reason("SLICE_COUNT", f"{len(series.slices)} slices")

@@ -1,0 +1,99 @@
+"""Encode the pixels of a native data set and save it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from pydicom import Dataset, uid
+from pydicom.encaps import encapsulate
+
+
+class Syntax(StrEnum):
+    """Transfer syntaxes the phantom can be written in, all of them lossless."""
+
+    IMPLICIT = "implicit"
+    EXPLICIT = "explicit"
+    BIG_ENDIAN = "big-endian"
+    DEFLATED = "deflated"
+    RLE = "rle"
+    JPEG_LOSSLESS = "jpeg-lossless"
+    JPEG_LOSSLESS_SV1 = "jpeg-lossless-sv1"
+    JPEG_LS = "jpeg-ls"
+    JPEG_2000 = "jpeg-2000"
+
+
+_UIDS = {
+    Syntax.IMPLICIT: uid.ImplicitVRLittleEndian,
+    Syntax.EXPLICIT: uid.ExplicitVRLittleEndian,
+    Syntax.BIG_ENDIAN: uid.ExplicitVRBigEndian,
+    Syntax.DEFLATED: uid.DeflatedExplicitVRLittleEndian,
+    Syntax.RLE: uid.RLELossless,
+    Syntax.JPEG_LOSSLESS: uid.JPEGLossless,
+    Syntax.JPEG_LOSSLESS_SV1: uid.JPEGLosslessSV1,
+    Syntax.JPEG_LS: uid.JPEGLSLossless,
+    Syntax.JPEG_2000: uid.JPEG2000Lossless,
+}
+
+
+def save(dataset: Dataset, path: Path, syntax: Syntax) -> None:
+    """Write a data set whose Pixel Data is native little endian in another transfer syntax.
+
+    Raises:
+        ValueError: GDCM, which alone encodes JPEG Lossless, is not installed.
+    """
+    syntax_uid = _UIDS[syntax]
+    if syntax in (Syntax.JPEG_LOSSLESS, Syntax.JPEG_LOSSLESS_SV1):
+        _compress_jpeg_lossless(dataset, syntax_uid)
+    elif syntax_uid.is_encapsulated:
+        dataset.compress(syntax_uid, generate_instance_uid=False)
+    elif syntax is Syntax.BIG_ENDIAN:
+        dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").byteswap().tobytes()
+    dataset.file_meta.TransferSyntaxUID = syntax_uid
+    little_endian = syntax is not Syntax.BIG_ENDIAN
+    implicit = syntax is Syntax.IMPLICIT
+    dataset.save_as(path, implicit_vr=implicit, little_endian=little_endian, enforce_file_format=True)
+
+
+def _compress_jpeg_lossless(dataset: Dataset, syntax_uid: uid.UID) -> None:
+    frame_bytes = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8
+    pixels = dataset.PixelData
+    frames = [pixels[start : start + frame_bytes] for start in range(0, len(pixels), frame_bytes)]
+    dataset.PixelData = encapsulate([_jpeg_lossless_frame(frame, dataset, syntax_uid) for frame in frames])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+
+
+def _jpeg_lossless_frame(pixels: bytes, dataset: Dataset, syntax_uid: uid.UID) -> bytes:
+    """One frame encoded by GDCM, which knows processes 14 and 14 SV1."""
+    try:
+        import gdcm
+    except ImportError as error:
+        raise ValueError(
+            "JPEG Lossless needs the package python-gdcm; choose another transfer syntax"
+        ) from error
+    image = gdcm.Image()
+    image.thisown = False  # the change below frees it
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((dataset.Columns, dataset.Rows, 1))
+    image.SetPhotometricInterpretation(
+        gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2)
+    )
+    image.SetPixelFormat(
+        gdcm.PixelFormat(
+            1, dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation
+        )
+    )
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.ExplicitVRLittleEndian))
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetByteStringValue(pixels)
+    image.SetDataElement(element)
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetInput(image)
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(syntax_uid))))
+    if not change.Change():
+        raise ValueError(f"GDCM cannot encode {dataset.BitsStored}-bit pixels as {syntax_uid.name}")
+    fragments = change.GetOutput().GetDataElement().GetSequenceOfFragments()
+    encoded: str = fragments.GetFragment(0).GetByteValue().GetBuffer()
+    return encoded.encode("utf-8", "surrogateescape")

@@ -1,0 +1,158 @@
+"""Every operator alone: bare fragment, fake ports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from application import ChestCtApplication
+from monai.deploy.core import Fragment
+
+from lungct.errors import ModelError, NoEligibleSeriesError
+from lungct.inference.weights import save_model
+from lungct.journal import Journal
+from lungct.networks import Classifier3d
+from lungct.records import (
+    Chest,
+    Classification,
+    Findings,
+    LungAnatomy,
+    Opacities,
+    Quantification,
+    Scan,
+    Selection,
+)
+from lungct.settings import Settings
+from operators.classifier import Classifier
+from operators.dicom_loader import DicomLoader
+from operators.lobe_quantifier import LobeQuantifier
+from operators.preprocessing import Preprocessing
+from operators.report_writer import ReportWriter
+from operators.series_selector import SeriesSelector
+from operators.stage import Stage
+from phantom.dicom_study import write_study
+from phantom.study_options import StudyOptions
+
+
+class FakeInput:
+    def __init__(self, records: dict[str, object]) -> None:
+        self.records = records
+
+    def receive(self, port: str) -> object:
+        return self.records.pop(port)
+
+
+class FakeOutput:
+    def __init__(self) -> None:
+        self.emitted: dict[str, object] = {}
+
+    def emit(self, record: object, port: str) -> None:
+        assert port not in self.emitted
+        self.emitted[port] = record
+
+
+def run(stage: Stage, **records: object) -> Any:
+    """The one record that the operator emits."""
+    output = FakeOutput()
+    stage.start()
+    stage.compute(FakeInput(records), output, None)
+    assert list(output.emitted) == ([stage.output] if stage.output else [])
+    return output.emitted.get(stage.output)
+
+
+@pytest.fixture
+def journal() -> Journal:
+    return Journal()
+
+
+def test_loader_emits_the_series_of_the_folder(tmp_path: Path, journal: Journal) -> None:
+    write_study(np.full((4, 8, 8), -900, np.int16), tmp_path, StudyOptions())
+    scan = run(DicomLoader(Fragment(), name="loader", journal=journal, input_path=tmp_path))
+    assert isinstance(scan, Scan)
+    assert [len(series.slices) for series in scan.series] == [4]
+    assert journal.scan is scan
+
+
+def test_selector_emits_a_selection_even_without_eligible_series(chest: Chest, journal: Journal) -> None:
+    scan = Scan(Path("in"), ())
+    selection = run(
+        SeriesSelector(Fragment(), name="selector", journal=journal, limits=Settings().selection), scan=scan
+    )
+    assert selection == Selection(scan, ())
+    assert journal.selection is selection
+
+
+def test_preprocessing_refuses_a_selection_without_choice(journal: Journal) -> None:
+    stage = Preprocessing(Fragment(), name="preprocessing", journal=journal)
+    with pytest.raises(NoEligibleSeriesError, match="none of 0 series may be analysed"):
+        run(stage, selection=Selection(Scan(Path("in"), ()), ()))
+
+
+def test_classifier_emits_probabilities(
+    tmp_path: Path, chest: Chest, anatomy: LungAnatomy, journal: Journal
+) -> None:
+    save_model(tmp_path / "classifier", Classifier3d(), {"version": "0", "provisional": True})
+    stage = Classifier(
+        Fragment(), name="classifier", journal=journal, models_dir=tmp_path, device=torch.device("cpu")
+    )
+    probabilities = run(stage, chest=chest, anatomy=anatomy).probabilities
+    assert sum(vars(probabilities).values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_model_stage_fails_at_start_without_weights(tmp_path: Path, journal: Journal) -> None:
+    stage = Classifier(
+        Fragment(), name="classifier", journal=journal, models_dir=tmp_path, device=torch.device("cpu")
+    )
+    with pytest.raises(ModelError, match=r"classifier/model\.json"):
+        stage.start()
+
+
+def test_quantifier_emits_volumes(
+    chest: Chest, anatomy: LungAnatomy, opacities: Opacities, journal: Journal
+) -> None:
+    stage = LobeQuantifier(Fragment(), name="quantifier", journal=journal)
+    quantification = run(stage, chest=chest, anatomy=anatomy, opacities=opacities)
+    assert isinstance(quantification, Quantification)
+    assert quantification.total.opacity_ml == pytest.approx(opacities.mask.sum() * chest.volume.voxel_ml)
+
+
+def test_writer_ends_the_graph_and_leaves_the_findings_in_the_journal(
+    tmp_path: Path,
+    chest: Chest,
+    anatomy: LungAnatomy,
+    classification: Classification,
+    opacities: Opacities,
+    findings: Findings,
+    journal: Journal,
+) -> None:
+    stage = ReportWriter(
+        Fragment(), name="writer", journal=journal, folder=tmp_path, outputs=Settings().outputs
+    )
+    run(
+        stage,
+        chest=chest,
+        anatomy=anatomy,
+        classification=classification,
+        opacities=opacities,
+        quantification=findings.quantification,
+    )
+    assert journal.findings == findings
+    assert (tmp_path / "report.pdf").stat().st_size > 0
+
+
+def test_every_input_of_the_graph_is_connected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connected: set[tuple[str, str]] = set()
+    stages: set[Stage] = set()
+
+    def record(_self: object, source: Stage, target: Stage, ports: set[tuple[str, str]]) -> None:
+        stages.update((source, target))
+        connected.update((target.name, port) for _, port in ports)
+
+    monkeypatch.setattr(ChestCtApplication, "add_flow", record)
+    application = ChestCtApplication(tmp_path, tmp_path, tmp_path, Settings(), Journal())
+    application.compose()
+    assert connected == {(stage.name, port) for stage in stages for port in stage.inputs}
+    assert len(stages) == application.journal.n_stages

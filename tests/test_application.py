@@ -1,0 +1,280 @@
+"""The whole graph through the real executor: outcomes, exit codes, files, logs."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from scipy import ndimage
+
+from lungct.records import Lobe
+from phantom.__main__ import main as write_phantom
+from phantom.compare import Comparison, compare
+from phantom.dicom_faults import Fault
+from phantom.dicom_study import write_localizer, write_study
+from phantom.study_options import StudyOptions
+
+ROOT = Path(__file__).resolve().parent.parent
+MODELS = ROOT / "models"
+SCHEMA = json.loads((ROOT / "docs" / "reference" / "result.schema.json").read_text())
+REPORT_FILES = ["lobes.nii.gz", "opacities.nii.gz", "report.pdf"]
+
+PLANTED = {
+    "patient_name": "Quaxolotl^Zenobia",
+    "patient_id": "ID-77310955",
+    "institution": "Wolkenheim Hospital",
+    "study_date": "19991231",
+}
+"""Identifiers that occur nowhere else."""
+
+
+@dataclass(frozen=True)
+class Run:
+    exit_code: int
+    log: str
+    out: Path
+
+    @property
+    def result(self) -> dict[str, Any]:
+        result: dict[str, Any] = json.loads((self.out / "result.json").read_text())
+        jsonschema.validate(result, SCHEMA)
+        return result
+
+    @property
+    def files(self) -> list[str]:
+        return sorted(path.name for path in self.out.iterdir())
+
+
+def run_application(study: Path, out: Path, *options: object) -> Run:
+    """In a process of its own, as users do."""
+    command = [sys.executable, ROOT / "app", "-i", study, "-o", out, "-m", MODELS, *options]
+    process = subprocess.run(  # noqa: S603
+        [str(part) for part in command], cwd=out.parent, capture_output=True, text=True, check=False
+    )
+    return Run(process.returncode, process.stdout + process.stderr, out)
+
+
+Outcome = Callable[..., Run]
+
+
+@pytest.fixture
+def outcome(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Outcome:
+    """Runs the application in this process, which spares the start-up."""
+    spec = importlib.util.spec_from_file_location("application_main", ROOT / "app" / "__main__.py")
+    assert spec
+    assert spec.loader
+    application_main = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(application_main)
+
+    def run(study: Path, *options: object, out: Path = tmp_path / "out", models: Path = MODELS) -> Run:
+        argv = ["-i", study, "-o", out, "-m", models, *options]
+        exit_code = application_main.main([str(part) for part in argv])
+        return Run(exit_code, "".join(capfd.readouterr()), out)
+
+    return run
+
+
+@dataclass(frozen=True)
+class PhantomRun:
+    truth: dict[str, Any]
+    run: Run
+
+
+@pytest.fixture(scope="session")
+def phantom_run(tmp_path_factory: pytest.TempPathFactory) -> PhantomRun:
+    """A phantom among what else lies in export folders: junk, a localizer, a thick series."""
+    folder = tmp_path_factory.mktemp("phantom")
+    study = folder / "study"
+    truth_file = folder / "truth.json"
+    planted = ["--patient-name", PLANTED["patient_name"], "--series-number", "3"]
+    write_phantom([str(study / "a" / "b"), "--pattern", "covid", "--truth", str(truth_file), *planted])
+    small = np.full((40, 32, 32), -800, np.int16)
+    thick = StudyOptions(seed=1, series_number=1, spacing_mm=(5, 2, 2), **PLANTED)
+    write_study(small, study / "thick", thick)
+    write_localizer(small, study / "localizer", StudyOptions(seed=1, series_number=2, **PLANTED))
+    (study / "notes.dcm").write_text("not DICOM")
+    (study / f"{PLANTED['patient_id']}.txt").write_text("named after the patient")
+    (study / "empty.dcm").touch()
+    return PhantomRun(json.loads(truth_file.read_text()), run_application(study, folder / "out"))
+
+
+def test_phantom_study_is_analysed(phantom_run: PhantomRun) -> None:
+    assert phantom_run.run.exit_code == 0, phantom_run.run.log
+    assert phantom_run.run.result["status"] == "analysed"
+
+
+def test_phantom_run_writes_result_label_maps_and_report(phantom_run: PhantomRun) -> None:
+    assert phantom_run.run.files == sorted([*REPORT_FILES, "result.json"])
+    assert phantom_run.run.result["outputs"] == REPORT_FILES
+
+
+@pytest.mark.parametrize("what", [*Lobe, "opacity"])
+def test_phantom_volumes_are_measured_within_tolerance(phantom_run: PhantomRun, what: str) -> None:
+    volumes: dict[str, Comparison] = {
+        volume.what: volume for volume in compare(phantom_run.truth, phantom_run.run.result)
+    }
+    assert volumes[what].holds, volumes[what]
+
+
+def test_exactly_the_thin_series_is_analysed_and_all_verdicts_are_told(phantom_run: PhantomRun) -> None:
+    verdicts = {series["series_number"]: series for series in phantom_run.run.result["input"]["series"]}
+    assert {number: verdict["rank"] for number, verdict in verdicts.items()} == {1: None, 2: None, 3: 1}
+    assert "SLICE_TOO_THICK" in [reason["code"] for reason in verdicts[1]["reasons"]]
+    assert "LOCALIZER" in [reason["code"] for reason in verdicts[2]["reasons"]]
+    assert not verdicts[3]["reasons"]
+
+
+def test_skipped_files_are_told(phantom_run: PhantomRun) -> None:
+    codes = {file["reason"]["code"] for file in phantom_run.run.result["input"]["skipped_files"]}
+    assert codes == {"NOT_DICOM", "EMPTY_FILE"}
+
+
+def test_every_stage_shows_its_progress(phantom_run: PhantomRun) -> None:
+    stages = phantom_run.run.result["timings_s"]
+    assert list(stages)[:4] == ["dicom_loader", "series_selector", "preprocessing", "lung_segmenter"]
+    for number in range(1, len(stages) + 1):
+        assert f"[{number}/{len(stages)}]" in phantom_run.run.log
+
+
+def test_findings_are_printed_with_the_research_notice(phantom_run: PhantomRun) -> None:
+    assert "Research use only" in phantom_run.run.log
+    assert "CT severity score" in phantom_run.run.log
+
+
+def test_no_identifier_reaches_logs_or_result(phantom_run: PhantomRun) -> None:
+    text = (phantom_run.run.log + (phantom_run.run.out / "result.json").read_text()).casefold()
+    planted = [part for value in PLANTED.values() for part in value.split("^")]
+    assert not [part for part in planted if part.casefold() in text]
+
+
+def small_study(folder: Path, *faults: Fault) -> Path:
+    volume_hu = np.full((70, 32, 32), -1000, np.int16)
+    volume_hu[:, 4:28, 4:28] = 40
+    volume_hu[5:65, 8:24, 8:24] = -850
+    write_study(volume_hu, folder, StudyOptions(spacing_mm=(2.5, 8, 8), faults=faults, **PLANTED))
+    return folder
+
+
+def test_empty_folder_is_bad_input(tmp_path: Path, outcome: Outcome) -> None:
+    (tmp_path / "study").mkdir()
+    run = outcome(tmp_path / "study")
+    assert run.exit_code == 4
+    assert run.files == ["result.json"]
+    assert run.result["reason"]["code"] == "NoDicomError"
+    assert "study holds no DICOM image" in run.log
+
+
+def test_missing_folder_is_bad_input(tmp_path: Path, outcome: Outcome) -> None:
+    run = outcome(tmp_path / "nowhere")
+    assert run.exit_code == 4
+    assert "does not exist" in run.result["reason"]["message"]
+
+
+def test_renamed_text_file_is_bad_input(tmp_path: Path, outcome: Outcome) -> None:
+    (tmp_path / "letter.dcm").write_text("Dear colleague")
+    run = outcome(tmp_path / "letter.dcm")
+    assert run.exit_code == 4
+    assert "NOT_DICOM" in run.result["reason"]["message"]
+
+
+def test_localizer_only_is_a_result_without_analysis(tmp_path: Path, outcome: Outcome) -> None:
+    write_localizer(np.full((40, 32, 32), -800, np.int16), tmp_path / "study", StudyOptions())
+    run = outcome(tmp_path / "study")
+    assert run.exit_code == 3
+    assert run.files == ["result.json"]
+    assert run.result["status"] == "no_eligible_series"
+    assert "LOCALIZER" in [reason["code"] for reason in run.result["input"]["series"][0]["reasons"]]
+
+
+def test_truncated_file_is_named(tmp_path: Path, outcome: Outcome) -> None:
+    run = outcome(small_study(tmp_path / "study", Fault.TRUNCATED_FILE))
+    assert run.exit_code == 4
+    assert run.files == ["result.json"]
+    assert ".dcm" in run.result["reason"]["message"]
+    assert run.result["reason"]["message"] in run.log
+
+
+def test_missing_weights_are_told(tmp_path: Path, outcome: Outcome) -> None:
+    run = outcome(small_study(tmp_path / "study"), models=tmp_path)
+    assert run.exit_code == 6
+    assert run.result["status"] == "bad_model"
+
+
+def test_wrong_settings_are_told(tmp_path: Path, outcome: Outcome) -> None:
+    (tmp_path / "app.yaml").write_text("lungct: {device: abacus}")
+    run = outcome(small_study(tmp_path / "study"), "-s", tmp_path / "app.yaml")
+    assert run.exit_code == 2
+    assert "lungct.device" in run.result["reason"]["message"]
+
+
+def test_unwritable_output_is_told(tmp_path: Path, outcome: Outcome) -> None:
+    (tmp_path / "file").touch()
+    run = outcome(small_study(tmp_path / "study"), out=tmp_path / "file" / "out")
+    assert run.exit_code == 5
+    assert "cannot write to the output folder" in run.log
+
+
+def test_unforeseen_error_is_told_without_its_text(
+    tmp_path: Path, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_root: Path) -> None:
+        raise ValueError(f"patient {PLANTED['patient_name']}")
+
+    monkeypatch.setattr("operators.dicom_loader.scan_folder", fail)
+    run = outcome(small_study(tmp_path / "study"))
+    assert run.exit_code == 1
+    assert run.result["reason"]["code"] == "ValueError"
+    assert PLANTED["patient_name"] not in run.log + json.dumps(run.result)
+
+
+def test_failed_run_removes_the_results_of_an_earlier_one(tmp_path: Path, outcome: Outcome) -> None:
+    shutil.copytree(small_study(tmp_path / "study", Fault.TRUNCATED_FILE), tmp_path / "again")
+    (tmp_path / "out").mkdir()
+    for name in REPORT_FILES:
+        (tmp_path / "out" / name).touch()
+    assert outcome(tmp_path / "study").files == ["result.json"]
+
+
+@pytest.fixture(scope="session", params=["covid-P001", "cap-cap001", "normal-normal001"])
+def real_run(
+    request: pytest.FixtureRequest, real_ct: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Run]:
+    study = real_ct / "dicom" / request.param
+    return study, run_application(study, tmp_path_factory.mktemp(request.param) / "out")
+
+
+def test_real_study_is_analysed_with_plausible_lungs(real_run: tuple[Path, Run]) -> None:
+    _, run = real_run
+    assert run.exit_code == 0, run.log
+    assert 2000 < run.result["findings"]["total"]["lung_ml"] < 8000
+    flags = {flag["code"] for flag in run.result["quality_flags"]}
+    assert not flags & {"LOBE_MISSING", "LUNG_VOLUME_IMPLAUSIBLE", "LUNGS_ASYMMETRIC"}
+
+
+def test_real_lung_mask_agrees_with_air_inside_the_chest(real_run: tuple[Path, Run]) -> None:
+    """In every slice with much lung; the reference is air that is closed in by the body, less the windpipe."""
+    study, run = real_run
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(study)))
+    volume_hu = sitk.GetArrayFromImage(reader.Execute())
+    lobes = sitk.GetArrayFromImage(sitk.ReadImage(run.out / "lobes.nii.gz")) > 0
+    for slice_hu, mask in zip(volume_hu, lobes, strict=True):
+        air, _ = ndimage.label(slice_hu < -600)
+        outer = np.unique(np.concatenate([air[0], air[-1], air[:, 0], air[:, -1]]))
+        enclosed = (air > 0) & ~np.isin(air, outer)
+        large = np.flatnonzero(np.bincount(air.ravel()) > 4000)
+        lung_air = enclosed & np.isin(air, large)
+        if lung_air.sum() > 15000:
+            assert mask[lung_air].mean() > 0.9
+            assert (slice_hu[mask] < -300).mean() > 0.6
