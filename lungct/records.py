@@ -202,9 +202,14 @@ class Selection:
     verdicts: tuple[SeriesVerdict, ...]
 
     @property
+    def first(self) -> SeriesVerdict | None:
+        """The verdict of rank 1, None where no series is eligible."""
+        return next((verdict for verdict in self.verdicts if verdict.rank == 1), None)
+
+    @property
     def chosen(self) -> Series | None:
-        """The series of rank 1, None where no series is eligible."""
-        return next((verdict.series for verdict in self.verdicts if verdict.rank == 1), None)
+        """The series that is analysed, None where none is eligible."""
+        return self.first.series if self.first else None
 
 
 @dataclass(frozen=True, eq=False)

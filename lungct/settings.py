@@ -6,9 +6,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 
-from lungct.dicom_read.selection import SelectionLimits
 from lungct.errors import SettingsError
 
 SECTION = "lungct"
@@ -16,6 +23,28 @@ SECTION = "lungct"
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SelectionLimits(_Section):
+    """What a series must satisfy to be analysed.
+
+    Thickness and age are the paper's (Topff et al. 2023); the others are our own (ADR 0015).
+
+    Attributes:
+        max_slice_thickness_mm: for Slice Thickness and for the distance between slices alike.
+        recommended_slice_thickness_mm: series up to here rank first.
+        min_age_years: where the age is known.
+        min_slices: fewer cannot hold a chest at 3 mm.
+        min_extent_mm: from the first to the last slice; shorter than the lungs of any adult.
+        max_tilt_deg: of the slices off the axial plane; gantries tilt by up to 30 degrees.
+    """
+
+    max_slice_thickness_mm: PositiveFloat = 3.0
+    recommended_slice_thickness_mm: PositiveFloat = 1.5
+    min_age_years: NonNegativeFloat = 18.0
+    min_slices: PositiveInt = 30
+    min_extent_mm: NonNegativeFloat = 150.0
+    max_tilt_deg: NonNegativeFloat = 31.0
 
 
 class OutputSettings(_Section):

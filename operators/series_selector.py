@@ -6,8 +6,9 @@ from typing import Any
 
 from monai.deploy.core import Fragment
 
-from lungct.dicom_read import SelectionLimits, select_series
+from lungct.dicom_read import select_series
 from lungct.records import Scan, Selection
+from lungct.settings import SelectionLimits
 from operators.stage import Stage
 
 

@@ -59,9 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     comparisons = list(compare(*(json.loads(path.read_text("utf-8")) for path in (args.truth, args.result))))
     print(f"{'':<14}{'true ml':>10}{'measured ml':>13}{'error':>9}{'allowed':>9}")
     for volume in comparisons:
+        remark = "" if volume.holds else "  out of tolerance"
         print(
             f"{volume.what:<14}{volume.true_ml:>10.0f}{volume.measured_ml:>13.0f}"
-            f"{volume.relative_error:>+9.1%}{volume.tolerance:>9.0%}{'' if volume.holds else '  out of tolerance'}"
+            f"{volume.relative_error:>+9.1%}{volume.tolerance:>9.0%}{remark}"
         )
     return 0 if all(volume.holds for volume in comparisons) else 1
 

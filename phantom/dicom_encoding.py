@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydicom import Dataset, uid
@@ -70,30 +71,29 @@ def _jpeg_lossless_frame(pixels: bytes, dataset: Dataset, syntax_uid: uid.UID) -
     try:
         import gdcm
     except ImportError as error:
-        raise ValueError(
-            "JPEG Lossless needs the package python-gdcm; choose another transfer syntax"
-        ) from error
-    image = gdcm.Image()
-    image.thisown = False  # the change below frees it
-    image.SetNumberOfDimensions(2)
-    image.SetDimensions((dataset.Columns, dataset.Rows, 1))
-    image.SetPhotometricInterpretation(
-        gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2)
-    )
-    image.SetPixelFormat(
-        gdcm.PixelFormat(
-            1, dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation
-        )
-    )
-    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.ExplicitVRLittleEndian))
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-    element.SetByteStringValue(pixels)
-    image.SetDataElement(element)
+        raise ValueError("JPEG Lossless needs python-gdcm; choose another transfer syntax") from error
     change = gdcm.ImageChangeTransferSyntax()
-    change.SetInput(image)
+    change.SetInput(_gdcm_image(gdcm, pixels, dataset))
     change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(syntax_uid))))
     if not change.Change():
         raise ValueError(f"GDCM cannot encode {dataset.BitsStored}-bit pixels as {syntax_uid.name}")
     fragments = change.GetOutput().GetDataElement().GetSequenceOfFragments()
     encoded: str = fragments.GetFragment(0).GetByteValue().GetBuffer()
     return encoded.encode("utf-8", "surrogateescape")
+
+
+def _gdcm_image(gdcm: Any, pixels: bytes, dataset: Dataset) -> Any:
+    """A native image for a GDCM filter, which frees it: Python must not free it a second time."""
+    image = gdcm.Image()
+    image.thisown = False
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((dataset.Columns, dataset.Rows, 1))
+    monochrome = gdcm.PhotometricInterpretation.MONOCHROME2
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(monochrome))
+    bits = dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit
+    image.SetPixelFormat(gdcm.PixelFormat(1, *bits, dataset.PixelRepresentation))
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.ExplicitVRLittleEndian))
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetByteStringValue(pixels)
+    image.SetDataElement(element)
+    return image

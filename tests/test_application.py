@@ -15,7 +15,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from scipy import ndimage
 
 from lungct.records import Lobe
@@ -263,7 +263,7 @@ def test_real_study_is_analysed_with_plausible_lungs(real_run: tuple[Path, Run])
 
 
 def test_real_lung_mask_agrees_with_air_inside_the_chest(real_run: tuple[Path, Run]) -> None:
-    """In every slice with much lung; the reference is air that is closed in by the body, less the windpipe."""
+    """In every slice with much lung; the reference is air enclosed by the body, less the windpipe."""
     study, run = real_run
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(study)))

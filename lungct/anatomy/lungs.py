@@ -8,13 +8,14 @@ import cc3d
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
 from lungct.inference.weights import LoadedModel
 from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE
 from lungct.preprocessing import window
-from lungct.records import CtVolume, LungAnatomy
+from lungct.records import CtVolume, LungAnatomy, MaskArray
 
 AERATED_HU = -400.0
 """Half-way between aerated lung (about -850 HU) and soft tissue (about 40 HU): the unbiased border."""
@@ -24,6 +25,12 @@ POSSIBLE_LUNG = 0.2
 
 CERTAIN_LUNG = 0.8
 """Network probability above which a voxel is lung whatever its intensity: vessels, consolidation."""
+
+AERATED_GREY = 0.5
+"""-500 HU in the lung window."""
+
+SMALLEST_LUNG_SHARE = 0.05
+"""A separate piece with a smaller share of all lung voxels is no lung."""
 
 SLAB_SLICES = 16
 """Slices refined at a time, which bounds the memory of the full-resolution probabilities."""
@@ -39,13 +46,16 @@ def segment_lobes(volume: CtVolume, model: LoadedModel) -> LungAnatomy:
     Returns:
         Labels on the volume's grid; all zero where no lung is found.
     """
-    probabilities = keep_largest_pieces(coarse_probabilities(volume, model.network))
+    device = next(model.network.parameters()).device
+    volume_hu = torch.from_numpy(np.ascontiguousarray(volume.volume_hu)).to(device)
+    grid = coarse_grid(volume_hu, volume.spacing_mm)
+    probabilities = coarse_probabilities(grid, model.network)
+    probabilities = keep_largest_pieces(without_outside_air(probabilities, grid))
     lobes = np.empty(volume.volume_hu.shape, np.uint8)
     for start, slab in _full_resolution_slabs(probabilities, volume.volume_hu.shape):
         stop = start + slab.shape[0]
-        slab_hu = torch.from_numpy(np.ascontiguousarray(volume.volume_hu[start:stop])).to(slab.device)
-        lobes[start:stop] = _refine(slab, slab_hu).cpu().numpy()
-    return LungAnatomy(lobes, model.info)
+        lobes[start:stop] = _refine(slab, volume_hu[start:stop]).cpu().numpy()
+    return LungAnatomy(_without_islands(lobes), model.info)
 
 
 def coarse_grid(volume_hu: Tensor, spacing_mm: tuple[float, float, float]) -> Tensor:
@@ -71,14 +81,33 @@ def pad_to_stride(grid: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def coarse_probabilities(volume: CtVolume, network: torch.nn.Module) -> Tensor:
-    """Class probabilities ``[6, slices, rows, columns]`` on the network's 5 mm grid."""
-    device = next(network.parameters()).device
-    volume_hu = torch.from_numpy(np.ascontiguousarray(volume.volume_hu)).to(device)
-    grid = coarse_grid(volume_hu, volume.spacing_mm)
+def coarse_probabilities(grid: Tensor, network: torch.nn.Module) -> Tensor:
+    """Class probabilities ``[6, slices, rows, columns]`` on the grid of :func:`coarse_grid`."""
     n_slices, n_rows, n_columns = grid.shape[2:]
     logits: Tensor = network(pad_to_stride(grid))[0, :, :n_slices, :n_rows, :n_columns]
     return logits.softmax(dim=0)
+
+
+def without_outside_air(probabilities: Tensor, grid: Tensor) -> Tensor:
+    """Take the lobes' probability away in air that reaches the edge of its axial slice.
+
+    Where the network is certain of lung it stays: a cropped field of view opens the lungs to the edge.
+
+    Args:
+        probabilities: ``[6, slices, rows, columns]``.
+        grid: of :func:`coarse_grid`.
+    """
+    air = grid[0, 0].cpu().numpy() < AERATED_GREY
+    in_plane = np.zeros((3, 3, 3), bool)
+    in_plane[1] = ndimage.generate_binary_structure(2, 1)
+    pieces, _ = ndimage.label(air, in_plane)
+    edge = np.concatenate([pieces[:, [0, -1]].ravel(), pieces[:, :, [0, -1]].ravel()])
+    outside = torch.from_numpy(air & np.isin(pieces, edge)).to(probabilities.device)
+    outside &= probabilities[0] > 1.0 - CERTAIN_LUNG
+    cleared = probabilities.clone()
+    cleared[1:, outside] = 0.0
+    cleared[0, outside] = 1.0
+    return cleared
 
 
 def keep_largest_pieces(probabilities: Tensor) -> Tensor:
@@ -107,6 +136,14 @@ def _largest_piece(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     sizes[0] = 0
     largest: npt.NDArray[np.bool_] = pieces == sizes.argmax()
     return largest
+
+
+def _without_islands(lobes: MaskArray) -> MaskArray:
+    """Drop pieces far smaller than a lung: gas in stomach and bowel."""
+    lung = lobes > 0
+    smallest_voxels = int(SMALLEST_LUNG_SHARE * np.count_nonzero(lung))
+    kept: MaskArray = lobes * cc3d.dust(lung, threshold=smallest_voxels, connectivity=6)
+    return kept
 
 
 def _refine(slab: Tensor, slab_hu: Tensor) -> Tensor:

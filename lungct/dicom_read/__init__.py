@@ -4,14 +4,13 @@ from pydicom import config
 
 from lungct.dicom_read.chest import read_chest
 from lungct.dicom_read.scan import read_patient_study, scan_folder
-from lungct.dicom_read.selection import SelectionLimits, judge, select_series
+from lungct.dicom_read.selection import judge, select_series
 from lungct.dicom_read.volume import read_volume
 
 # pydicom's validation warnings quote attribute values; patient data must not reach the log.
 config.settings.reading_validation_mode = config.IGNORE
 
 __all__ = [
-    "SelectionLimits",
     "judge",
     "read_chest",
     "read_patient_study",

@@ -20,6 +20,9 @@ PIXEL_SPACING_TOLERANCE_MM = 1e-3
 MAX_GAP_MM = 5.0
 """Own decision: opacities of a few millimetres can hide in wider gaps, so these are not interpolated."""
 
+MAX_SHIFT_PER_MM = 1.0
+"""Own decision: slices shifted by more than their distance, a tilt of 45 degrees, are no gantry tilt."""
+
 
 @dataclass(frozen=True, eq=False)
 class Stack:
@@ -121,10 +124,12 @@ def even_grid(stack: Stack) -> SliceGrid:
     """The evenly spaced grid that fits a stack without duplicates.
 
     Raises:
-        GeometryError: there are fewer than two slices, or a gap is too wide to be interpolated.
+        GeometryError: there are fewer than two slices, they lie too far to the side of each other, or a gap
+            is too wide to be interpolated.
     """
     if len(stack.slices) < 2:
         raise GeometryError(f"{stack.name} has one position only; send the whole series", "SINGLE_SLICE")
+    _require_small_shifts(stack)
     extent_mm = float(stack.distances_mm[-1] - stack.distances_mm[0])
     spacing_mm = _regular_spacing_mm(stack.distances_mm, allow_missing=False)
     if spacing_mm is not None:
@@ -184,4 +189,17 @@ def _require_narrow_gaps(stack: Stack) -> None:
             f"{stack.name}: {gaps_mm[widest]:.4g} mm lie between {below} and {above}, too far to interpolate "
             f"(at most {MAX_GAP_MM:g} mm); send the missing slices",
             "GAP_TOO_WIDE",
+        )
+
+
+def _require_small_shifts(stack: Stack) -> None:
+    sideways_mm = np.abs(np.diff(stack.shifts_mm, axis=0)).max(axis=1)
+    excess = sideways_mm - MAX_SHIFT_PER_MM * np.diff(stack.distances_mm)
+    worst = int(excess.argmax())
+    if excess[worst] > 0:
+        below, above = stack.slices[worst].name, stack.slices[worst + 1].name
+        raise GeometryError(
+            f"{stack.name}: {above} lies {sideways_mm[worst]:.4g} mm to the side of {below}; "
+            "send series with another centre on their own",
+            "SHIFTED_SLICES",
         )

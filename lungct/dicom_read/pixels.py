@@ -111,20 +111,19 @@ def _read(image: SliceHeader) -> Dataset:
 
 def _decode(dataset: Dataset, image: SliceHeader) -> npt.NDArray[np.integer]:
     """Stored values ``[rows, columns]`` of one frame."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated and syntax not in _PLUGINS:
+        message = f"{image.name} is compressed as {syntax.name}, which is not supported; send it uncompressed"
+        raise PixelDataError(message, "UNSUPPORTED_COMPRESSION")
     try:
-        syntax = dataset.file_meta.TransferSyntaxUID
-        pixels, _ = get_decoder(syntax).as_array(
-            dataset, index=image.frame, raw=True, decoding_plugin=_PLUGINS.get(syntax, "")
-        )
+        plugin = _PLUGINS.get(syntax, "")
+        pixels, _ = get_decoder(syntax).as_array(dataset, index=image.frame, raw=True, decoding_plugin=plugin)
     except Exception as error:  # decoders raise what they like
-        raise PixelDataError(
-            f"{image.name}: pixels cannot be decoded, the file may be incomplete; send it again",
-            "UNDECODABLE",
-        ) from error
+        message = f"{image.name}: pixels cannot be decoded, the file may be incomplete; send it again"
+        raise PixelDataError(message, "UNDECODABLE") from error
     if pixels.shape != (image.rows, image.columns):
-        raise PixelDataError(
-            f"{image.name} is no single-channel image; send plain CT images", "NOT_GREYSCALE"
-        )
+        message = f"{image.name} does not decode to one grey value a pixel; send plain CT images"
+        raise PixelDataError(message, "NOT_GREYSCALE")
     return pixels
 
 

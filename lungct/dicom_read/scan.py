@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
@@ -24,6 +25,7 @@ from lungct.dicom_read.headers import (
     text,
     value_of,
 )
+from lungct.dicom_read.privacy import NameMask, identifiers
 from lungct.errors import NoDicomError
 from lungct.records import PatientStudy, Reason, Scan, Series, SkippedFile, SliceHeader
 
@@ -49,13 +51,14 @@ def scan_folder(root: Path) -> Scan:
 
     Returns:
         Series sorted by study and series UID, their images by Instance Number, and every other file with
-        the reason why it was left out. Names are relative to ``root``.
+        the reason why it was left out. Names are relative to ``root``, without what names a patient.
 
     Raises:
         NoDicomError: there is no DICOM image.
     """
     found: dict[tuple[str, str], tuple[Dataset, list[SliceHeader]]] = {}
     skipped: list[SkippedFile] = []
+    identifying: set[str] = set()
     for path in _files(root):
         name = path.relative_to(root).as_posix() if path != root else path.name
         try:
@@ -66,10 +69,15 @@ def scan_folder(root: Path) -> Scan:
             continue
         uids = text(dataset, "StudyInstanceUID"), text(dataset, "SeriesInstanceUID")
         found.setdefault(uids, (dataset, []))[1].extend(headers)
+        identifying |= identifiers(dataset)
     if not found:
         raise NoDicomError(_no_image_message(root, skipped))
-    series = tuple(_series(*found[uids]) for uids in sorted(found))
-    return Scan(root=root, series=series, skipped=tuple(skipped))
+    mask = NameMask(identifying)
+    return Scan(
+        root=root,
+        series=tuple(_series(*found[uids], mask) for uids in sorted(found)),
+        skipped=tuple(replace(file, name=mask(file.name)) for file in skipped),
+    )
 
 
 def read_patient_study(series: Series) -> PatientStudy:
@@ -150,8 +158,9 @@ def _slice_header(dataset: Dataset, path: Path, name: str, frame: int) -> SliceH
     )
 
 
-def _series(dataset: Dataset, slices: list[SliceHeader]) -> Series:
+def _series(dataset: Dataset, slices: list[SliceHeader], mask: NameMask) -> Series:
     """A series from the header of one of its images and all its slices."""
+    ordered = sorted(slices, key=lambda image: (image.instance_number or 0, image.frame, image.name))
     anatomy = frame_group(dataset, 0, "FrameAnatomySequence")
     region = (value_of(anatomy, "AnatomicRegionSequence") or [Dataset()])[0]
     agents = [
@@ -161,7 +170,7 @@ def _series(dataset: Dataset, slices: list[SliceHeader]) -> Series:
         study_uid=text(dataset, "StudyInstanceUID"),
         series_uid=text(dataset, "SeriesInstanceUID"),
         modality=text(dataset, "Modality"),
-        slices=tuple(sorted(slices, key=lambda image: (image.instance_number or 0, image.frame, image.name))),
+        slices=tuple(replace(image, name=mask(image.name)) for image in ordered),
         series_number=integer(dataset, "SeriesNumber"),
         manufacturer=text(dataset, "Manufacturer"),
         manufacturer_model=text(dataset, "ManufacturerModelName"),

@@ -7,26 +7,15 @@ axial reconstruction, slices of at most 3 mm, at most 1.5 mm and a lung kernel r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from lungct.dicom_read.geometry import slice_distances_mm, slice_normal
 from lungct.dicom_read.vendor_kernels import is_lung_kernel
 from lungct.records import Reason, Scan, Selection, Series, SeriesVerdict
+from lungct.settings import SelectionLimits
 
-MAX_SLICE_THICKNESS_MM = 3.0
-"""Topff et al. 2023."""
-RECOMMENDED_SLICE_THICKNESS_MM = 1.5
-"""Topff et al. 2023."""
-MIN_AGE_YEARS = 18.0
-"""Topff et al. 2023."""
-MIN_SLICES = 30
-"""Own decision: fewer slices cannot hold a chest at 3 mm."""
-MIN_EXTENT_MM = 150.0
-"""Own decision: shorter than the lungs of any adult."""
-MAX_TILT_DEG = 31.0
-"""Own decision: gantries tilt by up to 30 degrees; more is a reformation."""
 _ROUNDING_MM = 1e-2
 
 _PROJECTIONS = {"MIP", "MINIP", "MAX_IP", "MIN_IP", "MNIP", "PROJECTION IMAGE", "VRT", "SSD", "VOLREN"}
@@ -39,24 +28,6 @@ _IMAGE_TYPES: tuple[tuple[str, Callable[[tuple[str, ...]], bool], str], ...] = (
     ("MIP", lambda kind: not _PROJECTIONS.isdisjoint(kind), "projections or renderings"),
 )
 _CHEST_NAMES = ("CHEST", "THORA", "TORAX", "TORACE", "LUNG", "PULMO", "TRUNK", "TORSO", "WHOLEBODY")
-
-
-@dataclass(frozen=True)
-class SelectionLimits:
-    """What a series must satisfy.
-
-    Attributes:
-        max_slice_thickness_mm: for Slice Thickness and for the distance between slices alike.
-        recommended_slice_thickness_mm: series up to here rank first.
-        min_extent_mm: length along the slice normal, from the first to the last slice.
-    """
-
-    max_slice_thickness_mm: float = MAX_SLICE_THICKNESS_MM
-    recommended_slice_thickness_mm: float = RECOMMENDED_SLICE_THICKNESS_MM
-    min_age_years: float = MIN_AGE_YEARS
-    min_slices: int = MIN_SLICES
-    min_extent_mm: float = MIN_EXTENT_MM
-    max_tilt_deg: float = MAX_TILT_DEG
 
 
 DEFAULT_LIMITS = SelectionLimits()
@@ -154,8 +125,8 @@ def _spacing_mm(series: Series) -> float | None:
 
 
 def _is_thin(series: Series, limits: SelectionLimits) -> bool:
-    thickness_mm = series.slice_thickness_mm or _spacing_mm(series)
-    return thickness_mm is not None and thickness_mm <= limits.recommended_slice_thickness_mm + _ROUNDING_MM
+    thickness_mm = max(series.slice_thickness_mm or 0.0, _spacing_mm(series) or 0.0)
+    return 0 < thickness_mm <= limits.recommended_slice_thickness_mm + _ROUNDING_MM
 
 
 def _is_original_axial(series: Series) -> bool:

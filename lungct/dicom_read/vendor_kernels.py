@@ -1,7 +1,7 @@
 """Which Convolution Kernel (0018,1210) values mean a sharp reconstruction for lung parenchyma.
 
-Vendors name kernels as they like; the names are those printed in the vendors' CT protocol guides and DICOM
-conformance statements and used in published chest-CT protocols:
+Vendors name kernels as they like and publish no table; these are the naming schemes met in practice, to be
+extended where a site's lung kernel is missing:
 
 - GE: the algorithm by name: Lung, Bone and BonePlus, and their high-definition forms (``HD LUNG``).
 - Siemens: a letter for the region, a sharpness of 10 (smooth) to 80 (sharp) and, on older scanners, a speed:

@@ -18,11 +18,11 @@ from lungct.records import (
     Probabilities,
     QualityFlag,
     Quantification,
-    Series,
+    SeriesVerdict,
 )
 
-RECOMMENDED_THICKNESS_MM = 1.5
-"""Topff et al. 2023."""
+NOT_RECOMMENDED = ("THICK_SLICES", "OTHER_KERNEL")
+"""Preferences of the series selection that limit what the networks can see."""
 
 PLAUSIBLE_LUNG_ML = (1500.0, 9500.0)
 """Adult total lung capacity at CT, from severe restriction to hyperinflation."""
@@ -51,7 +51,7 @@ def quality_flags(
     """All flags of an analysis, those of the input first."""
     return (
         *chest.volume.flags,
-        *thickness_flags(chest.selection.chosen, chest.volume),
+        *acquisition_flags(chest.selection.first),
         *truncation_flags(anatomy, chest.volume),
         *lung_volume_flags(quantification),
         *agreement_flags(classification.probabilities, diagnosis, quantification),
@@ -59,14 +59,11 @@ def quality_flags(
     )
 
 
-def thickness_flags(series: Series | None, volume: CtVolume) -> Iterator[QualityFlag]:
-    """Slices thicker or wider apart than recommended."""
-    thickness_mm = max((series and series.slice_thickness_mm) or 0.0, volume.spacing_mm[0])
-    if thickness_mm > RECOMMENDED_THICKNESS_MM:
-        yield QualityFlag(
-            "SLICES_THICK",
-            f"slices of {thickness_mm:.1f} mm; at most {RECOMMENDED_THICKNESS_MM} mm is recommended",
-        )
+def acquisition_flags(verdict: SeriesVerdict | None) -> Iterator[QualityFlag]:
+    """An analysed series that is allowed but not as recommended."""
+    for preference in verdict.preferences if verdict else ():
+        if preference.code in NOT_RECOMMENDED:
+            yield QualityFlag(preference.code, preference.message)
 
 
 def truncation_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[QualityFlag]:

@@ -78,7 +78,7 @@ class SeriesResult(_Model):
             series_instance_uid=series.series_uid,
             series_number=series.series_number,
             modality=series.modality,
-            n_images=sum(header.n_frames for header in series.slices),
+            n_images=len(series.slices),
             slice_thickness_mm=series.slice_thickness_mm,
             manufacturer=series.manufacturer,
             kernel=series.kernel,

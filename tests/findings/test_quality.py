@@ -7,7 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lungct.findings.quality import agreement_flags, lung_volume_flags, model_flags, thickness_flags, truncation_flags
+from lungct.findings.quality import (
+    acquisition_flags,
+    agreement_flags,
+    lung_volume_flags,
+    model_flags,
+    truncation_flags,
+)
 from lungct.findings.quantification import score
 from lungct.records import (
     CtVolume,
@@ -18,7 +24,9 @@ from lungct.records import (
     ModelInfo,
     Probabilities,
     Quantification,
+    Reason,
     Series,
+    SeriesVerdict,
 )
 
 HEALTHY_ML = {
@@ -52,7 +60,7 @@ def test_healthy_lungs_raise_no_flag() -> None:
     quantification = lungs()
     assert not codes(lung_volume_flags(quantification))
     assert not codes(agreement_flags(Probabilities(0.1, 0.1, 0.8), Diagnosis.NO_INFECTION, quantification))
-    assert not codes(thickness_flags(SERIES, THIN))
+    assert not codes(acquisition_flags(SeriesVerdict(SERIES, rank=1)))
     assert not codes(truncation_flags(anatomy_inside(), THIN))
     assert not codes(model_flags([MODEL]))
 
@@ -78,13 +86,10 @@ def test_no_lung_at_all_does_not_divide_by_zero() -> None:
     assert flags == ["LUNG_VOLUME_IMPLAUSIBLE", *["LOBE_MISSING"] * 5]
 
 
-def test_thick_slices_by_header() -> None:
-    assert codes(thickness_flags(replace(SERIES, slice_thickness_mm=2.0), THIN)) == ["SLICES_THICK"]
-
-
-def test_thick_slices_by_spacing() -> None:
-    apart = replace(THIN, affine_lps=np.diag([2.0, 1.0, 1.0, 1.0]))
-    assert codes(thickness_flags(replace(SERIES, slice_thickness_mm=None), apart)) == ["SLICES_THICK"]
+@pytest.mark.parametrize("code", ["THICK_SLICES", "OTHER_KERNEL"])
+def test_series_that_is_not_as_recommended(code: str) -> None:
+    verdict = SeriesVerdict(SERIES, rank=1, preferences=(Reason(code, "why"), Reason("SLICE_COUNT", "40")))
+    assert codes(acquisition_flags(verdict)) == [code]
 
 
 @pytest.mark.parametrize(

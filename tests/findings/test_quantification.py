@@ -39,8 +39,10 @@ def test_figure_5_totals() -> None:
 
 @pytest.mark.parametrize(
     ("percent", "expected"),
-    [(None, 0), (0, 0), (1e-9, 1), (4.999, 1), (5, 2), (25, 2), (25.001, 3), (50, 3), (50.001, 4), (75, 4)]
-    + [(75.001, 5), (100, 5)],
+    [
+        *[(None, 0), (0, 0), (1e-9, 1), (4.999, 1), (5, 2), (25, 2)],
+        *[(25.001, 3), (50, 3), (50.001, 4), (75, 4), (75.001, 5), (100, 5)],
+    ],
 )
 def test_lobe_score_bands(percent: float | None, expected: int) -> None:
     assert lobe_score(percent) == expected
@@ -54,7 +56,15 @@ def test_lobe_score_never_falls_with_more_opacity(percent: float, other: float) 
 
 @pytest.mark.parametrize(
     ("severity_score", "expected"),
-    [(0, "none"), (1, "mild"), (5, "mild"), (6, "moderate"), (14, "moderate"), (15, "severe"), (25, "severe")],
+    [
+        (0, "none"),
+        (1, "mild"),
+        (5, "mild"),
+        (6, "moderate"),
+        (14, "moderate"),
+        (15, "severe"),
+        (25, "severe"),
+    ],
 )
 def test_involvement_bands(severity_score: int, expected: str) -> None:
     assert involvement(severity_score) == expected

@@ -76,7 +76,7 @@ def test_loader_emits_the_series_of_the_folder(tmp_path: Path, journal: Journal)
     assert journal.scan is scan
 
 
-def test_selector_emits_a_selection_even_without_eligible_series(chest: Chest, journal: Journal) -> None:
+def test_selector_emits_a_selection_even_without_eligible_series(journal: Journal) -> None:
     scan = Scan(Path("in"), ())
     selection = run(
         SeriesSelector(Fragment(), name="selector", journal=journal, limits=Settings().selection), scan=scan

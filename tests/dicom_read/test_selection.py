@@ -1,0 +1,211 @@
+"""Each eligibility rule, and how eligible series rank."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lungct.dicom_read import judge, select_series
+from lungct.dicom_read.vendor_kernels import is_lung_kernel
+from lungct.records import Scan, Series
+from lungct.settings import SelectionLimits
+
+
+def _codes(series: Series) -> list[str]:
+    return [reason.code for reason in judge(series).reasons]
+
+
+def _with_slices(series: Series, **changes: Any) -> Series:
+    return replace(series, slices=tuple(replace(image, **changes) for image in series.slices))
+
+
+def _every(series: Series, step: int) -> Series:
+    return replace(series, slices=series.slices[::step])
+
+
+def _scan(*series: Series) -> Scan:
+    return Scan(Path("study"), series)
+
+
+def test_thin_axial_chest_of_an_adult_is_eligible(eligible: Series) -> None:
+    assert judge(eligible).eligible
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"modality": "MR"}, "NOT_CT"),
+        ({"slice_thickness_mm": 5.0}, "SLICE_TOO_THICK"),
+        ({"age_years": 17.0}, "UNDER_AGE"),
+        ({"age_years": 0.0}, "UNDER_AGE"),
+        ({"body_part": "ABDOMEN"}, "NOT_CHEST"),
+        ({"body_part": "HEAD"}, "NOT_CHEST"),
+    ],
+)
+def test_series_attribute_breaks_a_rule(eligible: Series, changes: dict[str, Any], code: str) -> None:
+    assert _codes(replace(eligible, **changes)) == [code]
+
+
+@pytest.mark.parametrize(
+    ("image_type", "codes"),
+    [
+        ("DERIVED\\PRIMARY\\AXIAL", ["DERIVED"]),
+        ("ORIGINAL\\SECONDARY\\AXIAL", ["SECONDARY"]),
+        ("ORIGINAL\\PRIMARY\\LOCALIZER", ["LOCALIZER"]),
+        ("ORIGINAL\\PRIMARY\\MPR", ["MPR"]),
+        ("DERIVED\\SECONDARY\\REFORMATTED\\AVERAGE", ["DERIVED", "SECONDARY", "MPR"]),
+        ("DERIVED\\SECONDARY\\MIP", ["DERIVED", "SECONDARY", "MIP"]),
+    ],
+)
+def test_image_type_breaks_rules(eligible: Series, image_type: str, codes: list[str]) -> None:
+    assert _codes(_with_slices(eligible, image_type=tuple(image_type.split("\\")))) == codes
+
+
+def test_one_localizer_inside_a_series_is_named(eligible: Series) -> None:
+    stray = replace(eligible.slices[7], image_type=("ORIGINAL", "PRIMARY", "LOCALIZER"))
+    (reason,) = judge(replace(eligible, slices=(*eligible.slices, stray))).reasons
+    assert (reason.code, "first 7.dcm" in reason.message) == ("LOCALIZER", True)
+
+
+@pytest.mark.parametrize("orientation", [(0, 1, 0, 0, 0, -1), (1, 0, 0, 0, 0, -1), None])
+def test_slices_must_be_axial(eligible: Series, orientation: Any) -> None:
+    assert "NOT_AXIAL" in _codes(_with_slices(eligible, orientation=orientation))
+
+
+def test_gantry_tilt_is_still_axial(eligible: Series) -> None:
+    tilt = np.radians(25)
+    assert _codes(_with_slices(eligible, orientation=(1, 0, 0, 0, np.cos(tilt), np.sin(tilt)))) == []
+
+
+def test_thin_slices_far_apart_are_refused(eligible: Series) -> None:
+    assert _codes(_every(eligible, 4)) == ["SLICE_SPACING_TOO_WIDE"]
+
+
+def test_unknown_thickness_falls_back_on_spacing(eligible: Series) -> None:
+    assert _codes(replace(eligible, slice_thickness_mm=None)) == []
+
+
+def test_neither_thickness_nor_positions_is_refused(eligible: Series) -> None:
+    blind = _with_slices(replace(eligible, slice_thickness_mm=None), position_mm=None)
+    assert _codes(blind) == ["SLICE_THICKNESS_UNKNOWN", "EXTENT_TOO_SHORT"]
+
+
+def test_three_millimetres_are_allowed(eligible: Series) -> None:
+    assert _codes(replace(eligible, slice_thickness_mm=3.0)) == []
+
+
+def test_too_few_slices_are_refused(eligible: Series) -> None:
+    assert _codes(replace(eligible, slices=eligible.slices[:20])) == ["TOO_FEW_SLICES", "EXTENT_TOO_SHORT"]
+
+
+def test_too_short_a_part_of_the_chest_is_refused(eligible: Series) -> None:
+    assert _codes(replace(eligible, slices=eligible.slices[:100])) == ["EXTENT_TOO_SHORT"]
+
+
+@pytest.mark.parametrize("body_part", ["", "Thorax", "LUNG", "CHESTABDPELVIS", "CHEST_ABDOMEN", "TORAX"])
+def test_names_of_the_chest_are_accepted(eligible: Series, body_part: str) -> None:
+    assert _codes(replace(eligible, body_part=body_part)) == []
+
+
+def test_unknown_age_is_allowed(eligible: Series) -> None:
+    assert _codes(replace(eligible, age_years=None)) == []
+
+
+def test_every_broken_rule_is_listed(eligible: Series) -> None:
+    assert _codes(
+        replace(eligible, modality="PT", age_years=9.0, body_part="HEAD", slice_thickness_mm=8.0)
+    ) == [
+        "NOT_CT",
+        "SLICE_TOO_THICK",
+        "UNDER_AGE",
+        "NOT_CHEST",
+    ]
+
+
+def test_limits_can_be_set(eligible: Series) -> None:
+    assert not judge(eligible, SelectionLimits(max_slice_thickness_mm=1.0)).eligible
+
+
+def test_no_eligible_series_is_a_result(eligible: Series) -> None:
+    selection = select_series(_scan(replace(eligible, modality="MR")))
+    assert selection.chosen is None
+    assert [verdict.rank for verdict in selection.verdicts] == [None]
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [
+        {"slice_thickness_mm": 2.0},
+        {"kernel": "B30f"},
+        {"slices": 199},
+        {"image_type": ("ORIGINAL", "PRIMARY")},
+        {"series_uid": "1.2.4"},
+    ],
+    ids=lambda worse: next(iter(worse)),
+)
+def test_better_series_is_chosen(eligible: Series, worse: dict[str, Any]) -> None:
+    other = replace(eligible, series_uid="1.2.2")
+    if "slices" in worse:
+        other = replace(other, slices=eligible.slices[: worse["slices"]])
+    elif "image_type" in worse:
+        other = _with_slices(other, **worse)
+    else:
+        other = replace(other, **worse)
+    assert select_series(_scan(other, eligible)).chosen == eligible
+
+
+def test_ranking_does_not_depend_on_the_order_of_series(eligible: Series) -> None:
+    series = (
+        eligible,
+        replace(eligible, series_uid="1.2.1", kernel="B30f"),
+        replace(eligible, series_uid="1.2.0", slice_thickness_mm=3.0),
+        replace(eligible, series_uid="1.2.9", modality="MR"),
+    )
+    ranks = {
+        tuple((verdict.series.series_uid, verdict.rank) for verdict in select_series(_scan(*order)).verdicts)
+        for order in permutations(series)
+    }
+    assert ranks == {(("1.2.3", 1), ("1.2.1", 2), ("1.2.0", 3), ("1.2.9", None))}
+
+
+def test_preferences_explain_the_rank(eligible: Series) -> None:
+    thick = replace(eligible, series_uid="1.2.9", slice_thickness_mm=3.0, kernel="")
+    first, second = select_series(_scan(thick, eligible)).verdicts
+    assert [p.code for p in first.preferences] == [
+        "THIN_SLICES",
+        "LUNG_KERNEL",
+        "ORIGINAL_AXIAL",
+        "SLICE_COUNT",
+    ]
+    assert [p.code for p in second.preferences][:2] == ["THICK_SLICES", "OTHER_KERNEL"]
+
+
+@pytest.mark.parametrize(
+    ("manufacturer", "kernel", "expected"),
+    [
+        ("GE MEDICAL SYSTEMS", "LUNG", True),
+        ("GE MEDICAL SYSTEMS", "BONEPLUS", True),
+        ("GE MEDICAL SYSTEMS", "STANDARD", False),
+        ("SIEMENS", "B70f", True),
+        ("SIEMENS", "I50f\\3", True),
+        ("Siemens Healthineers", "Bl57d\\3", True),
+        ("SIEMENS", "B30f", False),
+        ("SIEMENS", "D40s", False),
+        ("Philips", "YA", True),
+        ("Philips", "L", True),
+        ("Philips", "B", False),
+        ("TOSHIBA", "FC52", True),
+        ("CANON_MEC", "FC52", True),
+        ("CANON_MEC", "FC08", False),
+        ("Canon Medical Systems", "FC51", True),
+        ("Unknown", "LUNG", False),
+        ("", "", False),
+    ],
+)
+def test_lung_kernels_of_the_vendors(manufacturer: str, kernel: str, expected: bool) -> None:
+    assert is_lung_kernel(manufacturer, kernel) is expected
