@@ -8,7 +8,8 @@
     ├── InputError              4  the input cannot be read as a CT volume
     │   ├── NoDicomError           nothing in the folder is a DICOM image
     │   ├── PixelDataError         a file's pixels cannot be decoded or do not hold a CT image
-    │   └── GeometryError          the slices do not form a volume
+    │   ├── GeometryError          the slices do not form a volume
+    │   └── NoLungError            the volume shows no lungs
     ├── OutputError             5  the output folder cannot be written
     └── ModelError              6  model weights are missing or do not match their checksum
 
@@ -71,6 +72,10 @@ class PixelDataError(InputError):
 
 class GeometryError(InputError):
     """The slices of a series do not form a volume."""
+
+
+class NoLungError(InputError):
+    """The volume shows no lungs, so there is nothing to classify or measure."""
 
 
 class OutputError(LungCtError):

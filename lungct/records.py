@@ -63,7 +63,7 @@ class CtVolume:
         flags: what had to be done to the slices to make them a volume.
     """
 
-    volume_hu: npt.NDArray[np.int16] | npt.NDArray[np.float32]
+    volume_hu: HuArray
     affine_lps: Float64Array
     flags: tuple[QualityFlag, ...] = ()
 

@@ -205,6 +205,15 @@ def test_truncated_file_is_named(tmp_path: Path, outcome: Outcome) -> None:
     assert run.result["reason"]["message"] in run.log
 
 
+def test_chest_without_lungs_is_refused(tmp_path: Path, outcome: Outcome) -> None:
+    volume_hu = np.full((70, 32, 32), -1000, np.int16)
+    volume_hu[:, 4:28, 4:28] = 40
+    write_study(volume_hu, tmp_path / "study", StudyOptions(spacing_mm=(2.5, 8, 8)))
+    run = outcome(tmp_path / "study")
+    assert run.exit_code == 4
+    assert run.result["reason"]["code"] == "NoLungError"
+
+
 def test_missing_weights_are_told(tmp_path: Path, outcome: Outcome) -> None:
     run = outcome(small_study(tmp_path / "study"), models=tmp_path)
     assert run.exit_code == 6

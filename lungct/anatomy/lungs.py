@@ -12,25 +12,32 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
+from lungct.anatomy.fissures import follow_fissures, nearest_label
+from lungct.errors import NoLungError
 from lungct.inference.weights import LoadedModel
 from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE
 from lungct.preprocessing import window
-from lungct.records import CtVolume, LungAnatomy, MaskArray
+from lungct.records import CtVolume, Lobe, LungAnatomy, MaskArray
 
 AERATED_HU = -400.0
 """Half-way between aerated lung (about -850 HU) and soft tissue (about 40 HU): the unbiased border."""
 
-POSSIBLE_LUNG = 0.2
+POSSIBLE_LUNG = 0.3
 """Network probability above which an aerated voxel belongs to the lung."""
 
-CERTAIN_LUNG = 0.8
+CERTAIN_LUNG = 0.7
 """Network probability above which a voxel is lung whatever its intensity: vessels, consolidation."""
 
 AERATED_GREY = 0.5
 """-500 HU in the lung window."""
 
+SMALLEST_LUNGS_ML = 200.0
+"""Less than one collapsed lung: whatever was found is no pair of lungs."""
+
 SMALLEST_LUNG_SHARE = 0.05
 """A separate piece with a smaller share of all lung voxels is no lung."""
+
+FISSURE_GRID_SPACING_MM = 2.0
 
 SLAB_SLICES = 16
 """Slices refined at a time, which bounds the memory of the full-resolution probabilities."""
@@ -44,18 +51,30 @@ def segment_lobes(volume: CtVolume, model: LoadedModel) -> LungAnatomy:
         model: :func:`lungct.networks.lobe_unet` with its weights.
 
     Returns:
-        Labels on the volume's grid; all zero where no lung is found.
+        Labels on the volume's grid.
+
+    Raises:
+        NoLungError: the volume shows no lungs.
     """
     device = next(model.network.parameters()).device
     volume_hu = torch.from_numpy(np.ascontiguousarray(volume.volume_hu)).to(device)
     grid = coarse_grid(volume_hu, volume.spacing_mm)
     probabilities = coarse_probabilities(grid, model.network)
     probabilities = keep_largest_pieces(without_outside_air(probabilities, grid))
+    territories = lobe_territories(probabilities, volume_hu, volume.spacing_mm)
     lobes = np.empty(volume.volume_hu.shape, np.uint8)
-    for start, slab in _full_resolution_slabs(probabilities, volume.volume_hu.shape):
-        stop = start + slab.shape[0]
-        lobes[start:stop] = _refine(slab, volume_hu[start:stop]).cpu().numpy()
-    return LungAnatomy(_without_islands(lobes), model.info)
+    lung_slabs, territory_slabs = (
+        _full_resolution_slabs(coarse, volume.volume_hu.shape)
+        for coarse in (1.0 - probabilities[:1], territories)
+    )
+    for (part, lung), (_, territory) in zip(lung_slabs, territory_slabs, strict=True):
+        inside = _is_lung(lung[:, 0], volume_hu[part])
+        lobes[part] = ((territory.argmax(dim=1) + 1) * inside).to(torch.uint8).cpu().numpy()
+    lobes = _without_islands(lobes)
+    lung_ml = np.count_nonzero(lobes) * volume.voxel_ml
+    if lung_ml < SMALLEST_LUNGS_ML:
+        raise NoLungError(f"no lungs found (only {lung_ml:.0f} mL): send a CT of the chest")
+    return LungAnatomy(lobes, model.info)
 
 
 def coarse_grid(volume_hu: Tensor, spacing_mm: tuple[float, float, float]) -> Tensor:
@@ -68,10 +87,13 @@ def coarse_grid(volume_hu: Tensor, spacing_mm: tuple[float, float, float]) -> Te
     Returns:
         ``[1, 1, slices, rows, columns]`` in the lung window, every voxel the average of about 5 mm cubed.
     """
-    shape = [
-        max(1, round(n * mm / GRID_SPACING_MM)) for n, mm in zip(volume_hu.shape, spacing_mm, strict=True)
-    ]
-    return window(functional.interpolate(volume_hu.float()[None, None], shape, mode="area"))
+    return window(_averaged(volume_hu, spacing_mm, GRID_SPACING_MM))
+
+
+def _averaged(volume_hu: Tensor, spacing_mm: tuple[float, float, float], wanted_mm: float) -> Tensor:
+    """The volume ``[1, 1, slices, rows, columns]`` on a grid of about that spacing."""
+    shape = [max(1, round(n * mm / wanted_mm)) for n, mm in zip(volume_hu.shape, spacing_mm, strict=True)]
+    return functional.interpolate(volume_hu.float()[None, None], shape, mode="area")
 
 
 def pad_to_stride(grid: Tensor) -> Tensor:
@@ -86,6 +108,30 @@ def coarse_probabilities(grid: Tensor, network: torch.nn.Module) -> Tensor:
     n_slices, n_rows, n_columns = grid.shape[2:]
     logits: Tensor = network(pad_to_stride(grid))[0, :, :n_slices, :n_rows, :n_columns]
     return logits.softmax(dim=0)
+
+
+def lobe_territories(
+    probabilities: Tensor, volume_hu: Tensor, spacing_mm: tuple[float, float, float]
+) -> Tensor:
+    """Which lobe a voxel belongs to if it is lung, with borders on visible fissures.
+
+    Args:
+        probabilities: ``[6, slices, rows, columns]`` on the network's grid.
+        volume_hu: on the volume's own grid.
+        spacing_mm: of the volume.
+
+    Returns:
+        ``[5, slices, rows, columns]``, one at the lobe and zero elsewhere, on a grid of about 2 mm.
+    """
+    fine_hu = _averaged(volume_hu, spacing_mm, FISSURE_GRID_SPACING_MM)[0, 0]
+    fine_spacing_mm = [
+        n * mm / n_fine for n, mm, n_fine in zip(volume_hu.shape, spacing_mm, fine_hu.shape, strict=True)
+    ]
+    fine = functional.interpolate(probabilities[None], fine_hu.shape, mode="trilinear")[0]
+    labels = ((fine[1:].argmax(dim=0) + 1) * (fine[0] < 0.5)).to(torch.uint8).cpu().numpy()
+    if labels.any():
+        labels = nearest_label(follow_fissures(labels, fine_hu.cpu().numpy(), fine_spacing_mm))
+    return torch.stack([torch.from_numpy(labels == lobe.label) for lobe in Lobe]).to(fine)
 
 
 def without_outside_air(probabilities: Tensor, grid: Tensor) -> Tensor:
@@ -146,15 +192,12 @@ def _without_islands(lobes: MaskArray) -> MaskArray:
     return kept
 
 
-def _refine(slab: Tensor, slab_hu: Tensor) -> Tensor:
-    lung = 1.0 - slab[:, 0]
-    inside = (lung > CERTAIN_LUNG) | ((lung > POSSIBLE_LUNG) & (slab_hu < AERATED_HU))
-    winner = slab[:, 1:].argmax(dim=1) + 1
-    return (winner * inside).to(torch.uint8)
+def _is_lung(probability: Tensor, slab_hu: Tensor) -> Tensor:
+    return (probability > CERTAIN_LUNG) | ((probability > POSSIBLE_LUNG) & (slab_hu < AERATED_HU))
 
 
-def _full_resolution_slabs(coarse: Tensor, shape: tuple[int, ...]) -> Iterator[tuple[int, Tensor]]:
-    """Trilinear interpolation in slabs ``[slices, 6, rows, columns]``, each with its first slice's index."""
+def _full_resolution_slabs(coarse: Tensor, shape: tuple[int, ...]) -> Iterator[tuple[slice, Tensor]]:
+    """Trilinear interpolation in slabs ``[slices, channels, rows, columns]``, each with its place."""
     n_slices, n_rows, n_columns = shape
     n_coarse = coarse.shape[1]
     centres = (torch.arange(n_slices, device=coarse.device) + 0.5) * n_coarse / n_slices - 0.5
@@ -166,7 +209,4 @@ def _full_resolution_slabs(coarse: Tensor, shape: tuple[int, ...]) -> Iterator[t
     for start in range(0, n_slices, SLAB_SLICES):
         part = slice(start, start + SLAB_SLICES)
         slab = torch.lerp(by_slice[below[part]], by_slice[above[part]], weight[part])
-        yield (
-            start,
-            functional.interpolate(slab, (n_rows, n_columns), mode="bilinear", align_corners=False),
-        )
+        yield part, functional.interpolate(slab, (n_rows, n_columns), mode="bilinear", align_corners=False)

@@ -13,9 +13,7 @@ from pydicom.pixels.decoders.base import get_decoder
 
 from lungct.dicom_read.headers import DAMAGED, frame_group, number, text, value_of
 from lungct.errors import PixelDataError
-from lungct.records import SliceHeader
-
-HuArray = npt.NDArray[np.int16] | npt.NDArray[np.float32]
+from lungct.records import HuArray, SliceHeader
 
 AIR_HU = -1024
 """What stands where there is no measurement: padding and places outside every slice."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lungct.dicom_read.pixels import HuArray
-from lungct.records import QualityFlag
+from lungct.records import HuArray, QualityFlag
 
 AIR_MODE_HU = (-1100, -750)
 """Air is -1000; a picture cropped to the lungs peaks at inflated lung, about -850."""

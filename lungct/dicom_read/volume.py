@@ -7,10 +7,10 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from lungct.dicom_read.geometry import SliceGrid, Stack, even_grid, sort_slices
-from lungct.dicom_read.pixels import AIR_HU, HuArray, read_slices_hu, stack_slices
+from lungct.dicom_read.pixels import AIR_HU, read_slices_hu, stack_slices
 from lungct.dicom_read.plausibility import flag_implausible_hu
 from lungct.errors import GeometryError
-from lungct.records import CtVolume, Float64Array, QualityFlag, Series
+from lungct.records import CtVolume, Float64Array, HuArray, QualityFlag, Series
 
 SAME_POSITION_MM = 1e-2
 MAX_SHIFT_MM = 0.25

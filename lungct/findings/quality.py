@@ -95,7 +95,9 @@ def lung_volume_flags(quantification: Quantification) -> Iterator[QualityFlag]:
         )
     for lobe in Lobe:
         if quantification.lobes[lobe].lung_ml < SMALLEST_LOBE_ML:
-            yield QualityFlag("LOBE_MISSING", f"{lobe.replace('_', ' ')} lobe not found: it scores 0")
+            name, found_ml = lobe.replace("_", " "), quantification.lobes[lobe].lung_ml
+            message = f"{name} lobe: {found_ml:.0f} mL found; it may be missing, collapsed or not recognised"
+            yield QualityFlag("LOBE_MISSING", message)
     left_ml, right_ml = quantification.left_lung.lung_ml, quantification.right_lung.lung_ml
     low, high = PLAUSIBLE_LEFT_TO_RIGHT
     if not low * right_ml <= left_ml <= high * right_ml:

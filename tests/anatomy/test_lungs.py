@@ -1,0 +1,115 @@
+"""From the network's coarse probabilities to lobes at full resolution."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lungct.anatomy import lungs
+from lungct.errors import NoLungError
+from lungct.inference.weights import LoadedModel
+from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE
+from lungct.records import CtVolume, Lobe, ModelInfo
+
+INFO = ModelInfo("lungs", "0", "0", provisional=True)
+
+
+def one_hot(labels: np.ndarray) -> Tensor:
+    """``[6, slices, rows, columns]``, nearly certain."""
+    return functional.one_hot(torch.from_numpy(labels).long(), 6).movedim(-1, 0).float() * 0.94 + 0.01
+
+
+class AirIsLung(nn.Module):
+    """Calls dark voxels the left upper lobe where columns are high, the right upper lobe elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(20.0))
+
+    def forward(self, grid: Tensor) -> Tensor:
+        air = (0.5 - grid[:, 0]) * self.scale
+        left = torch.arange(grid.shape[-1]) >= 14
+        silent = torch.full_like(air, -20.0)
+        lobes = [silent] * 5
+        lobes[Lobe.LEFT_UPPER.label - 1] = torch.where(left, air, silent)
+        lobes[Lobe.RIGHT_UPPER.label - 1] = torch.where(left, silent, air)
+        return torch.stack([-air, *lobes], dim=1)
+
+
+def chest(lung_voxels: slice) -> CtVolume:
+    """A block of tissue in air with two blocks of lung, 2.5 mm isotropic."""
+    volume_hu = np.full((64, 48, 60), -1000, np.int16)
+    volume_hu[:, 4:-4, 4:-4] = 40
+    volume_hu[lung_voxels, 10:-10, 8:26] = -850
+    volume_hu[lung_voxels, 10:-10, 34:52] = -850
+    return CtVolume(volume_hu, np.diag([2.5, 2.5, 2.5, 1])[[2, 1, 0, 3]])
+
+
+def model() -> LoadedModel:
+    return LoadedModel(AirIsLung(), INFO, {})
+
+
+def test_lobes_cover_the_lungs_exactly_and_no_air_outside() -> None:
+    volume = chest(slice(6, -6))
+    lobes = lungs.segment_lobes(volume, model()).lobes
+    assert np.array_equal(lobes > 0, volume.volume_hu == -850)
+
+
+def test_left_and_right_are_told_apart() -> None:
+    lobes = lungs.segment_lobes(chest(slice(6, -6)), model()).lobes
+    assert set(np.unique(lobes[..., :30])) == {0, Lobe.RIGHT_UPPER.label}
+    assert set(np.unique(lobes[..., 30:])) == {0, Lobe.LEFT_UPPER.label}
+
+
+def test_volume_without_lungs_is_refused() -> None:
+    with pytest.raises(NoLungError, match="no lungs found"):
+        lungs.segment_lobes(chest(slice(0, 0)), model())
+
+
+def test_coarse_grid_averages_five_millimetres() -> None:
+    volume_hu = torch.arange(16.0).reshape(4, 2, 2) * 10 - 600
+    grid = lungs.coarse_grid(volume_hu, (2.5, 5.0, 5.0))
+    assert grid.shape == (1, 1, 2, 2, 2)
+    expected = lungs.window(volume_hu.reshape(2, 2, 2, 2).mean(dim=1))
+    assert torch.allclose(grid[0, 0], expected)
+    assert GRID_SPACING_MM == 5.0
+
+
+def test_padding_fills_up_to_the_stride_with_air_at_the_end() -> None:
+    padded = lungs.pad_to_stride(torch.ones(1, 1, STRIDE, STRIDE + 1, 3))
+    assert padded.shape == (1, 1, STRIDE, 2 * STRIDE, STRIDE)
+    assert padded.sum() == STRIDE * (STRIDE + 1) * 3
+
+
+def test_only_the_largest_piece_of_a_lobe_is_kept() -> None:
+    labels = np.zeros((3, 3, 9), np.int64)
+    labels[:, :, :4] = 2
+    labels[:, :, 8] = 2
+    winners = lungs.keep_largest_pieces(one_hot(labels)).argmax(dim=0).numpy()
+    assert (winners[:, :, :4] == 2).all()
+    assert (winners[:, :, 8] != 2).all()
+
+
+def test_air_that_reaches_the_edge_is_no_lung_unless_the_network_is_certain() -> None:
+    grid = torch.ones(1, 1, 1, 5, 5)
+    grid[0, 0, 0, :, 0] = 0.1
+    grid[0, 0, 0, 2, 2] = 0.1
+    grid[0, 0, 0, :, 4] = 0.1
+    probabilities = torch.full((6, 1, 5, 5), 0.1)
+    probabilities[1] = 0.5
+    probabilities[0, 0, :, 4] = 0.05
+    cleared = lungs.without_outside_air(probabilities, grid)
+    assert (cleared[1, 0, :, 0] == 0).all()
+    assert cleared[1, 0, 2, 2] == 0.5
+    assert (cleared[1, 0, :, 4] == 0.5).all()
+
+
+def test_slabs_are_trilinear_interpolation() -> None:
+    coarse = torch.rand(2, 5, 4, 3, generator=torch.Generator().manual_seed(0))
+    shape = (37, 11, 8)
+    expected = functional.interpolate(coarse[None], shape, mode="trilinear", align_corners=False)[0]
+    slabs = torch.cat([slab for _, slab in lungs._full_resolution_slabs(coarse, shape)]).movedim(1, 0)
+    assert torch.allclose(slabs, expected, atol=1e-6)
