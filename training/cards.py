@@ -1,0 +1,209 @@
+"""``model.json`` and ``README.md`` of the three networks, with the keys of a MONAI bundle's metadata."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from lungct.inference.weights import save_model
+from lungct.networks.classifier3d import CLASSES
+from lungct.preprocessing import CLASSIFIER_SHAPE, SEGMENTER_SHAPE
+from lungct.records import Lobe
+
+MODEL_VERSION = "0.1.0"
+CHANGELOG = {
+    "0.1.0": "first, provisional weights, trained for minutes on a CPU on synthetic and painted chests"
+}
+INTENDED_USE = (
+    "Research and software integration only. Not a medical device; not for diagnosis, triage or any decision "
+    "about a patient."
+)
+PAPER = "Topff L. et al. (2023) PLoS ONE 18(5): e0285121, doi 10.1371/journal.pone.0285121"
+ANATOMIES = (
+    "Tang H. et al. (2019) Automatic pulmonary lobe segmentation using deep learning, arXiv 1903.09879"
+)
+DATA_SOURCE = (
+    "Expert lobes of up to 38 patients without their CT (Tang et al. 2019, CC BY-NC-SA 4.0), around which "
+    "chests are synthesised; four chests without infection (LIDC-IDRI and CPTAC through TCIA, CC BY 3.0; "
+    "pyradiomics test data, BSD-3-Clause); analytic phantoms. All infections are painted."
+)
+LICENCE_NOTE = (
+    "These weights were learned, in part, from data under CC BY-NC-SA 4.0 (lobe anatomies) and CC BY 3.0 "
+    "(LIDC-IDRI, CPTAC): use them for non-commercial purposes only, name the sources, and share alike."
+)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is particular to one network.
+
+    Attributes:
+        name: folder in ``models``.
+        outputs: meaning of the output channels.
+        classes_key: MONAI's name for them: ``label_classes`` or ``pred_classes``.
+        limits: what a user must know, one sentence an item.
+    """
+
+    name: str
+    task: str
+    description: str
+    input_shape: tuple[int | str, ...]
+    input_channels: int
+    outputs: tuple[str, ...]
+    classes_key: str
+    output_type: str
+    limits: tuple[str, ...]
+
+
+LUNGS = Card(
+    name="lungs",
+    task="Segmentation of both lungs and the five lobes on chest CT",
+    description="3-D U-Net on the whole chest at 5 mm, refined by intensity at full resolution",
+    input_shape=("16*n", "16*n", "16*n"),
+    input_channels=1,
+    outputs=("background", *map(str, Lobe)),
+    classes_key="label_classes",
+    output_type="logits",
+    limits=(
+        "Lobes were learned from synthetic chests: on real CT only the outline of the lungs was supervised.",
+        "Lobectomy, large effusion and collapse were not trained.",
+    ),
+)
+OPACITY = Card(
+    name="opacity",
+    task="Segmentation of infectious lung opacities on axial chest CT slices",
+    description="2-D U-Net with a ResNet-34 encoder, trained from scratch, slice by slice",
+    input_shape=SEGMENTER_SHAPE,
+    input_channels=3,
+    outputs=("opacity",),
+    classes_key="label_classes",
+    output_type="logit",
+    limits=(
+        "No expert mask was used in training; the opacities are painted.",
+        "AdamW and slices without frozen stages replace the staged SGD of the paper.",
+        "Tumours, fibrosis, effusion and atelectasis may be marked.",
+    ),
+)
+CLASSIFIER = Card(
+    name="classifier",
+    task="Classification of chest CT: COVID-19, other infection, no signs of infection",
+    description="3-D convolutional network of the paper's Fig. 1",
+    input_shape=CLASSIFIER_SHAPE,
+    input_channels=1,
+    outputs=CLASSES,
+    classes_key="pred_classes",
+    output_type="logits",
+    limits=(
+        "No patient with an infection was used in training: the diseases are painted by rule, so the "
+        "probabilities say how a chest resembles those rules and nothing about a disease.",
+        "Trained for minutes instead of the paper's 200 epochs.",
+    ),
+)
+
+
+def metadata(
+    card: Card, metrics: dict[str, Any], parameters: dict[str, float] | None = None
+) -> dict[str, Any]:
+    """Content of ``model.json`` without the checksum.
+
+    Args:
+        card: the network.
+        metrics: what was measured; empty for interim weights.
+        parameters: what inference needs besides the weights.
+    """
+    return {
+        "version": MODEL_VERSION,
+        "provisional": True,
+        "changelog": CHANGELOG,
+        "monai_version": version("monai"),
+        "pytorch_version": version("torch"),
+        "numpy_version": version("numpy"),
+        "task": card.task,
+        "description": f"{card.description}. {CHANGELOG[MODEL_VERSION].capitalize()}.",
+        "authors": "lungct contributors",
+        "copyright": "Copyright lungct contributors",
+        "license": LICENCE_NOTE,
+        "data_source": DATA_SOURCE,
+        "data_type": "nibabel and synthesised volumes",
+        "image_classes": "chest CT in Hounsfield units, window [-1250, 250] scaled to (0, 1)",
+        card.classes_key: list(card.outputs),
+        "eval_metrics": metrics,
+        "intended_use": INTENDED_USE,
+        "references": [PAPER, ANATOMIES],
+        "network_data_format": _data_format(card),
+        "parameters": parameters or {},
+    }
+
+
+def _data_format(card: Card) -> dict[str, Any]:
+    n_dims = len(card.input_shape)
+    common = {"type": "image", "modality": "CT", "dtype": "float32"}
+    image = common | {
+        "format": "hounsfield",
+        "num_channels": card.input_channels,
+        "spatial_shape": list(card.input_shape),
+        "value_range": [0, 1],
+        "is_patch_data": False,
+        "channel_def": {str(channel): "image" for channel in range(card.input_channels)},
+    }
+    prediction = {
+        "type": "probabilities" if card.classes_key == "pred_classes" else "image",
+        "format": card.output_type,
+        "num_channels": len(card.outputs),
+        "spatial_shape": [] if card.classes_key == "pred_classes" else list(card.input_shape),
+        "dtype": "float32",
+        "is_patch_data": False,
+        "channel_def": {str(channel): name for channel, name in enumerate(card.outputs)},
+    }
+    axes = "slices (caudal to cranial), rows, columns" if n_dims == 3 else "rows, columns"
+    return {"inputs": {"image": image | {"axes": axes}}, "outputs": {"pred": prediction}}
+
+
+def save_with_card(
+    model_dir: Path,
+    card: Card,
+    network: nn.Module,
+    metrics: dict[str, Any],
+    parameters: dict[str, float] | None = None,
+) -> None:
+    """Write the weights, ``model.json`` and ``README.md`` of a network to ``models/<name>``."""
+    described = metadata(card, metrics, parameters)
+    save_model(model_dir, network, described)
+    (model_dir / "README.md").write_text(_readme(card, described), encoding="utf-8")
+
+
+def _readme(card: Card, described: dict[str, Any]) -> str:
+    script = {"lungs": "train_lobes", "opacity": "train_opacity", "classifier": "train_classifier"}[card.name]
+    measured = json.dumps(described["eval_metrics"], indent=2) if described["eval_metrics"] else "not yet"
+    limits = "\n".join(f"- {limit}" for limit in card.limits)
+    return f"""# {card.name} {described["version"]} (provisional)
+
+{card.task}. {described["description"]}
+
+**Use.** {INTENDED_USE}
+
+**Learned from.** {DATA_SOURCE}
+
+**Licence of the weights.** {LICENCE_NOTE}
+
+**Limits.**
+{limits}
+
+**Parameters.** `{json.dumps(described["parameters"])}`
+
+**Measured** by `python -m training.{script} --data DIR --out models/{card.name} --evaluate`:
+
+```json
+{measured}
+```
+
+Made by `python -m training.{script} --data DIR --out models/{card.name}`; the same command with `--resume`
+goes on from the last checkpoint in `runs/{card.name}`.
+
+References: {PAPER}. {ANATOMIES}.
+"""

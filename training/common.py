@@ -1,0 +1,277 @@
+"""What the training scripts share: options, cached examples, the timed loop with checkpoints, model cards."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from lungct.inference.device import keep_freed_memory
+from lungct.inference.weights import load_model
+from training.cards import Card, save_with_card
+
+RUNS_DIR = Path("runs")
+CHECKPOINT_EVERY_S = 120.0
+WARM_UP_SHARE = 0.05
+N_WORKERS = 2
+
+Example = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Command line of a training script.
+
+    Attributes:
+        data: folder with the CT data.
+        out: ``models/<name>``.
+        minutes: training time, building the cache not counted.
+        resume: go on from the last checkpoint.
+        evaluate: measure the weights in ``out`` instead of training.
+    """
+
+    data: Path
+    out: Path
+    minutes: float
+    seed: int
+    resume: bool
+    evaluate: bool
+
+    @property
+    def run_dir(self) -> Path:
+        """Where checkpoints and the log of this model go."""
+        return RUNS_DIR / self.out.name
+
+
+def parse_options(description: str, default_out: str, default_minutes: float) -> Options:
+    """Read the command line; the data folder defaults to the environment variable LUNGCT_REAL_CT."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", type=Path, default=os.environ.get("LUNGCT_REAL_CT"))
+    parser.add_argument("--out", type=Path, default=Path(default_out))
+    parser.add_argument("--minutes", type=float, default=default_minutes)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--evaluate", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.data is None:
+        parser.error("name the data folder with --data or LUNGCT_REAL_CT")
+    return Options(**{**vars(arguments), "data": Path(arguments.data)})
+
+
+def prepare_process(seed: int) -> None:
+    """Allocator, threads and seeds; call once before the first large array."""
+    keep_freed_memory()
+    torch.set_num_threads(N_WORKERS)
+    torch.manual_seed(seed)
+
+
+def build_examples(
+    folder: Path, jobs: dict[str, tuple[Any, ...]], make: Callable[..., Example]
+) -> list[Path]:
+    """Make the examples that are not in ``folder`` yet, on all workers.
+
+    Args:
+        folder: cache; one ``.npz`` file an example.
+        jobs: name of an example and the arguments of ``make`` for it.
+        make: returns the arrays of one example; a function of a module.
+
+    Returns:
+        The files of all jobs, in their order.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = {name: arguments for name, arguments in jobs.items() if not (folder / f"{name}.npz").exists()}
+    start = time.monotonic()
+    with ProcessPoolExecutor(N_WORKERS, get_context("spawn"), _prepare_worker) as pool:
+        futures = [
+            pool.submit(_make_one, folder / f"{name}.npz", make, args) for name, args in missing.items()
+        ]
+        for done, future in enumerate(futures, start=1):
+            future.result()
+            if done % 20 == 0 or done == len(futures):
+                print(
+                    f"{folder.name}: {done}/{len(futures)} examples, {time.monotonic() - start:.0f} s",
+                    flush=True,
+                )
+    return [folder / f"{name}.npz" for name in jobs]
+
+
+def _prepare_worker() -> None:
+    keep_freed_memory()
+    torch.set_num_threads(1)
+
+
+def _make_one(path: Path, make: Callable[..., Example], arguments: tuple[Any, ...]) -> None:
+    unfinished = path.with_suffix(".part.npz")
+    np.savez(unfinished, **make(*arguments))
+    unfinished.rename(path)
+
+
+def joined(examples: Iterable[Example]) -> Example:
+    """Examples of the same keys, one after the other along the first axis."""
+    examples = list(examples)
+    return {key: np.concatenate([example[key] for example in examples]) for key in examples[0]}
+
+
+def load_examples(paths: Iterable[Path]) -> list[Example]:
+    """All examples in memory."""
+    examples = []
+    for path in paths:
+        with np.load(path) as arrays:
+            examples.append(dict(arrays))
+    return examples
+
+
+class Trainer:
+    """Trains for a time budget with AdamW, a cosine learning rate and averaged weights.
+
+    The averaged weights (exponential moving average) are what is evaluated and saved.
+    """
+
+    def __init__(self, network: nn.Module, run_dir: Path, learning_rate: float, decay: float) -> None:
+        """Start from scratch; :meth:`resume` loads the last checkpoint."""
+        self.network = network
+        self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        self.optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-2)
+        self.learning_rate = learning_rate
+        self.checkpoint_file = run_dir / "checkpoint.pt"
+        self.steps, self.trained_s = 0, 0.0
+        run_dir.mkdir(parents=True, exist_ok=True)
+
+    def resume(self) -> None:
+        """Go on where the last checkpoint ended."""
+        state = torch.load(self.checkpoint_file, weights_only=True)
+        for name in ("network", "averaged", "optimiser"):
+            getattr(self, name).load_state_dict(state[name])
+        self.steps, self.trained_s = state["steps"], state["trained_s"]
+
+    def checkpoint(self) -> None:
+        """Write everything that :meth:`resume` needs."""
+        state = {name: getattr(self, name).state_dict() for name in ("network", "averaged", "optimiser")}
+        unfinished = self.checkpoint_file.with_suffix(".part")
+        torch.save({**state, "steps": self.steps, "trained_s": self.trained_s}, unfinished)
+        unfinished.rename(self.checkpoint_file)
+
+    def train(
+        self,
+        loss_of_step: Callable[[int, float], Tensor],
+        budget_s: float,
+        on_checkpoint: Callable[[nn.Module], None],
+    ) -> None:
+        """Step until the budget is used.
+
+        Args:
+            loss_of_step: the loss of a fresh batch, given the step's number and the share of the budget used.
+            budget_s: training time in seconds, that before a resume included.
+            on_checkpoint: called with the averaged network after every checkpoint and at the end.
+        """
+        losses: list[float] = []
+        last_checkpoint_s = self.trained_s
+        while self.trained_s < budget_s:
+            start = time.monotonic()
+            losses.append(self._step(loss_of_step, self.trained_s / budget_s))
+            self.trained_s += time.monotonic() - start
+            if self.trained_s - last_checkpoint_s > CHECKPOINT_EVERY_S:
+                last_checkpoint_s = self.trained_s
+                self._report(losses)
+                self.checkpoint()
+                on_checkpoint(self.averaged.module)
+        self._report(losses)
+        self.checkpoint()
+        on_checkpoint(self.averaged.module)
+
+    def _step(self, loss_of_step: Callable[[int, float], Tensor], share: float) -> float:
+        self.network.train()
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate * learning_rate_share(share)
+        loss = loss_of_step(self.steps, share)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimiser.step()
+        self.averaged.update_parameters(self.network)
+        self.steps += 1
+        return float(loss.detach())
+
+    def _report(self, losses: list[float]) -> None:
+        recent = np.mean(losses[-50:]) if losses else float("nan")
+        print(f"step {self.steps}, {self.trained_s / 60:.1f} min, loss {recent:.4f}", flush=True)
+
+
+def learning_rate_share(share: float) -> float:
+    """Linear warm-up, then a cosine to 1 % of the learning rate, by the share of the budget used."""
+    if share < WARM_UP_SHARE:
+        return max(share, 0.002) / WARM_UP_SHARE
+    progress = min((share - WARM_UP_SHARE) / (1 - WARM_UP_SHARE), 1.0)
+    return float(0.01 + 0.99 * (1 + np.cos(np.pi * progress)) / 2)
+
+
+Evaluation = tuple[dict[str, Any], dict[str, float]]
+"""What was measured, and the parameters that inference needs besides the weights."""
+
+
+def run_script(
+    card: Card,
+    build: Callable[[], nn.Module],
+    train: Callable[[Options], None],
+    evaluate: Callable[[Options, nn.Module], Evaluation],
+    options: Options,
+) -> None:
+    """Train unless only evaluation was asked for, evaluate, and write the final model folder.
+
+    Args:
+        card: what is known about the network.
+        build: makes the untrained network.
+        train: trains and saves weights to ``options.out``.
+        evaluate: measures the network that was saved.
+        options: the command line.
+    """
+    prepare_process(options.seed)
+    if not options.evaluate:
+        train(options)
+    loaded = load_model(options.out.parent, options.out.name, build, torch.device("cpu"))
+    with torch.inference_mode():
+        metrics, parameters = evaluate(options, loaded.network)
+    write_metrics(options.run_dir, metrics | {"parameters": parameters})
+    save_with_card(options.out, card, loaded.network, metrics, parameters)
+
+
+def fit(
+    options: Options,
+    card: Card,
+    trainer: Trainer,
+    loss_of_step: Callable[[int, float], Tensor],
+    parameters: dict[str, float] | None = None,
+) -> None:
+    """Train for the asked minutes, on request from the last checkpoint, saving interim weights."""
+    if options.resume:
+        trainer.resume()
+
+    def save(averaged: nn.Module) -> None:
+        save_with_card(options.out, card, averaged, {}, parameters)
+
+    trainer.train(loss_of_step, options.minutes * 60, save)
+
+
+def step_generator(options: Options, step: int) -> torch.Generator:
+    """Randomness of one training step, the same after a resume."""
+    return torch.Generator().manual_seed(options.seed * 1_000_003 + step)
+
+
+def write_metrics(run_dir: Path, metrics: dict[str, Any]) -> None:
+    """Print measured values and keep them as ``metrics.json`` of the run."""
+    text = json.dumps(metrics, indent=2)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    print(text, flush=True)

@@ -1,0 +1,72 @@
+"""Smooth random fields and depth maps on regular grids: what synthetic chests and lesions are drawn with."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage
+from torch.nn import functional
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+Spacing = tuple[float, float, float]
+
+DEPTH_GRID_MM = 4.0
+"""Distances are measured on a grid of about this spacing and interpolated."""
+
+
+def resize(volume: npt.NDArray[np.generic], shape: tuple[int, ...], mode: str = "trilinear") -> FloatArray:
+    """Resample ``[slices, rows, columns]`` to ``shape``, keeping the extent.
+
+    Args:
+        volume: any numeric type.
+        shape: wanted number of slices, rows and columns.
+        mode: as in ``torch.nn.functional.interpolate``: ``trilinear``, ``area`` or ``nearest``.
+    """
+    tensor = torch.from_numpy(np.ascontiguousarray(volume, np.float32))[None, None]
+    corners = False if mode == "trilinear" else None
+    return functional.interpolate(tensor, tuple(shape), mode=mode, align_corners=corners)[0, 0].numpy()
+
+
+def grid_shape(shape: tuple[int, ...], spacing_mm: Spacing, wanted_mm: float | Spacing) -> tuple[int, ...]:
+    """Number of voxels of the wanted spacing that cover the extent of a grid, at least one per axis."""
+    wanted = np.broadcast_to(np.asarray(wanted_mm, float), 3)
+    extent = np.asarray(shape) * np.asarray(spacing_mm)
+    return tuple(int(n) for n in np.maximum(np.round(extent / wanted), 1))
+
+
+def smooth_field(
+    rng: np.random.Generator, shape: tuple[int, ...], spacing_mm: Spacing, knot_mm: float
+) -> FloatArray:
+    """Random ``[slices, rows, columns]`` of mean 0 and deviation 1 that changes over about ``knot_mm``."""
+    knots = [n + 1 for n in grid_shape(shape, spacing_mm, knot_mm)]
+    lattice = resize(rng.standard_normal(knots, dtype=np.float32), tuple(2 * n for n in knots))
+    field = resize(ndimage.uniform_filter(lattice, 3), shape)
+    return (field - field.mean()) / max(float(field.std()), 1e-6)
+
+
+def signed_depth_mm(mask: BoolArray, spacing_mm: Spacing) -> FloatArray:
+    """Depth below the surface of ``mask`` in mm: positive inside, negative outside, zero on the surface.
+
+    Args:
+        mask: ``[slices, rows, columns]``.
+        spacing_mm: along slices, rows, columns.
+    """
+    coarse_shape = grid_shape(mask.shape, spacing_mm, DEPTH_GRID_MM)
+    step_mm = np.asarray(mask.shape) * np.asarray(spacing_mm) / np.asarray(coarse_shape)
+    inside = resize(mask, coarse_shape, "area") > 0.5
+    if not inside.any():
+        return np.full(mask.shape, -1e3, np.float32)
+    depth = ndimage.distance_transform_edt(inside, sampling=step_mm)
+    depth -= ndimage.distance_transform_edt(~inside, sampling=step_mm)
+    half_voxel = np.sign(depth) * float(step_mm.mean()) / 2
+    return resize((depth - half_voxel).astype(np.float32), mask.shape)
+
+
+def axes_mm(shape: tuple[int, ...], spacing_mm: Spacing) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Voxel centres in mm from the first corner, shaped to broadcast over ``[slices, rows, columns]``."""
+    z, y, x = (
+        ((np.arange(n) + 0.5) * step).astype(np.float32) for n, step in zip(shape, spacing_mm, strict=True)
+    )
+    return z[:, None, None], y[None, :, None], x[None, None, :]
