@@ -85,7 +85,7 @@ OPACITY = Card(
     output_type="logit",
     limits=(
         "No expert mask was used in training; the opacities are painted.",
-        "AdamW and slices without frozen stages replace the staged SGD of the paper.",
+        "AdamW and crops at full size replace the staged SGD and the growing slices of the paper.",
         "Tumours, fibrosis, effusion and atelectasis may be marked.",
     ),
 )

@@ -21,11 +21,13 @@ HOST_SPACING_MM = (3.0, 1.25, 1.25)
 PHANTOM_SPACING_MM = (4.0, 1.4, 1.4)
 N_REAL_VARIANTS = 14
 N_SYNTHETIC = 14
-N_PHANTOMS = 15
+N_PHANTOMS = 30
 SLICES_A_VOLUME = 14
 HEALTHY_SHARE = 0.2
 FIRST_PHANTOM = 20_000
 OUTSIDE_HU = -1040.0
+CENTRE_JITTER = 0.3
+"""Width of the shift of a crop's centre, of a slice's side length of 2."""
 
 
 def square(volume: np.ndarray, fill: float) -> np.ndarray:
@@ -36,17 +38,25 @@ def square(volume: np.ndarray, fill: float) -> np.ndarray:
 
 
 def _example(volume_hu: FloatArray, mask: np.ndarray, lungs: np.ndarray, rng: np.random.Generator) -> Example:
-    """Windowed slices (float16) and mask shares (uint8 of 255) at 320 x 320; lesions are preferred."""
+    """Windowed slices (float16) with shares of opacity and lung (uint8 of 255), at 320 x 320.
+
+    Slices with lesions are preferred.
+    """
     area = lungs.sum((1, 2)).astype(float)
     preference = (area > 0.1 * area.max()) * (0.3 + (mask.sum((1, 2)) > 30)) + 0.03
     n = min(SLICES_A_VOLUME, len(area))
     picks = np.sort(rng.choice(len(area), n, replace=False, p=preference / preference.sum()))
-    images = window(torch.from_numpy(square(volume_hu[picks], -1040.0)))
-    masks = torch.from_numpy(square(mask[picks], 0).astype(np.float32))
+    images = window(torch.from_numpy(square(volume_hu[picks], OUTSIDE_HU)))
     return {
         "image": _at_network_size(images).numpy().astype(np.float16),
-        "mask": np.round(255 * _at_network_size(masks).clamp(0, 1).numpy()).astype(np.uint8),
+        "mask": _shares(mask[picks]),
+        "lungs": _shares(lungs[picks]),
     }
+
+
+def _shares(mask: np.ndarray) -> np.ndarray:
+    slices = torch.from_numpy(square(mask, 0).astype(np.float32))
+    return np.round(255 * _at_network_size(slices).clamp(0, 1).numpy()).astype(np.uint8)
 
 
 def _at_network_size(slices: Tensor) -> Tensor:
@@ -97,34 +107,44 @@ def training_slices(options: Options) -> Example:
 
 
 def random_views(
-    images: Tensor, masks: Tensor, size: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Rotated up to 20 degrees, scaled, shifted slices with changed lighting and noise, then BCET.
+    images: Tensor, masks: Tensor, lungs: Tensor, size: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Square crops around random lung points, at the slices' own scale, as the network sees whole slices.
+
+    Noise, BCET of the whole slice, then a crop rotated up to 20 degrees and scaled a little.
 
     Args:
         images: windowed ``[batch, 320, 320]``.
-        masks: shares in (0, 1), same shape.
-        size: wanted side length.
+        masks: shares of opacity in (0, 1), same shape.
+        lungs: shares of lung in (0, 1), same shape.
+        size: side length of the crops.
         generator: source of randomness.
 
     Returns:
-        Network input ``[batch, 3, size, size]`` and masks ``[batch, 1, size, size]``.
+        Network input ``[batch, 3, size, size]``, masks and lungs ``[batch, 1, size, size]``.
     """
     n = len(images)
-    draw = torch.rand(6, n, generator=generator) * 2 - 1
+    draw = torch.rand(4, n, generator=generator) * 2 - 1
+    noise = 0.03 * draw[3, :, None, None].abs()
+    noisy = (images + torch.randn(images.shape, generator=generator) * noise).clamp(0, 1)
+    whole = torch.stack([bcet(noisy[:, None])[:, 0], masks, lungs], 1)
     angle = draw[0] * np.deg2rad(20)
-    zoom_rows, zoom_columns = 1 + 0.18 * draw[1] + 0.08 * draw[2], 1 + 0.18 * draw[1] - 0.08 * draw[2]
-    rows = torch.stack([angle.cos() * zoom_columns, -angle.sin() * zoom_rows, 0.08 * draw[3]], 1)
-    columns = torch.stack([angle.sin() * zoom_columns, angle.cos() * zoom_rows, 0.08 * draw[4]], 1)
-    grid = functional.affine_grid(
-        torch.stack([rows, columns], 1), [n, 2, *SEGMENTER_SHAPE], align_corners=False
+    scale = size / images.shape[-1]
+    zoom_rows, zoom_columns = (scale * (1 + 0.18 * draw[1] + sign * 0.08 * draw[2]) for sign in (1, -1))
+    centre_column, centre_row = _lung_points(masks, lungs, generator)
+    rows = torch.stack([angle.cos() * zoom_columns, -angle.sin() * zoom_rows, centre_column], 1)
+    columns = torch.stack([angle.sin() * zoom_columns, angle.cos() * zoom_rows, centre_row], 1)
+    grid = functional.affine_grid(torch.stack([rows, columns], 1), [n, 3, size, size], align_corners=False)
+    image, mask, lung = functional.grid_sample(whole, grid, align_corners=False).split(1, dim=1)
+    return image.expand(-1, 3, -1, -1), mask.clamp(0, 1), lung.clamp(0, 1)
+
+
+def _lung_points(masks: Tensor, lungs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A random lung point of every slice, opacities preferred: column and row in (-1, 1)."""
+    side = masks.shape[-1]
+    picks = torch.multinomial((lungs + 3 * masks + 1e-4).flatten(1), 1, generator=generator)[:, 0]
+    jitter = (torch.rand(2, len(picks), generator=generator) - 0.5) * CENTRE_JITTER
+    return (
+        (2 * (picks % side) + 1) / side - 1 + jitter[0],
+        (2 * (picks // side) + 1) / side - 1 + jitter[1],
     )
-    air = float(images.min())
-    both = torch.stack([images - air, masks], 1)
-    both = functional.grid_sample(both, grid, align_corners=False)
-    both = functional.interpolate(both, (size, size), mode="bilinear", antialias=True)
-    image = both[:, :1] + air
-    image = image * (1 + 0.1 * draw[5])[:, None, None, None]
-    noise = 0.03 * torch.rand(n, 1, 1, 1, generator=generator)
-    image = (image + torch.randn(image.shape, generator=generator) * noise).clamp(0, 1)
-    return bcet(image).expand(-1, 3, -1, -1), both[:, 1:].clamp(0, 1)
