@@ -22,10 +22,10 @@ from training.synthesis import make_chest
 from training.volumes import read_anatomy, read_real_chest, read_split, resample_hu, threshold_lungs
 
 SYNTHESIS_SPACING_MM = (3.0, 3.0, 3.0)
-N_VARIANTS = 2
-N_PHANTOMS = 90
+N_VARIANTS = 3
+N_PHANTOMS = 120
 N_REAL_VARIANTS = 2
-INFECTED_SHARE = 0.5
+INFECTED_SHARE = 0.6
 LARGEST_SHAPE = (64, 64, 80)
 
 

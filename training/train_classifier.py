@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import ndimage, stats
+from scipy import ndimage
+from sklearn.metrics import confusion_matrix, roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -151,25 +152,15 @@ def class_probabilities(network: nn.Module, volumes: np.ndarray) -> np.ndarray:
     return torch.cat(rows).numpy()
 
 
-def area_under_curve(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Area under the ROC curve by ranks (Mann-Whitney)."""
-    ranks = stats.rankdata(scores)
-    n_positive = int(positive.sum())
-    wins = ranks[positive].sum() - n_positive * (n_positive + 1) / 2
-    return float(wins / (n_positive * (len(scores) - n_positive)))
-
-
 def _summary(shares: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     chosen = shares.argmax(1)
-    confusion = np.zeros((3, 3), int)
-    np.add.at(confusion, (labels, chosen), 1)
     return {
         "volumes": len(labels),
         "accuracy": round(float((chosen == labels).mean()), 3),
         "auroc": {
-            name: round(area_under_curve(shares[:, i], labels == i), 3) for i, name in enumerate(CLASSES)
+            name: round(float(roc_auc_score(labels == i, shares[:, i])), 3) for i, name in enumerate(CLASSES)
         },
-        "confusion_rows_true": confusion.tolist(),
+        "confusion_rows_true": confusion_matrix(labels, chosen).tolist(),
     }
 
 

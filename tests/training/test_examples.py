@@ -10,7 +10,6 @@ from training.augment import random_warp
 from training.common import Trainer, learning_rate_share
 from training.lobe_examples import augmented, pad_to_stride, real_example
 from training.opacity_examples import random_views, square
-from training.train_classifier import area_under_curve
 from training.train_lobes import lobe_loss
 from training.volumes import read_real_chest, read_split, threshold_lungs
 
@@ -117,10 +116,6 @@ def test_slices_become_square_and_views_follow_their_masks() -> None:
     assert views.shape == (3, 3, 160, 160)
     assert torch.equal(masks, lungs)
     assert views[:, :1][masks > 0.9].mean() > views[:, :1][masks < 0.1].mean() + 0.3
-
-
-def test_area_under_curve() -> None:
-    assert area_under_curve(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1], bool)) == 0.75
 
 
 @needs_real_ct
