@@ -32,7 +32,8 @@ SETTINGS_FILE = Path(__file__).resolve().parent.parent / "app.yaml"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one analysis; returns the exit code documented in :mod:`lungct.errors`."""
     arguments = _parse_arguments(argv)
-    logging.basicConfig(level=arguments.log_level, format="%(asctime)s %(levelname)s %(message)s", force=True)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True)
+    logger.setLevel(arguments.log_level)
     _enlarge_stack()
     keep_freed_memory()
     from lungct.report.write import REPORT_FILES

@@ -29,7 +29,7 @@ class LungCtError(Exception):
     Attributes:
         exit_code: what the process returns.
         status: the ``status`` of ``result.json``.
-        code: machine-readable reason, stable across versions, e.g. ``SLICES_MISSING``.
+        code: machine-readable reason, stable across versions, e.g. ``GAP_TOO_WIDE``.
     """
 
     exit_code: ClassVar[int] = 1

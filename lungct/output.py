@@ -30,6 +30,7 @@ class OutputFolder:
         self.path = path
         self.own_files = own_files
         self.staging = path
+        self._published: list[str] = []
 
     def __enter__(self) -> OutputFolder:
         """Check that the folder can be written.
@@ -43,7 +44,7 @@ class OutputFolder:
                 (self.path / name).unlink(missing_ok=True)
             self.staging = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=self.path))
         except OSError as error:
-            raise _cannot_write(error) from error
+            raise cannot_write(error) from error
         return self
 
     def __exit__(
@@ -61,32 +62,36 @@ class OutputFolder:
         Raises:
             OutputError: a file cannot be moved; none is left behind.
         """
-        published: list[str] = []
         try:
             for file in sorted(self.staging.iterdir()):
                 file.replace(self.path / file.name)
-                published.append(file.name)
+                self._published.append(file.name)
         except OSError as error:
-            for name in published:
-                (self.path / name).unlink()
-            raise _cannot_write(error) from error
-        return published
+            self._take_back()
+            raise cannot_write(error) from error
+        return list(self._published)
 
     def write_result(self, text: str) -> None:
         """Write ``result.json`` in one step.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: it cannot be written; the published files are taken back.
         """
         try:
             partial = self.staging / RESULT_FILE
             partial.write_text(text, encoding="utf-8")
             partial.replace(self.path / RESULT_FILE)
         except OSError as error:
-            raise _cannot_write(error) from error
+            self._take_back()
+            raise cannot_write(error) from error
+
+    def _take_back(self) -> None:
+        while self._published:
+            (self.path / self._published.pop()).unlink()
 
 
-def _cannot_write(error: OSError) -> OutputError:
+def cannot_write(error: OSError) -> OutputError:
+    """The error that says what to do about a failed write."""
     return OutputError(
         f"cannot write to the output folder ({error.strerror}): choose a writable folder with free space"
     )

@@ -75,5 +75,5 @@ def read_settings(path: Path) -> Settings:
         first = error.errors()[0]
         key = ".".join([SECTION, *map(str, first["loc"])])
         raise SettingsError(f"{path.name}: {key}: {first['msg']}; correct this setting") from error
-    except (OSError, yaml.YAMLError, AttributeError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
         raise SettingsError(f"{path.name} cannot be read as YAML settings: restore the file") from error

@@ -15,6 +15,7 @@ class SliceSegmenter(ModelStage):
     output = "opacities"
     model_name = "opacity"
     build = opacity_unet
+    parameters = ("threshold",)
 
     def process(self, chest: Chest, anatomy: LungAnatomy) -> Opacities:
         """Opacities inside the lobes."""

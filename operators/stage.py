@@ -61,11 +61,13 @@ class ModelStage(Stage):
     Attributes:
         model_name: folder below the models folder.
         build: makes the untrained network.
+        parameters: what ``model.json`` must tell besides the weights.
         model: the loaded network.
     """
 
     model_name: ClassVar[str]
     build: ClassVar[Callable[[], torch.nn.Module]]
+    parameters: ClassVar[tuple[str, ...]] = ()
     model: LoadedModel
 
     def __init__(
@@ -78,4 +80,6 @@ class ModelStage(Stage):
 
     def start(self) -> None:
         """Load the weights."""
-        self.model = load_model(self.models_dir, self.model_name, type(self).build, self.device)
+        self.model = load_model(
+            self.models_dir, self.model_name, type(self).build, self.device, self.parameters
+        )

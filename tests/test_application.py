@@ -186,6 +186,7 @@ def test_renamed_text_file_is_bad_input(tmp_path: Path, outcome: Outcome) -> Non
     run = outcome(tmp_path / "letter.dcm")
     assert run.exit_code == 4
     assert "NOT_DICOM" in run.result["reason"]["message"]
+    assert run.result["input"]["skipped_files"][0]["name"] == "letter.dcm"
 
 
 def test_localizer_only_is_a_result_without_analysis(tmp_path: Path, outcome: Outcome) -> None:

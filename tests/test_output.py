@@ -54,3 +54,14 @@ def test_failing_publication_leaves_nothing_behind(tmp_path: Path) -> None:
         with pytest.raises(OutputError):
             folder.publish()
         assert not (tmp_path / "lobes.nii.gz").exists()
+
+
+def test_unwritable_result_takes_the_published_files_back(tmp_path: Path) -> None:
+    with OutputFolder(tmp_path, OWN) as folder:
+        (folder.staging / "report.pdf").write_text("report")
+        folder.publish()
+        (tmp_path / "result.json").mkdir()
+        (tmp_path / "result.json" / "blocker").touch()
+        with pytest.raises(OutputError):
+            folder.write_result("{}")
+    assert files(tmp_path) == ["result.json"]

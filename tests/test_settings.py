@@ -38,6 +38,12 @@ def test_wrong_setting_is_named(tmp_path: Path, text: str, named: str) -> None:
         read_settings(tmp_path / "app.yaml")
 
 
+def test_other_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "app.yaml").write_bytes("lungct: # Übersicht".encode("latin-1"))
+    with pytest.raises(SettingsError, match="app.yaml cannot be read"):
+        read_settings(tmp_path / "app.yaml")
+
+
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="app.yaml"):
         read_settings(tmp_path / "app.yaml")

@@ -71,3 +71,8 @@ def test_metadata_without_version_is_refused(models_dir: Path) -> None:
     path.write_text(json.dumps(metadata))
     with pytest.raises(ModelError, match="toy"):
         load_model(models_dir, "toy", build, CPU)
+
+
+def test_missing_parameter_is_named(models_dir: Path) -> None:
+    with pytest.raises(ModelError, match=r"toy/model.json lacks cut_off"):
+        load_model(models_dir, "toy", build, CPU, parameters=("threshold", "cut_off"))

@@ -47,6 +47,7 @@ class Card:
         outputs: meaning of the output channels.
         classes_key: MONAI's name for them: ``label_classes`` or ``pred_classes``.
         limits: what a user must know, one sentence an item.
+        history: how the training of the weights differed from one run of the script as it is.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Card:
     classes_key: str
     output_type: str
     limits: tuple[str, ...]
+    history: str
 
 
 LUNGS = Card(
@@ -73,6 +75,8 @@ LUNGS = Card(
         "Lobes were learned from synthetic chests: on real CT only the outline of the lungs was supervised.",
         "Lobectomy, large effusion and collapse were not trained.",
     ),
+    history="35 minutes with 90 phantoms, two variants of a chest and half of them infected, "
+    "then 25 minutes with the numbers of the script.",
 )
 OPACITY = Card(
     name="opacity",
@@ -88,6 +92,8 @@ OPACITY = Card(
         "AdamW and crops at full size replace the staged SGD and the growing slices of the paper.",
         "Tumours, fibrosis, effusion and atelectasis may be marked.",
     ),
+    history="36 minutes with a positive weight of 1 and an outside weight of 0.05, "
+    "then 20 minutes with the numbers of the script.",
 )
 CLASSIFIER = Card(
     name="classifier",
@@ -103,6 +109,7 @@ CLASSIFIER = Card(
         "probabilities say how a chest resembles those rules and nothing about a disease.",
         "Trained for minutes instead of the paper's 200 epochs.",
     ),
+    history="14 minutes in one run.",
 )
 
 
@@ -203,7 +210,7 @@ def _readme(card: Card, described: dict[str, Any]) -> str:
 ```
 
 Made by `python -m training.{script} --data DIR --out models/{card.name}`; the same command with `--resume`
-goes on from the last checkpoint in `runs/{card.name}`.
+goes on from the last checkpoint in `runs/{card.name}`. These weights: {card.history}
 
 References: {PAPER}. {ANATOMIES}.
 """

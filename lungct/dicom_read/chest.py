@@ -31,5 +31,5 @@ def _why_none(selection: Selection) -> str:
     reasons = ", ".join(f"{count} {code}" for code, count in counts.most_common())
     return (
         f"none of {len(selection.verdicts)} series may be analysed ({reasons}); "
-        "send an axial chest CT of an adult with slices of at most 3 mm"
+        "send an axial chest CT within the limits of the settings"
     )

@@ -109,7 +109,10 @@ def _read(image: SliceHeader) -> Dataset:
 
 def _decode(dataset: Dataset, image: SliceHeader) -> npt.NDArray[np.integer]:
     """Stored values ``[rows, columns]`` of one frame."""
-    syntax = dataset.file_meta.TransferSyntaxUID
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if syntax is None:
+        message = f"{image.name} does not state its transfer syntax; export it again"
+        raise PixelDataError(message, "TRANSFER_SYNTAX_MISSING")
     if syntax.is_encapsulated and syntax not in _PLUGINS:
         message = f"{image.name} is compressed as {syntax.name}, which is not supported; send it uncompressed"
         raise PixelDataError(message, "UNSUPPORTED_COMPRESSION")

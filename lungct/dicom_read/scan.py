@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,8 +53,10 @@ def scan_folder(root: Path) -> Scan:
         the reason why it was left out. Names are relative to ``root``, without what names a patient.
 
     Raises:
-        NoDicomError: there is no DICOM image.
+        NoDicomError: ``root`` does not exist.
     """
+    if not root.exists():
+        raise NoDicomError(f"{root.name} does not exist; name a folder with DICOM files")
     found: dict[tuple[str, str], tuple[Dataset, list[SliceHeader]]] = {}
     skipped: list[SkippedFile] = []
     identifying: set[str] = set()
@@ -70,8 +71,6 @@ def scan_folder(root: Path) -> Scan:
         uids = text(dataset, "StudyInstanceUID"), text(dataset, "SeriesInstanceUID")
         found.setdefault(uids, (dataset, []))[1].extend(headers)
         identifying |= identifiers(dataset)
-    if not found:
-        raise NoDicomError(_no_image_message(root, skipped))
     mask = NameMask(identifying)
     return Scan(
         root=root,
@@ -163,9 +162,7 @@ def _series(dataset: Dataset, slices: list[SliceHeader], mask: NameMask) -> Seri
     ordered = sorted(slices, key=lambda image: (image.instance_number or 0, image.frame, image.name))
     anatomy = frame_group(dataset, 0, "FrameAnatomySequence")
     region = (value_of(anatomy, "AnatomicRegionSequence") or [Dataset()])[0]
-    agents = [
-        value_of(dataset, k) for k in ("ContrastBolusAgent", "ContrastBolusAgentSequence") if k in dataset
-    ]
+    agents = [value_of(dataset, keyword) for keyword in _CONTRAST_AGENTS if keyword in dataset]
     return Series(
         study_uid=text(dataset, "StudyInstanceUID"),
         series_uid=text(dataset, "SeriesInstanceUID"),
@@ -181,12 +178,3 @@ def _series(dataset: Dataset, slices: list[SliceHeader], mask: NameMask) -> Seri
         contrast_agent=any(agents) if agents else None,
         description=text(dataset, "SeriesDescription"),
     )
-
-
-def _no_image_message(root: Path, skipped: list[SkippedFile]) -> str:
-    """What was found instead of images and what to do."""
-    if not root.exists():
-        return f"{root.name} does not exist; name a folder with DICOM files"
-    counts = Counter(file.reason.code for file in skipped)
-    found = ", ".join(f"{count} {code}" for code, count in sorted(counts.items())) or "it is empty"
-    return f"{root.name} holds no DICOM image; name a folder with CT images (found: {found})"

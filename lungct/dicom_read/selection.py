@@ -6,6 +6,7 @@ axial reconstruction, slices of at most 3 mm, at most 1.5 mm and a lung kernel r
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from lungct.dicom_read.geometry import slice_distances_mm, slice_normal
 from lungct.dicom_read.vendor_kernels import is_lung_kernel
+from lungct.errors import NoDicomError
 from lungct.records import Reason, Scan, Selection, Series, SeriesVerdict
 from lungct.settings import SelectionLimits
 
@@ -41,7 +43,12 @@ def select_series(scan: Scan, limits: SelectionLimits = DEFAULT_LIMITS) -> Selec
 
     Returns:
         Verdicts, eligible series first in their rank; none of rank 1 where no series is eligible.
+
+    Raises:
+        NoDicomError: the scan found no DICOM image.
     """
+    if not scan.series:
+        raise NoDicomError(_no_image_message(scan))
     verdicts = [judge(series, limits) for series in scan.series]
     eligible = sorted((v for v in verdicts if v.eligible), key=lambda v: _rank_key(v.series, limits))
     ranked = [
@@ -149,7 +156,7 @@ def _preferences(series: Series, limits: SelectionLimits) -> Iterator[Reason]:
     if _is_thin(series, limits):
         yield Reason("THIN_SLICES", f"slices of at most {limit_mm:g} mm, as recommended")
     else:
-        yield Reason("THICK_SLICES", f"slices thicker than the recommended {limit_mm:g} mm")
+        yield Reason("THICK_SLICES", f"slices not known to be at most {limit_mm:g} mm thick and apart")
     if is_lung_kernel(series.manufacturer, series.kernel):
         yield Reason("LUNG_KERNEL", f"lung kernel {series.kernel}, as recommended")
     else:
@@ -159,3 +166,10 @@ def _preferences(series: Series, limits: SelectionLimits) -> Iterator[Reason]:
     else:
         yield Reason("OTHER_IMAGE_TYPE", "image type does not say original axial")
     yield Reason("SLICE_COUNT", f"{len(series.slices)} slices")
+
+
+def _no_image_message(scan: Scan) -> str:
+    """What was found instead of images and what to do."""
+    counts = Counter(file.reason.code for file in scan.skipped)
+    found = ", ".join(f"{count} {code}" for code, count in sorted(counts.items())) or "it is empty"
+    return f"{scan.root.name} holds no DICOM image; name a folder with CT images (found: {found})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,11 @@ class LoadedModel:
 
 
 def load_model(
-    models_dir: Path, name: str, build: Callable[[], nn.Module], device: torch.device
+    models_dir: Path,
+    name: str,
+    build: Callable[[], nn.Module],
+    device: torch.device,
+    parameters: Sequence[str] = (),
 ) -> LoadedModel:
     """Build a network and fill it with verified weights, in evaluation mode, float32, on ``device``.
 
@@ -45,6 +49,7 @@ def load_model(
         name: the sub-folder.
         build: makes the untrained network.
         device: where it shall run.
+        parameters: names that ``parameters`` of ``model.json`` must hold.
 
     Raises:
         ModelError: files are missing, the checksum differs or the weights are of another architecture.
@@ -67,7 +72,10 @@ def load_model(
         raise ModelError(
             f"cannot load model {name} ({type(error).__name__}): install the model again"
         ) from error
-    return LoadedModel(network.to(device).eval(), info, metadata.get("parameters", {}))
+    known = metadata.get("parameters", {})
+    if missing := [parameter for parameter in parameters if parameter not in known]:
+        raise ModelError(f"{name}/{METADATA_FILE} lacks {', '.join(missing)}: install the model again")
+    return LoadedModel(network.to(device).eval(), info, known)
 
 
 def save_model(model_dir: Path, network: nn.Module, metadata: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,9 @@ _WIDTH_MM = 180.0
 _GREY = (110, 110, 110)
 _BAR_RGB = (0, 114, 178)
 _ALERT_RGB = (178, 34, 34)
+
+logging.getLogger("fpdf").setLevel(logging.ERROR)
+"""Its warnings quote the characters of a patient's name that a font lacks."""
 
 
 def write_pdf(

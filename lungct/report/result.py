@@ -47,7 +47,7 @@ class ReasonResult(_Model):
 
 
 class SkippedFileResult(_Model):
-    """A file that is no CT image, and why."""
+    """A file that belongs to no series, and why."""
 
     name: str
     reason: ReasonResult
@@ -122,7 +122,7 @@ class ProbabilitiesResult(_Model):
 
 
 class ExtentResult(_Model):
-    """Volumes of a region; the percentage is null where the region is missing."""
+    """Volumes of a region; the percentage is null where the region has no volume."""
 
     lung_ml: float
     opacity_ml: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lungct.output import cannot_write
 from lungct.records import Chest, Findings, LungAnatomy, Opacities
 from lungct.report.label_maps import LOBES_FILE, OPACITIES_FILE, write_label_maps
 from lungct.report.pdf import REPORT_FILE, write_pdf
@@ -29,8 +30,14 @@ def write_report(
         anatomy: lobes.
         opacities: mask on the same grid.
         findings: what to print.
+
+    Raises:
+        OutputError: a file cannot be written.
     """
-    if outputs.label_maps:
-        write_label_maps(folder, chest.source, anatomy, opacities)
-    if outputs.report_pdf:
-        write_pdf(folder, chest, anatomy, opacities, findings)
+    try:
+        if outputs.label_maps:
+            write_label_maps(folder, chest.source, anatomy, opacities)
+        if outputs.report_pdf:
+            write_pdf(folder, chest, anatomy, opacities, findings)
+    except OSError as error:
+        raise cannot_write(error) from error

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.uid import EncapsulatedPDFStorage, MediaStorageDirectoryStorage
 
-from lungct.dicom_read import read_patient_study, scan_folder
+from lungct.dicom_read import read_patient_study, scan_folder, select_series
 from lungct.dicom_read.headers import age_years
 from lungct.errors import NoDicomError
 from lungct.records import Series
@@ -123,7 +123,7 @@ def test_truncated_file_stays_in_its_series(written: Callable[..., Series]) -> N
 def test_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("nothing here")
     with pytest.raises(NoDicomError, match=r"holds no DICOM image; .*1 NOT_DICOM"):
-        scan_folder(tmp_path)
+        select_series(scan_folder(tmp_path))
 
 
 def test_missing_folder_is_refused(tmp_path: Path) -> None:

@@ -134,6 +134,19 @@ def test_compression_without_a_safe_decoder_is_refused(written: Written) -> None
         read_volume(series)
 
 
+def test_missing_transfer_syntax_is_refused(written: Written) -> None:
+    series = written()
+    content = series.slices[0].path.read_bytes()
+    element = content.index(b"\x02\x00\x10\x00UI")
+    end = element + 8 + int.from_bytes(content[element + 6 : element + 8], "little")
+    group_length = int.from_bytes(content[140:144], "little") - (end - element)
+    series.slices[0].path.write_bytes(
+        content[:140] + group_length.to_bytes(4, "little") + content[144:element] + content[end:]
+    )
+    with pytest.raises(PixelDataError, match="does not state its transfer syntax; export it again"):
+        read_volume(series)
+
+
 def test_missing_rescale_of_a_frame_is_refused(written: Written) -> None:
     series = written(enhanced=True)
     dataset = pydicom.dcmread(series.slices[0].path)

@@ -11,6 +11,7 @@ import torch
 from application import ChestCtApplication
 from monai.deploy.core import Fragment
 
+from lungct.dicom_read import scan_folder
 from lungct.errors import ModelError, NoEligibleSeriesError
 from lungct.inference.weights import save_model
 from lungct.journal import Journal
@@ -76,12 +77,11 @@ def test_loader_emits_the_series_of_the_folder(tmp_path: Path, journal: Journal)
     assert journal.scan is scan
 
 
-def test_selector_emits_a_selection_even_without_eligible_series(journal: Journal) -> None:
-    scan = Scan(Path("in"), ())
-    selection = run(
-        SeriesSelector(Fragment(), name="selector", journal=journal, limits=Settings().selection), scan=scan
-    )
-    assert selection == Selection(scan, ())
+def test_selector_emits_a_selection_even_without_eligible_series(tmp_path: Path, journal: Journal) -> None:
+    write_study(np.full((4, 8, 8), -900, np.int16), tmp_path, StudyOptions())
+    stage = SeriesSelector(Fragment(), name="selector", journal=journal, limits=Settings().selection)
+    selection = run(stage, scan=scan_folder(tmp_path))
+    assert [verdict.eligible for verdict in selection.verdicts] == [False]
     assert journal.selection is selection
 
 

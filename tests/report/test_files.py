@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +111,17 @@ def test_settings_choose_the_files(
     write_report(tmp_path, OutputSettings(report_pdf=False), chest, anatomy, opacities, findings)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([LOBES_FILE, OPACITIES_FILE])
     assert {LOBES_FILE, OPACITIES_FILE, REPORT_FILE} == set(REPORT_FILES)
+
+
+def test_name_in_a_script_without_font_stays_out_of_the_log(
+    tmp_path: Path,
+    chest: Chest,
+    anatomy: LungAnatomy,
+    opacities: Opacities,
+    findings: Findings,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stranger = replace(chest, patient=replace(chest.patient, patient_name="王小明"))
+    with caplog.at_level(logging.WARNING):
+        write_pdf(tmp_path, stranger, anatomy, opacities, findings)
+    assert "王" not in caplog.text
