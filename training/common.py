@@ -38,6 +38,7 @@ class Options:
         data: folder with the CT data.
         out: ``models/<name>``.
         minutes: training time, building the cache not counted.
+        start: ``models/<name>`` whose weights training begins with; from scratch where None.
         resume: go on from the last checkpoint.
         evaluate: measure the weights in ``out`` instead of training.
     """
@@ -46,6 +47,7 @@ class Options:
     out: Path
     minutes: float
     seed: int
+    start: Path | None
     resume: bool
     evaluate: bool
 
@@ -62,8 +64,9 @@ def parse_options(description: str, default_out: str, default_minutes: float) ->
     parser.add_argument("--out", type=Path, default=Path(default_out))
     parser.add_argument("--minutes", type=float, default=default_minutes)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--evaluate", action="store_true")
+    parser.add_argument("--from", dest="start", type=Path, metavar="MODEL", help="begin with its weights")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument("--evaluate", action="store_true", help="measure the weights of --out, train nothing")
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error("name the data folder with --data or LUNGCT_REAL_CT")
@@ -245,6 +248,13 @@ def run_script(
         metrics, parameters = evaluate(options, loaded.network)
     write_metrics(options.run_dir, metrics | {"parameters": parameters})
     save_with_card(options.out, card, loaded.network, metrics, parameters)
+
+
+def initial_network(options: Options, build: Callable[[], nn.Module]) -> nn.Module:
+    """The network that training begins with: untrained, or with the weights that ``--from`` names."""
+    if options.start is None:
+        return build()
+    return load_model(options.start.parent, options.start.name, build, torch.device("cpu")).network
 
 
 def fit(

@@ -29,6 +29,7 @@ from training.common import (
     Trainer,
     build_examples,
     fit,
+    initial_network,
     joined,
     load_examples,
     parse_options,
@@ -131,7 +132,7 @@ def train(options: Options) -> None:
     """Train, saving interim weights with every checkpoint."""
     seeds = range(FIRST_PHANTOM, FIRST_PHANTOM + N_PHANTOM_TRIPLES)
     volumes = cohort(options, "train", N_REAL_TRIPLES, seeds)
-    network = Classifier3d()
+    network = initial_network(options, Classifier3d)
 
     def loss_of_step(step: int, share: float) -> Tensor:
         small = share < SMALL_SHARE

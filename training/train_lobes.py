@@ -15,7 +15,16 @@ from lungct.networks import lobe_unet
 from lungct.records import Lobe
 from phantom.thorax import make_thorax
 from training.cards import LUNGS
-from training.common import Evaluation, Options, Trainer, fit, parse_options, run_script, step_generator
+from training.common import (
+    Evaluation,
+    Options,
+    Trainer,
+    fit,
+    initial_network,
+    parse_options,
+    run_script,
+    step_generator,
+)
 from training.fields import FloatArray, Spacing
 from training.hosts import PHANTOM_PATTERNS
 from training.lobe_examples import (
@@ -57,7 +66,7 @@ def lobe_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 def train(options: Options) -> None:
     """Train, saving interim weights with every checkpoint."""
     examples = training_examples(options)
-    network = lobe_unet()
+    network = initial_network(options, lobe_unet)
 
     def loss_of_step(step: int, _: float) -> Tensor:
         generator = step_generator(options, step)

@@ -18,7 +18,16 @@ from lungct.anatomy.opacities import BATCH_SLICES, opacity_probability
 from lungct.networks import opacity_unet
 from phantom.thorax import make_thorax
 from training.cards import OPACITY
-from training.common import Evaluation, Options, Trainer, fit, parse_options, run_script, step_generator
+from training.common import (
+    Evaluation,
+    Options,
+    Trainer,
+    fit,
+    initial_network,
+    parse_options,
+    run_script,
+    step_generator,
+)
 from training.fields import FloatArray
 from training.hosts import PHANTOM_PATTERNS, real_host, synthetic_host, with_confounder
 from training.lesions import Host, Pattern, add_infection
@@ -59,7 +68,7 @@ def opacity_loss(logits: Tensor, masks: Tensor, lungs: Tensor) -> Tensor:
 def train(options: Options) -> None:
     """Train, saving interim weights with every checkpoint."""
     slices = training_slices(options)
-    network = opacity_unet().to(memory_format=torch.channels_last)
+    network = initial_network(options, opacity_unet).to(memory_format=torch.channels_last)
 
     def loss_of_step(step: int, _: float) -> Tensor:
         generator = step_generator(options, step)

@@ -4,10 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from lungct.inference.weights import save_model
 from lungct.networks.lobe_unet import N_CLASSES, STRIDE
 from training.augment import random_warp
-from training.common import Trainer, learning_rate_share
+from training.common import Options, Trainer, initial_network, learning_rate_share
 from training.lobe_examples import augmented, pad_to_stride, real_example
 from training.opacity_examples import random_views, square
 from training.train_lobes import lobe_loss
@@ -132,3 +134,13 @@ def test_real_example_supervises_lungs_only() -> None:
     example = real_example(Path(str(REAL_CT)), "pyradiomics-lung2", 0)
     assert example["target"].shape[0] == 2
     assert example["image"].shape == example["weight"].shape == example["target"].shape[1:]
+
+
+def test_training_from_a_model_begins_with_its_weights(tmp_path: Path) -> None:
+    known = nn.Linear(2, 1)
+    save_model(tmp_path / "known", known, {"version": "0"})
+    options = Options(
+        tmp_path, tmp_path, minutes=1, seed=1, start=tmp_path / "known", resume=False, evaluate=False
+    )
+    begun = initial_network(options, lambda: nn.Linear(2, 1))
+    assert torch.allclose(begun.weight, known.weight, atol=1e-3)
