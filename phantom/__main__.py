@@ -17,7 +17,7 @@ from lungct.records import Lobe
 from phantom.dicom_encoding import Syntax
 from phantom.dicom_faults import Fault
 from phantom.dicom_study import write_study
-from phantom.opacities import Pattern
+from phantom.opacities import Opacity, OpacityKind, Pattern
 from phantom.scanner import Kernel
 from phantom.study_options import Orientation, StudyOptions
 from phantom.thorax import DEFAULT_SPACING_MM, Phantom, make_thorax
@@ -32,10 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.truth is not None and args.truth.resolve().is_relative_to(args.out.resolve()):
         parser.error(f"--truth {args.truth} lies inside the DICOM folder {args.out}: choose another place")
     spacing_mm = tuple(args.spacing)
-    phantom = make_thorax(
-        args.seed, spacing_mm, pattern=args.pattern, noise_hu=args.noise, kernel=args.kernel
-    )
-    paths = write_study(phantom.volume_hu, args.out, _study_options(args, spacing_mm))
+    try:
+        phantom = make_thorax(
+            args.seed,
+            spacing_mm,
+            opacities=[Opacity(kind, Lobe(lobe), float(ml)) for kind, lobe, ml in args.opacity],
+            pattern=args.pattern,
+            noise_hu=args.noise,
+            kernel=args.kernel,
+        )
+        paths = write_study(phantom.volume_hu, args.out, _study_options(args, spacing_mm))
+    except ValueError as error:
+        parser.error(str(error))
     if args.truth is not None:
         args.truth.write_text(json.dumps(truth(phantom, args.seed), indent=2) + "\n", encoding="utf-8")
     _print_table(phantom)
@@ -92,6 +100,14 @@ def _add_thorax_options(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("thorax")
     group.add_argument("--seed", type=int, default=1, help="which person (default %(default)s)")
     group.add_argument("--pattern", choices=get_args(Pattern), help="disease to draw (default: healthy)")
+    group.add_argument(
+        "--opacity",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("KIND", "LOBE", "ML"),
+        help=f"one more opacity: {', '.join(get_args(OpacityKind))}; {', '.join(Lobe)}; may be repeated",
+    )
     group.add_argument(
         "--spacing",
         type=float,

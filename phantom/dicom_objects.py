@@ -98,15 +98,15 @@ def _patient_and_study(options: StudyOptions) -> dict[str, Any]:
         "SpecificCharacterSet": "ISO_IR 192",
         "PatientName": options.patient_name,
         "PatientID": options.patient_id,
-        "PatientBirthDate": "",
+        "PatientBirthDate": options.patient_birth_date,
         "PatientSex": options.patient_sex,
         **({} if age is None else {"PatientAge": f"{age:03d}Y"}),
         "StudyInstanceUID": _uid(options, "study"),
         "StudyDate": options.study_date,
         "StudyTime": _TIME,
         "StudyID": "1",
-        "StudyDescription": "Chest CT of a phantom",
-        "AccessionNumber": "",
+        "StudyDescription": options.study_description,
+        "AccessionNumber": options.accession_number,
         "ReferringPhysicianName": "",
     }
 

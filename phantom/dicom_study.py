@@ -40,7 +40,7 @@ def write_study(volume_hu: Volume, out_dir: Path, options: StudyOptions = DEFAUL
     Args:
         volume_hu: ``[slices, rows, columns]``, slice 0 most caudal, rows to the back, columns to the left of
             the patient; centred on the origin of the patient's coordinates.
-        out_dir: made if need be; files of an earlier series of the same number are overwritten.
+        out_dir: made if need be; files of an earlier series of the same number are replaced.
         options: everything else.
 
     Returns:
@@ -52,6 +52,8 @@ def write_study(volume_hu: Volume, out_dir: Path, options: StudyOptions = DEFAUL
     datasets = break_datasets(make(stored, affine_lps, options), options.faults)
     out_dir.mkdir(parents=True, exist_ok=True)
     stem = f"CT{options.series_number:03d}"
+    for earlier in out_dir.glob(f"{stem}_*.dcm"):
+        earlier.unlink()
     paths = [out_dir / f"{stem}_{number:04d}.dcm" for number in range(1, len(datasets) + 1)]
     for path, dataset in zip(paths, datasets, strict=True):
         save(dataset, path, options.transfer_syntax)

@@ -44,7 +44,10 @@ class StudyOptions:
     patient_id: str = "PHANTOM"
     patient_age_years: int | None = 50
     patient_sex: str = "O"
+    patient_birth_date: str = ""
     study_date: str = "20200401"
+    study_description: str = "Chest CT of a phantom"
+    accession_number: str = ""
     institution: str = "Phantom Hospital"
     body_part: str = "CHEST"
     series_number: int = 1

@@ -47,3 +47,27 @@ def test_an_unknown_orientation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as ended:
         main([str(tmp_path), "--orientation", "upside-down"])
     assert ended.value.code == 2
+
+
+def test_chosen_opacity_lies_in_the_chosen_lobe(tmp_path: Path) -> None:
+    truth_path = tmp_path / "truth.json"
+    opacity = ["--opacity", "ground_glass", "right_lower", "60"]
+    main([str(tmp_path / "study"), "--spacing", "5", "3", "3", *opacity, "--truth", str(truth_path)])
+    opacity_ml = {
+        lobe: volumes["opacity_ml"] for lobe, volumes in json.loads(truth_path.read_text())["lobes"].items()
+    }
+    assert opacity_ml.pop("right_lower") == pytest.approx(60, rel=0.1)
+    assert set(opacity_ml.values()) == {0}
+
+
+@pytest.mark.parametrize(
+    "impossible",
+    [["--enhanced", "--fault", "missing-slice"], ["--opacity", "ground_glass", "appendix", "60"]],
+)
+def test_what_cannot_be_made_is_refused_in_one_line(
+    tmp_path: Path, impossible: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path / "study"), *SMALL, *impossible])
+    assert ended.value.code == 2
+    assert "error: " in capsys.readouterr().err.splitlines()[-1]

@@ -125,3 +125,9 @@ def test_slice_faults_of_a_multi_frame_image_are_refused(
     options = replace(StudyOptions(), enhanced=True, faults=(Fault.MISSING_SLICE,))
     with pytest.raises(ValueError, match="single-frame slices"):
         write_study(volume_hu, tmp_path, options)
+
+
+def test_a_shorter_series_replaces_a_longer_one(tmp_path: Path, volume_hu: npt.NDArray[np.int16]) -> None:
+    write_study(volume_hu, tmp_path, StudyOptions())
+    write_study(volume_hu[:3], tmp_path, StudyOptions())
+    assert len(list(tmp_path.iterdir())) == 3
