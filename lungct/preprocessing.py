@@ -86,7 +86,7 @@ def bcet(images: Tensor, mean: float = BCET_MEAN) -> Tensor:
     turning_point_denominator = 2 * (high * mean - average + low * (1 - mean))
     turning_point = turning_point_numerator / turning_point_denominator
     gain = 1 / (span * (high + low - 2 * turning_point))
-    parabola = gain * ((images - turning_point).square() - (low - turning_point).square())
+    parabola = gain * (images - low) * (images + low - 2 * turning_point)
 
     monotone = turning_point.isfinite() & ((turning_point <= low) | (turning_point >= high))
     return torch.where(monotone, parabola, (images - low) / span).clamp(0.0, 1.0)

@@ -91,14 +91,12 @@ class SliceHeader:
         path: the file.
         position_mm: Image Position (Patient), LPS, of the centre of the first voxel.
         orientation: Image Orientation (Patient): direction of a row, then of a column.
-        n_frames: frames of the file; a multi-frame object gives one header a frame, all with the same path.
-        frame: zero-based index of the image within its file.
+        is_lossy: the pixels were once compressed with loss.
+        frame: zero-based index of the image within its file; a multi-frame file gives one header a frame.
         name: how messages call the image: path below the scanned folder, and the frame where there are more.
     """
 
-    path: Path
-    sop_class_uid: str
-    sop_instance_uid: str
+    path: Path = field(repr=False)
     instance_number: int | None
     rows: int
     columns: int
@@ -106,7 +104,8 @@ class SliceHeader:
     orientation: tuple[float, float, float, float, float, float] | None
     pixel_spacing_mm: tuple[float, float] | None
     image_type: tuple[str, ...]
-    n_frames: int = 1
+    acquisition_number: int | None = None
+    is_lossy: bool = False
     frame: int = 0
     name: str = ""
 
@@ -117,7 +116,7 @@ class Series:
 
     Attributes:
         age_years: patient's age at the study, None where unknown.
-        slice_thickness_mm: Slice Thickness, None where missing.
+        slice_thickness_mm: the largest Slice Thickness, None where missing.
         kernel: Convolution Kernel.
     """
 
@@ -127,13 +126,10 @@ class Series:
     slices: tuple[SliceHeader, ...]
     series_number: int | None = None
     manufacturer: str = ""
-    manufacturer_model: str = ""
     kernel: str = ""
     slice_thickness_mm: float | None = None
     body_part: str = ""
     age_years: float | None = None
-    contrast_agent: bool | None = None
-    description: str = field(default="", repr=False)
 
     @property
     def name(self) -> str:
@@ -148,10 +144,7 @@ class PatientStudy:
 
     patient_name: str = field(default="", repr=False)
     patient_id: str = field(default="", repr=False)
-    birth_date: str = field(default="", repr=False)
-    sex: str = field(default="", repr=False)
     institution: str = field(default="", repr=False)
-    accession_number: str = field(default="", repr=False)
     study_description: str = field(default="", repr=False)
     study_date: str = field(default="", repr=False)
 
@@ -168,7 +161,7 @@ class SkippedFile:
 class Scan:
     """All that a header-only walk over the input folder found."""
 
-    root: Path
+    root: Path = field(repr=False)
     series: tuple[Series, ...]
     skipped: tuple[SkippedFile, ...] = ()
 

@@ -79,6 +79,14 @@ def test_bcet_leaves_a_constant_image_finite() -> None:
     assert torch.equal(bcet(torch.full((1, 1, 4, 4), 0.3)), torch.zeros(1, 1, 4, 4))
 
 
+@pytest.mark.parametrize("offset", [0.0, 1e-7, 1e-6, 1e-4])
+def test_bcet_is_exact_where_the_mean_is_right_already(offset: float) -> None:
+    """The parabola is all but a line there, its turning point far away."""
+    ramp = torch.linspace(0, 1, 4096, dtype=torch.float64).reshape(1, 1, 64, 64)
+    image = ramp ** (1 / BCET_MEAN - 1 + offset)
+    assert torch.allclose(bcet(image.float()).double(), bcet(image), atol=2e-3)
+
+
 def test_bcet_treats_every_image_by_itself() -> None:
     images = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(0)) ** 2
     assert torch.allclose(bcet(images)[2:3], bcet(images[2:3]))

@@ -15,6 +15,13 @@ from lungct.records import Float64Array, Series, SliceHeader
 
 SPACING_RELATIVE_TOLERANCE = 1e-2
 """Slice gaps that differ by less from their mean are equal (highdicom's default)."""
+ROUNDING_MM = 0.1
+"""Scanners that write positions with one decimal are off by half of this, and the first slice too."""
+
+SMALLEST_SHARE_OF_MEDIAN_GAP = 0.5
+"""Own decision: slices nearer to each other than this belong to two acquisitions."""
+
+SAME_POSITION_MM = 1e-2
 ORIENTATION_TOLERANCE = 1e-3
 PIXEL_SPACING_TOLERANCE_MM = 1e-3
 MAX_GAP_MM = 5.0
@@ -51,6 +58,11 @@ class Stack:
     def shifts_mm(self) -> Float64Array:
         """``[slices, 2]``: offset from the first slice within its plane, along (rows, columns) of voxels."""
         return np.asarray((self.positions_mm - self.positions_mm[0]) @ self.directions[::-1].T)
+
+    @cached_property
+    def is_new(self) -> npt.NDArray[np.bool_]:
+        """``[slices]``: False where the slice before lies at the same position."""
+        return np.asarray(np.diff(self.distances_mm, prepend=-np.inf) > SAME_POSITION_MM)
 
     def select(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Stack:
         """The slices of a mask, or in the order of an index."""
@@ -124,21 +136,30 @@ def even_grid(stack: Stack) -> SliceGrid:
     """The evenly spaced grid that fits a stack without duplicates.
 
     Raises:
-        GeometryError: there are fewer than two slices, they lie too far to the side of each other, or a gap
-            is too wide to be interpolated.
+        GeometryError: there are fewer than two slices, they lie too far to the side of each other, two
+            acquisitions lie between each other, or a gap is too wide to be interpolated.
     """
     if len(stack.slices) < 2:
         raise GeometryError(f"{stack.name} has one position only; send the whole series", "SINGLE_SLICE")
     _require_small_shifts(stack)
     extent_mm = float(stack.distances_mm[-1] - stack.distances_mm[0])
     spacing_mm = _regular_spacing_mm(stack.distances_mm, allow_missing=False)
+    if spacing_mm is None and _is_even_but_rounded(stack.distances_mm):
+        spacing_mm = extent_mm / (len(stack.slices) - 1)
     if spacing_mm is not None:
         return SliceGrid(len(stack.slices), spacing_mm, is_even=True, n_missing=0)
+    _require_one_acquisition(stack)
     _require_narrow_gaps(stack)
     regular_mm = _regular_spacing_mm(stack.distances_mm, allow_missing=True)
     steps = round(extent_mm / (regular_mm or float(np.median(np.diff(stack.distances_mm)))))
     missing = steps + 1 - len(stack.slices) if regular_mm else 0
     return SliceGrid(steps + 1, extent_mm / steps, is_even=False, n_missing=missing)
+
+
+def _is_even_but_rounded(distances_mm: Float64Array) -> bool:
+    even_mm = np.linspace(distances_mm[0], distances_mm[-1], len(distances_mm))
+    tolerance_mm = min(ROUNDING_MM, 0.25 * float(even_mm[1] - even_mm[0]))
+    return bool(np.abs(distances_mm - even_mm).max() <= tolerance_mm)
 
 
 def _regular_spacing_mm(distances_mm: Float64Array, *, allow_missing: bool) -> float | None:
@@ -178,6 +199,18 @@ def _require_orthogonal(series: Series, directions: Float64Array) -> None:
         name = series.slices[0].name
         message = f"rows and columns of {name} are not unit vectors at right angles; export the series again"
         raise GeometryError(message, "BAD_ORIENTATION")
+
+
+def _require_one_acquisition(stack: Stack) -> None:
+    gaps_mm = np.diff(stack.distances_mm)
+    narrowest = int(gaps_mm.argmin())
+    if gaps_mm[narrowest] < SMALLEST_SHARE_OF_MEDIAN_GAP * float(np.median(gaps_mm)):
+        below, above = stack.slices[narrowest].name, stack.slices[narrowest + 1].name
+        raise GeometryError(
+            f"{stack.name}: {below} and {above} lie only {gaps_mm[narrowest]:.2g} mm apart, the others "
+            f"{np.median(gaps_mm):.4g} mm; send acquisitions as series of their own",
+            "INTERLEAVED_SLICES",
+        )
 
 
 def _require_narrow_gaps(stack: Stack) -> None:

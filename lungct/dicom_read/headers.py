@@ -101,9 +101,12 @@ def readable_name(dataset: Dataset, keyword: str = "PatientName") -> str:
 
 
 def age_years(dataset: Dataset) -> float | None:
-    """Patient's Age (0010,1010), else from birth date and study date, else None."""
+    """Patient's Age (0010,1010), else from birth date and study date, else None.
+
+    ``000Y`` is what anonymisers leave behind; newborns carry days, weeks or months.
+    """
     age = text(dataset, "PatientAge")
-    if age[:-1].isdecimal() and age[-1] in _AGE_UNITS_PER_YEAR:
+    if age[:-1].isdecimal() and age[-1] in _AGE_UNITS_PER_YEAR and age != "000Y":
         return int(age[:-1]) / _AGE_UNITS_PER_YEAR[age[-1]]
     born, studied = _day(dataset, "PatientBirthDate"), _day(dataset, "StudyDate")
     if born is None or studied is None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import Dataset, dcmread, uid
+from pydicom import Dataset, uid
 from pydicom.pixels.decoders.base import get_decoder
 
+from lungct.dicom_read.files import read_dataset
 from lungct.dicom_read.headers import DAMAGED, frame_group, number, text, value_of
 from lungct.errors import PixelDataError
 from lungct.records import HuArray, SliceHeader
@@ -19,20 +20,19 @@ AIR_HU = -1024
 """What stands where there is no measurement: padding and places outside every slice."""
 
 _PLUGINS: dict[str, str] = {
-    uid.JPEGBaseline8Bit: "gdcm",
     uid.JPEGLossless: "gdcm",
     uid.JPEGLosslessSV1: "gdcm",
     uid.JPEGLSLossless: "pyjpegls",
     uid.JPEGLSNearLossless: "pyjpegls",
     uid.JPEG2000Lossless: "gdcm",
     uid.JPEG2000: "gdcm",
-    uid.HTJ2KLossless: "pylibjpeg",
-    uid.HTJ2KLosslessRPCL: "pylibjpeg",
-    uid.HTJ2K: "pylibjpeg",
     uid.RLELossless: "pydicom",
 }
 """Decoder of every compressed transfer syntax. Named one by one because a plugin that other code registers
 must not step in: nvimgcodec turns 12-bit JPEG Lossless into zeros without an error."""
+
+TISSUE_HU = (-900, 3071)
+"""A padding value in this range is a wrong header: what it would hide is tissue."""
 
 _HOUNSFIELD_TYPES = ("", "HU", "US")
 
@@ -75,7 +75,8 @@ def _slice_hu(dataset: Dataset, image: SliceHeader) -> HuArray:
         values = stored.astype(np.int32) * int(slope) + int(intercept)
     else:
         values = (stored * slope + intercept).astype(np.float32)
-    values[_padding(dataset, stored)] = AIR_HU
+    no_tissue = (values < TISSUE_HU[0]) | (values > TISSUE_HU[1])
+    values[_padding(dataset, stored) & no_tissue] = AIR_HU
     return _as_int16_if_exact(values)
 
 
@@ -100,7 +101,7 @@ def _rescale(dataset: Dataset, image: SliceHeader) -> tuple[float, float]:
 
 def _read(image: SliceHeader) -> Dataset:
     try:
-        return dcmread(image.path)
+        return read_dataset(image.path, with_pixels=True)
     except (OSError, *DAMAGED) as error:
         raise PixelDataError(
             f"{image.name} can no longer be read; send it again", "UNREADABLE_FILE"
@@ -113,8 +114,8 @@ def _decode(dataset: Dataset, image: SliceHeader) -> npt.NDArray[np.integer]:
     if syntax is None:
         message = f"{image.name} does not state its transfer syntax; export it again"
         raise PixelDataError(message, "TRANSFER_SYNTAX_MISSING")
-    if syntax.is_encapsulated and syntax not in _PLUGINS:
-        message = f"{image.name} is compressed as {syntax.name}, which is not supported; send it uncompressed"
+    if syntax.is_private or (syntax.is_encapsulated and syntax not in _PLUGINS):
+        message = f"{image.name} is encoded as {syntax.name}, which is not supported; send it uncompressed"
         raise PixelDataError(message, "UNSUPPORTED_COMPRESSION")
     try:
         plugin = _PLUGINS.get(syntax, "")

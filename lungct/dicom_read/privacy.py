@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
 from pydicom import Dataset
@@ -10,8 +11,9 @@ from pydicom import Dataset
 from lungct.dicom_read.headers import text
 
 MASK = "***"
-SHORTEST_IDENTIFIER = 3
-"""Shorter parts of a name or number occur by chance in any file name."""
+SHORTEST_WORD = 3
+SHORTEST_WITH_DIGITS = 5
+"""Shorter parts of a name or number occur by chance in any file name; Chinese names are shorter."""
 
 _IDENTIFYING = (
     "PatientName",
@@ -24,20 +26,41 @@ _IDENTIFYING = (
 
 
 def identifiers(dataset: Dataset) -> set[str]:
-    """Everything in a header that names its patient, whole and in parts."""
+    """Everything in a header that names its patient, whole and in parts: letters and digits only."""
     values = {text(dataset, keyword) for keyword in _IDENTIFYING}
-    parts = {part for value in values for part in re.split(r"[\^=\\\s]+", value)}
-    return {part for part in values | parts if len(part) >= SHORTEST_IDENTIFIER}
+    groups = {group for value in values for group in re.split(r"[=\\]", value)}
+    wholes = {whole for group in groups if len(whole := _letters(group)) >= SHORTEST_WORD}
+    words = {_letters(word) for group in groups for word in re.split(r"[\W_]+", group)}
+    return wholes | {word for word in words if _is_telling(word)}
+
+
+def printable(name: str) -> str:
+    """A file name that every log and JSON reader takes: no line breaks, no bytes that are not UTF-8."""
+    decodable = name.encode("utf-8", "replace").decode("utf-8")
+    return "".join(letter if letter.isprintable() else "?" for letter in decodable)
 
 
 class NameMask:
-    """Replaces identifiers inside file names."""
+    """Replaces identifiers inside file names, whatever case, accents and punctuation they are written in."""
 
     def __init__(self, identifying: Iterable[str]) -> None:
-        """Mask these identifiers, in upper or lower case."""
+        """Mask these identifiers."""
         longest_first = sorted(identifying, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)", re.IGNORECASE)
+        patterns = (r"[\W_]*".join(map(re.escape, letters)) for letters in longest_first)
+        self._pattern = re.compile("|".join(patterns) or r"(?!)", re.IGNORECASE)
 
     def __call__(self, name: str) -> str:
         """The name with every identifier masked."""
-        return self._pattern.sub(MASK, name)
+        decomposed = unicodedata.normalize("NFKD", name)
+        masked, n_masked = self._pattern.subn(MASK, decomposed)
+        return unicodedata.normalize("NFC", masked) if n_masked else name
+
+
+def _letters(value: str) -> str:
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", value)))
+
+
+def _is_telling(word: str) -> bool:
+    if not word.isascii():
+        return True
+    return len(word) >= (SHORTEST_WORD if word.isalpha() else SHORTEST_WITH_DIGITS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import (
     MediaStorageDirectoryStorage,
@@ -13,6 +13,7 @@ from pydicom.uid import (
     SurfaceSegmentationStorage,
 )
 
+from lungct.dicom_read.files import read_dataset, walk
 from lungct.dicom_read.headers import (
     DAMAGED,
     age_years,
@@ -24,13 +25,12 @@ from lungct.dicom_read.headers import (
     text,
     value_of,
 )
-from lungct.dicom_read.privacy import NameMask, identifiers
+from lungct.dicom_read.privacy import NameMask, identifiers, printable
 from lungct.errors import NoDicomError
 from lungct.records import PatientStudy, Reason, Scan, Series, SkippedFile, SliceHeader
 
 _LABEL_MAP_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
 _SEGMENTATIONS = (SegmentationStorage, SurfaceSegmentationStorage, _LABEL_MAP_SEGMENTATION_STORAGE)
-_CONTRAST_AGENTS = ("ContrastBolusAgent", "ContrastBolusAgentSequence")
 _IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
@@ -50,131 +50,148 @@ def scan_folder(root: Path) -> Scan:
 
     Returns:
         Series sorted by study and series UID, their images by Instance Number, and every other file with
-        the reason why it was left out. Names are relative to ``root``, without what names a patient.
+        the reason why it was left out. Names are relative to ``root``, without what names a patient. Images
+        of different patients are never one series, whatever their UIDs say.
 
     Raises:
         NoDicomError: ``root`` does not exist.
     """
-    if not root.exists():
-        raise NoDicomError(f"{root.name} does not exist; name a folder with DICOM files")
-    found: dict[tuple[str, str], tuple[Dataset, list[SliceHeader]]] = {}
+    if not _exists(root):
+        raise NoDicomError("the input folder does not exist or is locked; name a folder with DICOM files")
+    found: dict[tuple[str, str, str], list[Series]] = {}
     skipped: list[SkippedFile] = []
     identifying: set[str] = set()
-    for path in _files(root):
-        name = path.relative_to(root).as_posix() if path != root else path.name
+
+    def shown(path: Path) -> str:
+        return printable(path.relative_to(root).as_posix() if path != root else path.name)
+
+    def leave_out(path: Path, code: str, message: str) -> None:
+        skipped.append(SkippedFile(shown(path), Reason(code, message)))
+
+    for path in walk(root, leave_out):
         try:
             dataset = _read_header(path)
-            headers = _slice_headers(dataset, path, name)
+            identifying |= identifiers(dataset)
+            part = _series_of_file(dataset, path, shown(path))
         except _UnusableFileError as error:
-            skipped.append(SkippedFile(name, error.reason))
+            leave_out(path, error.reason.code, error.reason.message)
             continue
-        uids = text(dataset, "StudyInstanceUID"), text(dataset, "SeriesInstanceUID")
-        found.setdefault(uids, (dataset, []))[1].extend(headers)
-        identifying |= identifiers(dataset)
+        key = part.study_uid, part.series_uid, text(dataset, "PatientID")
+        found.setdefault(key, []).append(part)
     mask = NameMask(identifying)
     return Scan(
         root=root,
-        series=tuple(_series(*found[uids], mask) for uids in sorted(found)),
+        series=tuple(_whole_series(found[key], mask) for key in sorted(found)),
         skipped=tuple(replace(file, name=mask(file.name)) for file in skipped),
     )
 
 
 def read_patient_study(series: Series) -> PatientStudy:
     """Identifying attributes of the patient and study, decoded from their character set, for the report."""
-    dataset = dcmread(series.slices[0].path, stop_before_pixels=True)
+    dataset = read_dataset(series.slices[0].path, with_pixels=False)
     return PatientStudy(
         patient_name=readable_name(dataset),
         patient_id=text(dataset, "PatientID"),
-        birth_date=text(dataset, "PatientBirthDate"),
-        sex=text(dataset, "PatientSex"),
         institution=text(dataset, "InstitutionName"),
-        accession_number=text(dataset, "AccessionNumber"),
         study_description=text(dataset, "StudyDescription"),
         study_date=text(dataset, "StudyDate"),
     )
 
 
-def _files(root: Path) -> list[Path]:
-    """All files below ``root``, or ``root`` itself, in a fixed order."""
-    return [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
+def _exists(root: Path) -> bool:
+    try:
+        return root.exists()
+    except OSError:
+        return False
 
 
 def _read_header(path: Path) -> Dataset:
-    """Header of a DICOM image with all identifiers, else ``_UnusableFileError``."""
     try:
         if path.stat().st_size == 0:
             raise _UnusableFileError("EMPTY_FILE", "has no content")
-        dataset = dcmread(path, stop_before_pixels=True)
-        sop_class = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
-        if sop_class == MediaStorageDirectoryStorage:
-            raise _UnusableFileError("DICOMDIR", "is a directory of other files")
-        if sop_class in _SEGMENTATIONS or not integer(dataset, "Rows") or not integer(dataset, "Columns"):
-            kind = getattr(sop_class, "name", "object without SOP class")
-            raise _UnusableFileError("NOT_AN_IMAGE", f"is not an image but {kind}")
-        if missing := [keyword for keyword in _IDENTIFIERS if not text(dataset, keyword)]:
-            raise _UnusableFileError("INCOMPLETE_HEADER", f"lacks {', '.join(missing)}")
+        return read_dataset(path, with_pixels=False)
     except InvalidDicomError:
         raise _UnusableFileError("NOT_DICOM", "is not a DICOM file") from None
     except OSError as error:
         raise _UnusableFileError("UNREADABLE_FILE", f"cannot be read: {error.strerror}") from error
     except DAMAGED as error:
         raise _UnusableFileError("DAMAGED_HEADER", "has a damaged DICOM header") from error
-    return dataset
 
 
-def _slice_headers(dataset: Dataset, path: Path, name: str) -> list[SliceHeader]:
-    """One header for every frame whose place is known; one for any other image."""
+def _series_of_file(dataset: Dataset, path: Path, name: str) -> Series:
+    """The part of a series that one file holds."""
     try:
+        _require_image(dataset)
         frames = len(dataset.get("PerFrameFunctionalGroupsSequence") or [None])
-        return [
+        slices = tuple(
             _slice_header(dataset, path, f"{name} frame {frame + 1}" if frames > 1 else name, frame)
             for frame in range(frames)
-        ]
-    except DAMAGED as error:
+        )
+        return _series(dataset, slices)
+    except (OSError, *DAMAGED) as error:  # pydicom reads nested elements late, and some only in vain
         raise _UnusableFileError("DAMAGED_HEADER", "has a damaged DICOM header") from error
+
+
+def _require_image(dataset: Dataset) -> None:
+    sop_class = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
+    if sop_class == MediaStorageDirectoryStorage:
+        raise _UnusableFileError("DICOMDIR", "is a directory of other files")
+    if sop_class in _SEGMENTATIONS or not integer(dataset, "Rows") or not integer(dataset, "Columns"):
+        kind = getattr(sop_class, "name", "object without SOP class")
+        raise _UnusableFileError("NOT_AN_IMAGE", f"is not an image but {kind}")
+    if missing := [keyword for keyword in _IDENTIFIERS if not text(dataset, keyword)]:
+        raise _UnusableFileError("INCOMPLETE_HEADER", f"lacks {', '.join(missing)}")
 
 
 def _slice_header(dataset: Dataset, path: Path, name: str, frame: int) -> SliceHeader:
     """Header of one image or frame."""
     place = frame_group(dataset, frame, "PlanePositionSequence")
     plane = frame_group(dataset, frame, "PlaneOrientationSequence")
-    measures = frame_group(dataset, frame, "PixelMeasuresSequence")
+    spacing_mm = numbers(frame_group(dataset, frame, "PixelMeasuresSequence"), "PixelSpacing", 2)
     frame_type = text(frame_group(dataset, frame, "CTImageFrameTypeSequence"), "FrameType")
+    image_type = (frame_type or text(dataset, "ImageType")).upper().split("\\")
     return SliceHeader(
         path=path,
-        sop_class_uid=text(dataset, "SOPClassUID"),
-        sop_instance_uid=text(dataset, "SOPInstanceUID"),
         instance_number=integer(dataset, "InstanceNumber"),
+        acquisition_number=integer(dataset, "AcquisitionNumber"),
         rows=int(dataset.Rows),
         columns=int(dataset.Columns),
         position_mm=numbers(place, "ImagePositionPatient", 3),  # type: ignore[arg-type]
         orientation=numbers(plane, "ImageOrientationPatient", 6),  # type: ignore[arg-type]
-        pixel_spacing_mm=numbers(measures, "PixelSpacing", 2),  # type: ignore[arg-type]
-        image_type=tuple((frame_type or text(dataset, "ImageType")).upper().split("\\")),
-        n_frames=integer(dataset, "NumberOfFrames") or 1,
+        pixel_spacing_mm=spacing_mm if spacing_mm and min(spacing_mm) > 0 else None,  # type: ignore[arg-type]
+        image_type=tuple(part.strip() for part in image_type),
+        is_lossy=text(dataset, "LossyImageCompression") == "01",
         frame=frame,
         name=name,
     )
 
 
-def _series(dataset: Dataset, slices: list[SliceHeader], mask: NameMask) -> Series:
-    """A series from the header of one of its images and all its slices."""
-    ordered = sorted(slices, key=lambda image: (image.instance_number or 0, image.frame, image.name))
+def _series(dataset: Dataset, slices: tuple[SliceHeader, ...]) -> Series:
     anatomy = frame_group(dataset, 0, "FrameAnatomySequence")
     region = (value_of(anatomy, "AnatomicRegionSequence") or [Dataset()])[0]
-    agents = [value_of(dataset, keyword) for keyword in _CONTRAST_AGENTS if keyword in dataset]
     return Series(
         study_uid=text(dataset, "StudyInstanceUID"),
         series_uid=text(dataset, "SeriesInstanceUID"),
         modality=text(dataset, "Modality"),
-        slices=tuple(replace(image, name=mask(image.name)) for image in ordered),
+        slices=slices,
         series_number=integer(dataset, "SeriesNumber"),
         manufacturer=text(dataset, "Manufacturer"),
-        manufacturer_model=text(dataset, "ManufacturerModelName"),
         kernel=text(frame_group(dataset, 0, "CTReconstructionSequence"), "ConvolutionKernel"),
         slice_thickness_mm=number(frame_group(dataset, 0, "PixelMeasuresSequence"), "SliceThickness"),
         body_part=text(dataset, "BodyPartExamined") or text(region, "CodeMeaning"),
         age_years=age_years(dataset),
-        contrast_agent=any(agents) if agents else None,
-        description=text(dataset, "SeriesDescription"),
+    )
+
+
+def _whole_series(parts: list[Series], mask: NameMask) -> Series:
+    """All files of a series together; of several slice thicknesses the largest counts."""
+    slices = sorted(
+        (image for part in parts for image in part.slices),
+        key=lambda image: (image.instance_number or 0, image.frame, image.name),
+    )
+    thicknesses_mm = [part.slice_thickness_mm for part in parts if part.slice_thickness_mm is not None]
+    return replace(
+        parts[0],
+        slices=tuple(replace(image, name=mask(image.name)) for image in slices),
+        slice_thickness_mm=max(thicknesses_mm, default=None),
     )

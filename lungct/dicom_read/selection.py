@@ -6,30 +6,52 @@ axial reconstruction, slices of at most 3 mm, at most 1.5 mm and a lung kernel r
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from lungct.dicom_read.geometry import slice_distances_mm, slice_normal
+from lungct.dicom_read.geometry import even_grid, slice_distances_mm, slice_normal, sort_slices
 from lungct.dicom_read.vendor_kernels import is_lung_kernel
-from lungct.errors import NoDicomError
-from lungct.records import Reason, Scan, Selection, Series, SeriesVerdict
+from lungct.errors import GeometryError, NoDicomError
+from lungct.records import Reason, Scan, Selection, Series, SeriesVerdict, SliceHeader
 from lungct.settings import SelectionLimits
 
 _ROUNDING_MM = 1e-2
 
 _PROJECTIONS = {"MIP", "MINIP", "MAX_IP", "MIN_IP", "MNIP", "PROJECTION IMAGE", "VRT", "SSD", "VOLREN"}
 _REFORMATIONS = {"MPR", "REFORMATTED", "CPR", "CURVED", "CSA MPR", "MPR_THICK"}
-_IMAGE_TYPES: tuple[tuple[str, Callable[[tuple[str, ...]], bool], str], ...] = (
-    ("DERIVED", lambda kind: kind[0] == "DERIVED", "computed from other images"),
-    ("SECONDARY", lambda kind: "SECONDARY" in kind[1:2] or "SCREEN SAVE" in kind, "secondary images"),
-    ("LOCALIZER", lambda kind: "LOCALIZER" in kind or "SCOUT" in kind, "localizers"),
-    ("MPR", lambda kind: not _REFORMATIONS.isdisjoint(kind), "reformations"),
-    ("MIP", lambda kind: not _PROJECTIONS.isdisjoint(kind), "projections or renderings"),
+
+
+def _is_computed(image: SliceHeader) -> bool:
+    """Derived, unless that only says that the image was compressed with loss (PS3.3 C.7.6.1.1.5)."""
+    return image.image_type[0] == "DERIVED" and not image.is_lossy
+
+
+def _is_secondary(image: SliceHeader) -> bool:
+    return "SECONDARY" in image.image_type[1:2] or "SCREEN SAVE" in image.image_type
+
+
+_AXIAL = {"AXIAL", "VOLUME"}
+_LOCALIZERS = {"LOCALIZER", "SCOUT"}
+_IMAGE_TYPES: tuple[tuple[str, Callable[[SliceHeader], bool], str], ...] = (
+    ("DERIVED", _is_computed, "computed from other images"),
+    ("SECONDARY", _is_secondary, "secondary images"),
+    ("LOCALIZER", lambda image: not _LOCALIZERS.isdisjoint(image.image_type), "localizers"),
+    ("MPR", lambda image: not _REFORMATIONS.isdisjoint(image.image_type), "reformations"),
+    ("MIP", lambda image: not _PROJECTIONS.isdisjoint(image.image_type), "projections or renderings"),
 )
-_CHEST_NAMES = ("CHEST", "THORA", "TORAX", "TORACE", "LUNG", "PULMO", "TRUNK", "TORSO", "WHOLEBODY")
+_CHEST_NAMES = ("CHEST", "THORA", "TORAX", "TORAC", "LUNG", "PULMO", "TRUNK", "TORSO", "WHOLEBODY")
+_OTHER_PARTS = re.compile(
+    r"\b(HEAD|BRAIN|SKULL|FACE|FACIAL|SINUS|JAW|ORBIT|EAR\b|NECK|CAROTID|[CTL] ?SPINE|SPINE|SACRUM|SHOULDER|"
+    r"CLAVICLE|SCAPULA|ARM\b|HUMERUS|ELBOW|FOREARM|WRIST|HAND\b|FINGER|HEART|CARDIAC|CORONARY|BREAST|AORTA|"
+    r"ABDOM|LIVER|PANCREAS|KIDNEY|ADRENAL|SPLEEN|BLADDER|PROSTATE|UTERUS|COLON|PELVI|HIP\b|THIGH|FEMUR|"
+    r"LEG\b|KNEE|TIBIA|CALF|ANKLE|FOOT|TOE\b|EXTREMIT|KOPF|HALS|BAUCH|BECKEN|CRANE|COU\b|BASSIN)"
+)
+"""Body parts of PS3.16 annex L, and some words of other languages, that show no whole lungs. Sites write what
+they like into this attribute, so what is not known here does not speak against a series."""
 
 
 DEFAULT_LIMITS = SelectionLimits()
@@ -38,8 +60,10 @@ DEFAULT_LIMITS = SelectionLimits()
 def select_series(scan: Scan, limits: SelectionLimits = DEFAULT_LIMITS) -> Selection:
     """Judge every series and rank the eligible ones.
 
-    The order is: thin before thick, lung kernel before others, original axial images before others, more
-    slices before fewer, and the smaller series UID where all else is equal.
+    The order is: slices that form a grid before others, thin before thick, lung kernel before others,
+    original axial images before others, more slices before fewer, and the smaller series UID where all else
+    is equal. Slices that form no grid do not exclude a series: reading it tells what is wrong with which
+    file.
 
     Returns:
         Verdicts, eligible series first in their rank; none of rank 1 where no series is eligible.
@@ -78,7 +102,7 @@ def _modality_reasons(series: Series) -> Iterator[Reason]:
 
 def _image_type_reasons(series: Series) -> Iterator[Reason]:
     for code, applies, what in _IMAGE_TYPES:
-        if names := [image.name for image in series.slices if applies(image.image_type)]:
+        if names := [image.name for image in series.slices if applies(image)]:
             yield Reason(code, f"{len(names)} of {len(series.slices)} images are {what}, first {names[0]}")
 
 
@@ -120,8 +144,9 @@ def _coverage_reasons(series: Series, limits: SelectionLimits) -> Iterator[Reaso
 def _patient_reasons(series: Series, limits: SelectionLimits) -> Iterator[Reason]:
     if series.age_years is not None and series.age_years < limits.min_age_years:
         yield Reason("UNDER_AGE", f"patient is under {limits.min_age_years:g} years of age")
-    body_part = "".join(filter(str.isalpha, series.body_part.upper()))
-    if body_part and not any(name in body_part for name in _CHEST_NAMES):
+    body_part = series.body_part.upper()
+    letters = "".join(filter(str.isalpha, body_part))
+    if _OTHER_PARTS.search(body_part) and not any(name in letters for name in _CHEST_NAMES):
         yield Reason("NOT_CHEST", "body part examined is not the chest")
 
 
@@ -131,17 +156,34 @@ def _spacing_mm(series: Series) -> float | None:
     return float(np.median(gaps_mm)) if len(gaps_mm) else None
 
 
+def geometry_problem(series: Series) -> Reason | None:
+    """Why the slices would not be read as one volume, as far as headers tell."""
+    try:
+        stack = sort_slices(series)
+        even_grid(stack.select(stack.is_new))
+    except GeometryError as error:
+        return Reason(error.code, str(error))
+    if n_copies := int(np.count_nonzero(~stack.is_new)):
+        return Reason("REPEATED_POSITIONS", f"{n_copies} images lie where another one lies")
+    return None
+
+
 def _is_thin(series: Series, limits: SelectionLimits) -> bool:
     thickness_mm = max(series.slice_thickness_mm or 0.0, _spacing_mm(series) or 0.0)
     return 0 < thickness_mm <= limits.recommended_slice_thickness_mm + _ROUNDING_MM
 
 
 def _is_original_axial(series: Series) -> bool:
-    return all(image.image_type[0] == "ORIGINAL" and "AXIAL" in image.image_type for image in series.slices)
+    """Original images; Enhanced CT says VOLUME (PS3.3 C.8.16.1.3), and that they lie axially is a rule."""
+    return all(
+        image.image_type[0] == "ORIGINAL" and not _AXIAL.isdisjoint(image.image_type)
+        for image in series.slices
+    )
 
 
-def _rank_key(series: Series, limits: SelectionLimits) -> tuple[bool, bool, bool, int, str]:
+def _rank_key(series: Series, limits: SelectionLimits) -> tuple[bool, bool, bool, bool, int, str]:
     return (
+        geometry_problem(series) is not None,
         not _is_thin(series, limits),
         not is_lung_kernel(series.manufacturer, series.kernel),
         not _is_original_axial(series),
@@ -152,6 +194,8 @@ def _rank_key(series: Series, limits: SelectionLimits) -> tuple[bool, bool, bool
 
 def _preferences(series: Series, limits: SelectionLimits) -> Iterator[Reason]:
     """What spoke for and against a series, in the order of weight."""
+    if problem := geometry_problem(series):
+        yield problem
     limit_mm = limits.recommended_slice_thickness_mm
     if _is_thin(series, limits):
         yield Reason("THIN_SLICES", f"slices of at most {limit_mm:g} mm, as recommended")
@@ -172,4 +216,4 @@ def _no_image_message(scan: Scan) -> str:
     """What was found instead of images and what to do."""
     counts = Counter(file.reason.code for file in scan.skipped)
     found = ", ".join(f"{count} {code}" for code, count in sorted(counts.items())) or "it is empty"
-    return f"{scan.root.name} holds no DICOM image; name a folder with CT images (found: {found})"
+    return f"the input folder holds no DICOM image; name a folder with CT images (found: {found})"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -12,7 +14,6 @@ from lungct.dicom_read.plausibility import flag_implausible_hu
 from lungct.errors import GeometryError
 from lungct.records import CtVolume, Float64Array, HuArray, QualityFlag, Series
 
-SAME_POSITION_MM = 1e-2
 MAX_SHIFT_MM = 0.25
 """In-plane drift along a whole stack that is rounding: less than half a pixel of a chest CT."""
 
@@ -31,23 +32,33 @@ def read_volume(series: Series) -> CtVolume:
         PixelDataError: a slice cannot be decoded or does not hold Hounsfield units.
     """
     stack = sort_slices(series)
-    is_new = np.diff(stack.distances_mm, prepend=-np.inf) > SAME_POSITION_MM
-    unique = stack.select(is_new)
+    unique = stack.select(stack.is_new)
     grid = even_grid(unique)
     slices_hu = read_slices_hu(stack.slices)
-    duplicate_flags = _check_duplicates(stack, slices_hu, is_new)
-    volume_hu = stack_slices([pixels for pixels, new in zip(slices_hu, is_new, strict=True) if new])
+    duplicate_flags = _check_duplicates(stack, slices_hu)
+    volume_hu = stack_slices([pixels for pixels, new in zip(slices_hu, stack.is_new, strict=True) if new])
     del slices_hu
     volume_hu, corner_mm, tilt_flags = _upright(unique, volume_hu)
     volume_hu, gap_flags = _evenly_spaced(unique, grid, volume_hu)
     affine_lps = unique.affine_lps(grid.spacing_mm, corner_mm)
-    flags = (*duplicate_flags, *tilt_flags, *gap_flags, *flag_implausible_hu(volume_hu))
+    acquisition_flags = _flag_alternating_acquisitions(unique)
+    flags = (*duplicate_flags, *acquisition_flags, *tilt_flags, *gap_flags, *flag_implausible_hu(volume_hu))
     return CtVolume(volume_hu, affine_lps, flags)
 
 
-def _check_duplicates(stack: Stack, slices_hu: list[HuArray], is_new: npt.NDArray[np.bool_]) -> _Flags:
+def _flag_alternating_acquisitions(stack: Stack) -> _Flags:
+    """Slices whose acquisitions take turns along the normal may be two phases, half a slice apart."""
+    numbers = [image.acquisition_number for image in stack.slices]
+    n_runs = sum(1 for _ in groupby(numbers))
+    if n_runs == len(set(numbers)):
+        return ()
+    message = f"slices of {len(set(numbers))} acquisitions lie between each other; they may be two phases"
+    return (QualityFlag("ACQUISITIONS_ALTERNATE", message),)
+
+
+def _check_duplicates(stack: Stack, slices_hu: list[HuArray]) -> _Flags:
     """Let identical copies of a slice pass with a flag and refuse different slices at one position."""
-    copies = np.flatnonzero(~is_new)
+    copies = np.flatnonzero(~stack.is_new)
     for i in copies:
         if not np.array_equal(slices_hu[i - 1], slices_hu[i]):
             raise GeometryError(

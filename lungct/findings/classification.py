@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from lungct.errors import ModelError
 from lungct.inference.weights import LoadedModel
 from lungct.preprocessing import classifier_input
 from lungct.records import Classification, CtVolume, Diagnosis, LungAnatomy, Probabilities
@@ -21,6 +22,9 @@ def classify(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel) -> Clas
         volume: canonical volume.
         anatomy: lobes on the same grid.
         model: :class:`lungct.networks.Classifier3d` with its weights.
+
+    Raises:
+        ModelError: the network gives no finite numbers.
     """
     device = next(model.network.parameters()).device
     volume_hu, lobes = (
@@ -28,6 +32,8 @@ def classify(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel) -> Clas
         for array in (volume.volume_hu, anatomy.lobes)
     )
     logits = model.network(classifier_input(volume_hu, lobes))
+    if not logits.isfinite().all():
+        raise ModelError("the classifier gives no finite numbers: install the model again", "NOT_FINITE")
     return Classification(Probabilities(*logits[0].softmax(dim=0).tolist()), model.info)
 
 

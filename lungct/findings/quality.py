@@ -18,7 +18,7 @@ from lungct.records import (
     Probabilities,
     QualityFlag,
     Quantification,
-    SeriesVerdict,
+    Selection,
 )
 
 NOT_RECOMMENDED = ("THICK_SLICES", "OTHER_KERNEL")
@@ -51,7 +51,7 @@ def quality_flags(
     """All flags of an analysis, those of the input first."""
     return (
         *chest.volume.flags,
-        *acquisition_flags(chest.selection.first),
+        *selection_flags(chest.selection),
         *truncation_flags(anatomy, chest.volume),
         *lung_volume_flags(quantification),
         *agreement_flags(classification.probabilities, diagnosis, quantification),
@@ -59,11 +59,20 @@ def quality_flags(
     )
 
 
-def acquisition_flags(verdict: SeriesVerdict | None) -> Iterator[QualityFlag]:
-    """An analysed series that is allowed but not as recommended."""
-    for preference in verdict.preferences if verdict else ():
+def selection_flags(selection: Selection) -> Iterator[QualityFlag]:
+    """An analysed series that is allowed but not as recommended, or one of several studies."""
+    studies = {verdict.series.study_uid for verdict in selection.verdicts}
+    if len(studies) > 1:
+        yield QualityFlag(
+            "SEVERAL_STUDIES", f"the input holds {len(studies)} studies; one series of one study was analysed"
+        )
+    for preference in selection.first.preferences if selection.first else ():
         if preference.code in NOT_RECOMMENDED:
             yield QualityFlag(preference.code, preference.message)
+    if selection.chosen and any(image.is_lossy for image in selection.chosen.slices):
+        yield QualityFlag(
+            "LOSSY_COMPRESSION", "the images were compressed with loss; faint opacities may have changed"
+        )
 
 
 def truncation_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[QualityFlag]:
@@ -81,7 +90,7 @@ def truncation_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[Quality
     }
     for code, (border, area_mm2, what) in ends.items():
         if np.count_nonzero(border) * area_mm2 > TRUNCATED_AREA_MM2:
-            yield QualityFlag(code, f"{what}: volumes are too small")
+            yield QualityFlag(code, f"{what}: lung volumes are underestimated")
 
 
 def lung_volume_flags(quantification: Quantification) -> Iterator[QualityFlag]:
@@ -119,7 +128,7 @@ def agreement_flags(
     if diagnosis is Diagnosis.NO_INFECTION and affected_percent >= DISAGREEMENT_PERCENT:
         yield QualityFlag(
             "CLASSIFIER_SEGMENTER_DISAGREE",
-            f"classified as without infection, yet {affected_percent:.1f} % of the lungs is opacity",
+            f"classified as no signs of infection, yet {affected_percent:.1f} % of the lungs is opacity",
         )
     if diagnosis is not Diagnosis.NO_INFECTION and quantification.severity_score == 0:
         yield QualityFlag(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -73,8 +72,6 @@ def eligible() -> Series:
     slices = tuple(
         SliceHeader(
             path=Path(f"{number}.dcm"),
-            sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
-            sop_instance_uid=f"1.2.{number}",
             instance_number=number,
             rows=512,
             columns=512,
@@ -98,12 +95,3 @@ def eligible() -> Series:
         body_part="CHEST",
         age_years=60.0,
     )
-
-
-@pytest.fixture
-def real_ct() -> Path:
-    """Folder of real CTs; tests that need it are skipped where it is not at hand."""
-    folder = os.environ.get("LUNGCT_REAL_CT")
-    if not folder:
-        pytest.skip("LUNGCT_REAL_CT names no folder of real CTs")
-    return Path(folder)

@@ -37,8 +37,6 @@ def _series(distances_mm: Any, rotation: Any = None, **changes: Any) -> Series:
     slices = tuple(
         SliceHeader(
             path=Path(f"{number}.dcm"),
-            sop_class_uid="",
-            sop_instance_uid="",
             instance_number=number,
             rows=64,
             columns=48,
@@ -103,7 +101,7 @@ def test_missing_slices_are_counted(missing: set[int]) -> None:
     assert grid.spacing_mm == pytest.approx(1.0)
 
 
-@given(gaps_mm=st.lists(_GAPS, min_size=2, max_size=12))
+@given(gaps_mm=st.lists(st.floats(2.5, 4.9), min_size=2, max_size=12))
 def test_grid_spans_the_stack_exactly(gaps_mm: list[float]) -> None:
     distances_mm = np.cumsum([0, *gaps_mm])
     grid = even_grid(sort_slices(_series(distances_mm)))
@@ -163,3 +161,18 @@ def test_slice_far_to_the_side_is_refused() -> None:
     with pytest.raises(GeometryError, match=r"3\.dcm lies 1020 mm to the side of 2\.dcm") as caught:
         even_grid(sort_slices(replace(series, slices=tuple(slices))))
     assert caught.value.code == "SHIFTED_SLICES"
+
+
+@pytest.mark.parametrize("offset_mm", [0.02, 0.1, 0.3])
+def test_second_acquisition_between_the_slices_is_refused(offset_mm: float) -> None:
+    places = sorted([*range(40), 20 + offset_mm])
+    with pytest.raises(GeometryError, match=r"20\.dcm and 21\.dcm lie only") as caught:
+        even_grid(sort_slices(_series(places)))
+    assert caught.value.code == "INTERLEAVED_SLICES"
+
+
+@pytest.mark.parametrize("spacing_mm", [0.625, 1.25])
+def test_positions_with_one_decimal_are_even(spacing_mm: float) -> None:
+    grid = even_grid(sort_slices(_series((np.arange(400) * spacing_mm).round(1))))
+    assert (grid.is_even, grid.n_slices) == (True, 400)
+    assert grid.spacing_mm == pytest.approx(spacing_mm, rel=1e-3)

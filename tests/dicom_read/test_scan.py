@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.uid import EncapsulatedPDFStorage, MediaStorageDirectoryStorage
 
-from lungct.dicom_read import read_patient_study, scan_folder, select_series
+from lungct.dicom_read import read_patient_study, read_volume, scan_folder, select_series
 from lungct.dicom_read.headers import age_years
+from lungct.dicom_read.privacy import NameMask, identifiers
 from lungct.errors import NoDicomError
 from lungct.records import Series
-from phantom.dicom_study import Fault, StudyOptions, write_localizer, write_study
+from phantom.dicom_study import Fault, StudyOptions, Syntax, write_localizer, write_study
 
 
 def _save_as(path: Path, source: Path, **changes: object) -> None:
@@ -29,6 +32,12 @@ def _save_as(path: Path, source: Path, **changes: object) -> None:
         else:
             setattr(dataset, keyword, value)
     dataset.save_as(path)
+
+
+def _without_file_header(dataset: pydicom.Dataset, syntax: Syntax) -> pydicom.Dataset:
+    plain = pydicom.Dataset(dataset)
+    plain.set_original_encoding(syntax is Syntax.IMPLICIT, True)
+    return plain
 
 
 @pytest.fixture
@@ -105,7 +114,6 @@ def test_junk_is_skipped_with_its_reason(one_slice: Path, content: bytes, code: 
     [
         ({"SOPClassUID": EncapsulatedPDFStorage, "Rows": None}, "NOT_AN_IMAGE"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4"}, "NOT_AN_IMAGE"),
-        ({"SOPClassUID": MediaStorageDirectoryStorage}, "DICOMDIR"),
         ({"SeriesInstanceUID": None}, "INCOMPLETE_HEADER"),
     ],
 )
@@ -114,6 +122,74 @@ def test_objects_that_are_no_images_are_skipped(
 ) -> None:
     _save_as(one_slice.parent / "other", one_slice, **changes)
     assert [file.reason.code for file in scan_folder(one_slice.parent).skipped] == [code]
+
+
+def test_dicomdir_is_skipped(one_slice: Path) -> None:
+    """Its class stands in the file header alone."""
+    directory = pydicom.dcmread(one_slice)
+    directory.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+    del directory.SOPClassUID
+    directory.save_as(one_slice.parent / "DICOMDIR", enforce_file_format=True)
+    assert [file.reason.code for file in scan_folder(one_slice.parent).skipped] == ["DICOMDIR"]
+
+
+@pytest.mark.parametrize("syntax", [Syntax.IMPLICIT, Syntax.EXPLICIT])
+def test_file_without_its_header_is_read(
+    written: Callable[..., Series], chest_hu: np.ndarray, tmp_path: Path, syntax: Syntax
+) -> None:
+    for image in written(transfer_syntax=syntax).slices:
+        dataset = pydicom.dcmread(image.path)
+        with image.path.open("wb") as file:
+            pydicom.filewriter.write_dataset(
+                pydicom.filebase.DicomFileLike(file), _without_file_header(dataset, syntax)
+            )
+    (series,) = scan_folder(tmp_path / "study").series
+    assert np.array_equal(read_volume(series).volume_hu, chest_hu)
+
+
+def test_two_patients_are_never_one_series(written: Callable[..., Series], tmp_path: Path) -> None:
+    for image in written().slices[10:]:
+        _save_as(image.path, image.path, PatientID="SOMEBODY ELSE")
+    assert [len(series.slices) for series in scan_folder(tmp_path / "study").series] == [10, 10]
+
+
+def test_thickest_slice_counts(written: Callable[..., Series], tmp_path: Path) -> None:
+    image = written().slices[5]
+    _save_as(image.path, image.path, SliceThickness=5.0)
+    assert scan_folder(tmp_path / "study").series[0].slice_thickness_mm == 5.0
+
+
+def test_zero_pixel_spacing_is_none(written: Callable[..., Series], tmp_path: Path) -> None:
+    image = written().slices[0]
+    _save_as(image.path, image.path, PixelSpacing=[0, 0])
+    assert scan_folder(tmp_path / "study").series[0].slices[0].pixel_spacing_mm is None
+
+
+def test_file_names_that_are_no_text_are_made_readable(one_slice: Path) -> None:
+    folder = os.fsencode(one_slice.parent)
+    for name in (b"Befund_M\xfcller.txt", b"two\nlines.txt"):
+        (Path(os.fsdecode(folder)) / os.fsdecode(name)).write_text("letter")
+    names = {file.name for file in scan_folder(one_slice.parent).skipped}
+    assert names == {"Befund_M?ller.txt", "two?lines.txt"}
+
+
+def test_folder_that_is_not_entered_is_told(one_slice: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (one_slice.parent / "locked").mkdir()
+    (one_slice.parent / "link").symlink_to(one_slice.parent)
+    scandir = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    scan = scan_folder(one_slice.parent)
+    assert {(file.name, file.reason.code) for file in scan.skipped} == {
+        ("locked", "UNREADABLE_FOLDER"),
+        ("link", "LINKED_FOLDER"),
+    }
+    assert len(scan.series) == 1
 
 
 def test_truncated_file_stays_in_its_series(written: Callable[..., Series]) -> None:
@@ -127,15 +203,22 @@ def test_folder_without_images_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(NoDicomError, match="nowhere does not exist"):
+    with pytest.raises(NoDicomError, match="input folder does not exist"):
         scan_folder(tmp_path / "nowhere")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_damaged_header_never_ends_the_scan(one_slice: Path, data: st.DataObject) -> None:
-    content = bytearray(one_slice.read_bytes()[:1600])
+@pytest.mark.parametrize("enhanced", [False, True])
+def test_damaged_header_never_ends_the_scan(
+    tmp_path: Path, chest_hu: np.ndarray, options: StudyOptions, enhanced: bool, data: st.DataObject
+) -> None:
+    kind = replace(
+        options, enhanced=enhanced, transfer_syntax=Syntax.IMPLICIT if enhanced else Syntax.EXPLICIT
+    )
+    (one_slice,) = write_study(chest_hu[:1], tmp_path / "one", kind)
+    content = bytearray(one_slice.read_bytes()[: 3000 if enhanced else 1600])
     for _ in range(data.draw(st.integers(1, 8))):
         content[data.draw(st.integers(132, len(content) - 1))] = data.draw(st.integers(0, 255))
     damaged = one_slice.parent / "damaged"
@@ -164,8 +247,8 @@ def test_patient_name_follows_its_character_set(one_slice: Path) -> None:
 
 
 def test_patient_study_holds_what_the_report_prints(written: Callable[..., Series]) -> None:
-    patient = read_patient_study(written(patient_id="P7", patient_sex="F", institution="St. Mary"))
-    assert (patient.patient_id, patient.sex, patient.institution) == ("P7", "F", "St. Mary")
+    patient = read_patient_study(written(patient_id="P7", institution="St. Mary"))
+    assert (patient.patient_id, patient.institution) == ("P7", "St. Mary")
     assert (patient.study_date, patient.study_description) == ("20200401", "Chest CT of a phantom")
 
 
@@ -184,7 +267,8 @@ def test_malformed_values_reach_neither_log_nor_warnings(
     [
         ({"PatientAge": "062Y"}, 62.0),
         ({"PatientAge": "018M"}, 1.5),
-        ({"PatientAge": "000Y"}, 0.0),
+        ({"PatientAge": "000D"}, 0.0),
+        ({"PatientAge": "000Y"}, None),
         ({"PatientBirthDate": "20020402", "StudyDate": "20200401"}, 17.0),
         ({"PatientBirthDate": "20020401", "StudyDate": "20200401"}, 18.0),
         ({"PatientAge": "", "PatientBirthDate": "2002"}, None),
@@ -198,6 +282,36 @@ def test_age_comes_from_age_or_dates(attributes: dict[str, str], expected: float
     assert age_years(dataset) == expected
 
 
+@pytest.mark.parametrize(
+    ("header", "file_name", "shown"),
+    [
+        ({"PatientName": "王^小东"}, "王小东_1.dcm", "***_1.dcm"),
+        ({"PatientName": "Li^Na"}, "Li_Na.dcm", "***.dcm"),
+        ({"PatientName": "Müller^Jörg"}, unicodedata.normalize("NFD", "MÜLLER_Jörg.dcm"), "***.dcm"),
+        ({"PatientName": "Smith-Jones^Ann"}, "CT_Jones.dcm", "CT_***.dcm"),
+        ({"PatientID": "12-345-678"}, "12345678.dcm", "***.dcm"),
+        ({"AccessionNumber": "A 77 31"}, "a7731.dcm", "***.dcm"),
+        ({"PatientBirthDate": "19700229"}, "1970-02-29.dcm", "***.dcm"),
+        ({"PatientID": "7"}, "IM0007.dcm", "IM0007.dcm"),
+    ],
+)
+def test_identifiers_are_masked_however_they_are_written(
+    header: dict[str, str], file_name: str, shown: str
+) -> None:
+    dataset = pydicom.Dataset()
+    for keyword, value in header.items():
+        setattr(dataset, keyword, value)
+    assert NameMask(identifiers(dataset))(file_name) == shown
+
+
+def test_report_alone_does_not_name_the_patient(one_slice: Path, tmp_path: Path) -> None:
+    report = tmp_path / "reports" / "Quaxolotl.dcm"
+    report.parent.mkdir()
+    changes = {"SOPClassUID": EncapsulatedPDFStorage, "Rows": None, "PatientName": "Quaxolotl^Zenobia"}
+    _save_as(report, one_slice, **changes)
+    assert [file.name for file in scan_folder(report.parent).skipped] == ["***.dcm"]
+
+
 def test_names_of_files_do_not_name_the_patient(tmp_path: Path) -> None:
     options = StudyOptions(patient_name="Quaxolotl^Zenobia", patient_id="ID-77310955")
     first, second, *_ = write_study(np.full((4, 8, 8), -900, np.int16), tmp_path, options)
@@ -206,4 +320,4 @@ def test_names_of_files_do_not_name_the_patient(tmp_path: Path) -> None:
     (tmp_path / "Zenobia.txt").write_text("letter")
     scan = scan_folder(tmp_path)
     names = {image.name for image in scan.series[0].slices} | {file.name for file in scan.skipped}
-    assert names >= {"***_***_1.dcm", "x-***.dcm", "***.txt"}
+    assert names >= {"***_1.dcm", "x-***.dcm", "***.txt"}

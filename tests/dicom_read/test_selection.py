@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -45,6 +46,8 @@ def test_thin_axial_chest_of_an_adult_is_eligible(eligible: Series) -> None:
         ({"age_years": 0.0}, "UNDER_AGE"),
         ({"body_part": "ABDOMEN"}, "NOT_CHEST"),
         ({"body_part": "HEAD"}, "NOT_CHEST"),
+        ({"body_part": "LSPINE"}, "NOT_CHEST"),
+        ({"body_part": "Left arm"}, "NOT_CHEST"),
     ],
 )
 def test_series_attribute_breaks_a_rule(eligible: Series, changes: dict[str, Any], code: str) -> None:
@@ -64,6 +67,11 @@ def test_series_attribute_breaks_a_rule(eligible: Series, changes: dict[str, Any
 )
 def test_image_type_breaks_rules(eligible: Series, image_type: str, codes: list[str]) -> None:
     assert _codes(_with_slices(eligible, image_type=tuple(image_type.split("\\")))) == codes
+
+
+def test_lossy_compression_alone_does_not_make_an_image_derived(eligible: Series) -> None:
+    image_type = ("DERIVED", "PRIMARY", "AXIAL")
+    assert _codes(_with_slices(eligible, image_type=image_type, is_lossy=True)) == []
 
 
 def test_one_localizer_inside_a_series_is_named(eligible: Series) -> None:
@@ -107,8 +115,22 @@ def test_too_short_a_part_of_the_chest_is_refused(eligible: Series) -> None:
     assert _codes(replace(eligible, slices=eligible.slices[:100])) == ["EXTENT_TOO_SHORT"]
 
 
-@pytest.mark.parametrize("body_part", ["", "Thorax", "LUNG", "CHESTABDPELVIS", "CHEST_ABDOMEN", "TORAX"])
-def test_names_of_the_chest_are_accepted(eligible: Series, body_part: str) -> None:
+@pytest.mark.parametrize(
+    "body_part",
+    [
+        "",
+        "Thorax",
+        "LUNG",
+        "CHESTABDPELVIS",
+        "CHEST_ABDOMEN",
+        "TORAX",
+        "NECK CHEST",
+        "TÓRAX",
+        "CAP",
+        "UNKNOWN",
+    ],
+)
+def test_body_parts_that_are_not_known_to_be_others_are_accepted(eligible: Series, body_part: str) -> None:
     assert _codes(replace(eligible, body_part=body_part)) == []
 
 
@@ -157,6 +179,33 @@ def test_better_series_is_chosen(eligible: Series, worse: dict[str, Any]) -> Non
     else:
         other = replace(other, **worse)
     assert select_series(_scan(other, eligible)).chosen == eligible
+
+
+def _second_phase(series: Series) -> Series:
+    """Every position twice, as where two phases share a series."""
+    return replace(series, slices=(*series.slices, *(replace(i, name="2nd") for i in series.slices)))
+
+
+def _gap(series: Series) -> Series:
+    return replace(series, slices=(*series.slices[:100], *series.slices[140:]))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"), [(_second_phase, "REPEATED_POSITIONS"), (_gap, "GAP_TOO_WIDE")], ids=str
+)
+def test_series_that_forms_no_volume_ranks_last_and_says_why(
+    eligible: Series, spoil: Callable[[Series], Series], code: str
+) -> None:
+    clean = replace(eligible, series_uid="1.2.9", slice_thickness_mm=3.0, kernel="")
+    first, second = select_series(_scan(spoil(eligible), clean)).verdicts
+    assert (first.series.series_uid, second.rank) == ("1.2.9", 2)
+    assert second.preferences[0].code == code
+
+
+def test_enhanced_image_can_be_original_axial(eligible: Series) -> None:
+    enhanced = _with_slices(eligible, image_type=("ORIGINAL", "PRIMARY", "VOLUME", "NONE"))
+    (verdict,) = select_series(_scan(enhanced)).verdicts
+    assert "ORIGINAL_AXIAL" in [preference.code for preference in verdict.preferences]
 
 
 def test_ranking_does_not_depend_on_the_order_of_series(eligible: Series) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pydicom
 import pytest
 from pydicom.pixels.decoders import JPEGLosslessSV1Decoder
+from pydicom.uid import JPEG2000, UID, JPEGLSNearLossless
 from scipy import ndimage
 
 from lungct.dicom_read import read_volume, scan_folder
@@ -51,6 +54,26 @@ def test_equals_simpleitk_in_every_transfer_syntax(
     _assert_equal(series, tmp_path / "study", by_simpleitk)
 
 
+@pytest.mark.parametrize(
+    ("syntax_uid", "how"), [(JPEGLSNearLossless, {"jls_error": 3}), (JPEG2000, {"j2k_cr": [4]})]
+)
+def test_lossy_compression_equals_simpleitk(
+    written: Written,
+    by_simpleitk: BySimpleITK,
+    tmp_path: Path,
+    chest_hu: npt.NDArray[np.int16],
+    syntax_uid: UID,
+    how: dict[str, Any],
+) -> None:
+    series = written(signed=False)
+    for image in series.slices:
+        dataset = pydicom.dcmread(image.path)
+        dataset.compress(syntax_uid, generate_instance_uid=False, **how)
+        dataset.save_as(image.path)
+    _assert_equal(series, tmp_path / "study", by_simpleitk)
+    assert np.abs(read_volume(series).volume_hu - chest_hu).max() > 0
+
+
 @pytest.mark.parametrize("syntax", Syntax)
 def test_multi_frame_image_equals_simpleitk(
     written: Written, by_simpleitk: BySimpleITK, tmp_path: Path, syntax: Syntax
@@ -86,6 +109,30 @@ def test_fractional_rescale_gives_float32(written: Written, chest_hu: npt.NDArra
     volume = read_volume(written(rescale_slope=0.5, rescale_intercept=-1000.5))
     assert volume.volume_hu.dtype == np.float32
     assert np.abs(volume.volume_hu - chest_hu).max() <= 0.5
+
+
+def test_padding_value_of_tissue_hides_nothing(written: Written, chest_hu: npt.NDArray[np.int16]) -> None:
+    series = written(rescale_intercept=0.0)
+    for image in series.slices:
+        dataset = pydicom.dcmread(image.path)
+        dataset.add_new("PixelPaddingValue", "SS", 40)
+        dataset.save_as(image.path)
+    assert (chest_hu == 40).any()
+    assert np.array_equal(read_volume(series).volume_hu, chest_hu)
+
+
+def test_two_interleaved_acquisitions_are_flagged(written: Written) -> None:
+    series = written()
+    slices = tuple(replace(image, acquisition_number=i % 2) for i, image in enumerate(series.slices))
+    assert [flag.code for flag in read_volume(replace(series, slices=slices)).flags] == [
+        "ACQUISITIONS_ALTERNATE"
+    ]
+
+
+def test_acquisitions_one_after_the_other_are_no_matter(written: Written) -> None:
+    series = written()
+    slices = tuple(replace(image, acquisition_number=i // 4) for i, image in enumerate(series.slices))
+    assert read_volume(replace(series, slices=slices)).flags == ()
 
 
 @pytest.mark.parametrize(("signed", "padding"), [(True, -2000), (False, 0), (False, 63536)])

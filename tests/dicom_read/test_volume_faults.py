@@ -125,10 +125,11 @@ def test_other_pixels_than_hounsfield_units_are_refused(
     assert caught.value.code == code
 
 
-def test_compression_without_a_safe_decoder_is_refused(written: Written) -> None:
+@pytest.mark.parametrize("transfer_syntax_uid", [JPEGExtended12Bit, "1.2.840.113619.5.2"])
+def test_encoding_without_a_safe_decoder_is_refused(written: Written, transfer_syntax_uid: str) -> None:
     series = written(transfer_syntax=Syntax.JPEG_LOSSLESS)
     dataset = pydicom.dcmread(series.slices[0].path)
-    dataset.file_meta.TransferSyntaxUID = JPEGExtended12Bit
+    dataset.file_meta.TransferSyntaxUID = transfer_syntax_uid
     dataset.save_as(series.slices[0].path)
     with pytest.raises(PixelDataError, match="is not supported; send it uncompressed"):
         read_volume(series)

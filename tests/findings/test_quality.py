@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lungct.findings.conclusion import conclude
 from lungct.findings.quality import (
-    acquisition_flags,
     agreement_flags,
     lung_volume_flags,
     model_flags,
+    selection_flags,
     truncation_flags,
 )
-from lungct.findings.quantification import score
+from lungct.findings.quantification import quantify, score
 from lungct.records import (
+    Chest,
+    Classification,
     CtVolume,
     Diagnosis,
     Extent,
     Lobe,
     LungAnatomy,
     ModelInfo,
+    Opacities,
     Probabilities,
+    QualityFlag,
     Quantification,
     Reason,
+    Scan,
+    Selection,
     Series,
     SeriesVerdict,
+    SliceHeader,
 )
 
 HEALTHY_ML = {
@@ -38,6 +47,7 @@ HEALTHY_ML = {
 }
 MODEL = ModelInfo("lungs", "1.0", "0", provisional=False)
 THIN = CtVolume(np.zeros((40, 60, 60), np.int16), np.diag([1.0, 5.0, 5.0, 1.0])[[2, 1, 0, 3]])
+NOTHING = Scan(Path("in"), ())
 SERIES = Series("1", "2", "CT", slices=(), slice_thickness_mm=1.0)
 
 
@@ -50,6 +60,10 @@ def codes(flags: object) -> list[str]:
     return [flag.code for flag in flags]  # type: ignore[attr-defined]
 
 
+def chosen(*preferences: Reason) -> Selection:
+    return Selection(NOTHING, (SeriesVerdict(SERIES, rank=1, preferences=preferences),))
+
+
 def anatomy_inside(margin: int = 2) -> LungAnatomy:
     lobes = np.zeros(THIN.volume_hu.shape, np.uint8)
     lobes[margin:-margin, margin:-margin, margin:-margin] = 1
@@ -60,7 +74,7 @@ def test_healthy_lungs_raise_no_flag() -> None:
     quantification = lungs()
     assert not codes(lung_volume_flags(quantification))
     assert not codes(agreement_flags(Probabilities(0.1, 0.1, 0.8), Diagnosis.NO_INFECTION, quantification))
-    assert not codes(acquisition_flags(SeriesVerdict(SERIES, rank=1)))
+    assert not codes(selection_flags(chosen()))
     assert not codes(truncation_flags(anatomy_inside(), THIN))
     assert not codes(model_flags([MODEL]))
 
@@ -88,8 +102,74 @@ def test_no_lung_at_all_does_not_divide_by_zero() -> None:
 
 @pytest.mark.parametrize("code", ["THICK_SLICES", "OTHER_KERNEL"])
 def test_series_that_is_not_as_recommended(code: str) -> None:
-    verdict = SeriesVerdict(SERIES, rank=1, preferences=(Reason(code, "why"), Reason("SLICE_COUNT", "40")))
-    assert codes(acquisition_flags(verdict)) == [code]
+    assert codes(selection_flags(chosen(Reason(code, "why"), Reason("SLICE_COUNT", "40")))) == [code]
+
+
+def test_several_studies_are_flagged() -> None:
+    verdicts = (*chosen().verdicts, SeriesVerdict(replace(SERIES, study_uid="9"), (Reason("NOT_CT", ""),)))
+    assert codes(selection_flags(Selection(NOTHING, verdicts))) == ["SEVERAL_STUDIES"]
+
+
+def test_lossy_compression_is_flagged() -> None:
+    image = SliceHeader(Path("1"), 1, 512, 512, None, None, None, ("DERIVED",), is_lossy=True)
+    series = replace(SERIES, slices=(image,))
+    assert codes(selection_flags(Selection(NOTHING, (SeriesVerdict(series, rank=1),)))) == [
+        "LOSSY_COMPRESSION"
+    ]
+
+
+def test_flags_of_every_kind_reach_the_report(
+    chest: Chest, anatomy: LungAnatomy, classification: Classification, opacities: Opacities
+) -> None:
+    flagged = replace(
+        chest,
+        selection=chosen(Reason("THICK_SLICES", "why")),
+        volume=chest.volume.with_flags(QualityFlag("SLICES_MISSING", "why")),
+    )
+    quantification = quantify(anatomy, opacities, chest.volume.voxel_ml)
+    findings = conclude(flagged, anatomy, classification, opacities, quantification)
+    assert codes(findings.flags)[:2] == ["SLICES_MISSING", "THICK_SLICES"]
+    assert {"LUNG_VOLUME_IMPLAUSIBLE", "MODELS_PROVISIONAL"} <= set(codes(findings.flags))
+
+
+def codes_of_lungs(**ml: float) -> list[str]:
+    return codes(lung_volume_flags(lungs({Lobe(name): value for name, value in ml.items()})))
+
+
+@pytest.mark.parametrize(
+    ("within", "beyond", "code"),
+    [
+        ({"right_middle": 30}, {"right_middle": 29.9}, "LOBE_MISSING"),
+        ({"left_upper": 5650}, {"left_upper": 5651}, "LUNG_VOLUME_IMPLAUSIBLE"),
+        ({"left_upper": 0, "left_lower": 1100}, {"left_upper": 0, "left_lower": 1099}, "LUNGS_ASYMMETRIC"),
+        ({"left_upper": 3850}, {"left_upper": 3851}, "LUNGS_ASYMMETRIC"),
+    ],
+)
+def test_limits_of_lung_volumes(within: dict[str, float], beyond: dict[str, float], code: str) -> None:
+    assert code not in codes_of_lungs(**within)
+    assert code in codes_of_lungs(**beyond)
+
+
+@pytest.mark.parametrize(("percent", "flagged"), [(0.99, False), (1.0, True)])
+def test_limit_of_disagreement(percent: float, flagged: bool) -> None:
+    certain = Probabilities(0.1, 0.1, 0.8)
+    flags = agreement_flags(certain, Diagnosis.NO_INFECTION, lungs(opacity_percent=percent))
+    assert bool(codes(flags)) is flagged
+
+
+@pytest.mark.parametrize(("probability", "flagged"), [(0.45, True), (0.46, False)])
+def test_limit_of_uncertainty(probability: float, flagged: bool) -> None:
+    unsure = Probabilities(0.3, probability, 0.7 - probability)
+    flags = agreement_flags(unsure, Diagnosis.OTHER_INFECTION, lungs(opacity_percent=3))
+    assert bool(codes(flags)) is flagged
+
+
+@pytest.mark.parametrize(("n_rows", "flagged"), [(8, False), (9, True)])
+def test_limit_of_truncation(n_rows: int, flagged: bool) -> None:
+    """A voxel of the outermost slice covers 25 mm²: 8 x 10 of them are exactly the allowed 2000 mm²."""
+    anatomy = anatomy_inside()
+    anatomy.lobes[-1, 10 : 10 + n_rows, 10:20] = 1
+    assert bool(codes(truncation_flags(anatomy, THIN))) is flagged
 
 
 @pytest.mark.parametrize(
