@@ -11,13 +11,12 @@ import logging
 import os
 import resource
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "OFF")
 
-from lungct.errors import EXIT_ANALYSED, LungCtError, OutputError
+from lungct.errors import EXIT_ANALYSED, LungCtError, OutputError, without_text
 from lungct.inference.device import keep_freed_memory
 from lungct.journal import Journal
 from lungct.output import RESULT_FILE, OutputFolder
@@ -51,18 +50,15 @@ def _run(arguments: argparse.Namespace, folder: OutputFolder) -> int:
     from lungct.report.summary import summary
 
     journal = Journal()
-    error, outputs = None, []
     try:
         _analyse(arguments, folder.staging, journal)
         outputs = folder.publish()
-    except LungCtError as expected:
-        error = expected
-    except Exception as unexpected:
-        error = LungCtError(_describe(unexpected), type(unexpected).__name__)
-    result = build_result(journal, error, outputs)
-    folder.write_result(result.model_dump_json(indent=2))
-    if error is not None:
+        folder.write_result(build_result(journal, None, outputs).model_dump_json(indent=2))
+    except Exception as raised:
+        error = without_text(raised)
         logger.error("%s", error)
+        folder.discard()
+        folder.write_result(build_result(journal, error, []).model_dump_json(indent=2))
         return error.exit_code
     print(summary(journal.findings))
     print(f"{', '.join([RESULT_FILE, *outputs])} in {folder.path}")
@@ -84,13 +80,6 @@ def _enlarge_stack() -> None:
     wanted = HOLOSCAN_STACK_BYTES if hard == resource.RLIM_INFINITY else min(HOLOSCAN_STACK_BYTES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
-
-
-def _describe(error: Exception) -> str:
-    """Where an unforeseen error came from; its text may quote the input, so it is left out."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = next((f"{Path(f.filename).name}:{f.lineno}" for f in reversed(frames)), "unknown place")
-    return f"internal error: {type(error).__name__} at {place}; please report it"
 
 
 def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -18,6 +18,8 @@ Messages are one line: they name the file or series and say what to do. They nev
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
 from typing import ClassVar
 
 EXIT_ANALYSED = 0
@@ -90,3 +92,16 @@ class ModelError(LungCtError):
 
     exit_code = 6
     status = "bad_model"
+
+
+def without_text(error: Exception) -> LungCtError:
+    """An error raised on purpose as it is; of any other only its type and place.
+
+    The text of an unforeseen error may quote the input, and with it the patient.
+    """
+    if isinstance(error, LungCtError):
+        return error
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown place"
+    name = type(error).__name__
+    return LungCtError(f"internal error: {name} at {place}; please report it", name)

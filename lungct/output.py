@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,13 +14,15 @@ from lungct.errors import OutputError
 
 RESULT_FILE = "result.json"
 _STAGING_PREFIX = ".lungct-"
+_RESULT_KEYS = {"schema_version", "application_version", "status"}
 
 
 class OutputFolder:
     """Collects files in a hidden sub-folder and publishes them together.
 
-    Use as a context manager: leaving it removes whatever was not published. Entering removes
-    the files of an earlier run, so that a failed run leaves nothing that looks like its result.
+    Use as a context manager: it locks the folder against a second run, and leaving it before
+    ``result.json`` is written removes every file of this run. Entering removes the files of an earlier
+    run, so that a failed run leaves nothing that looks like its result, and nobody else's files.
     """
 
     def __init__(self, path: Path, own_files: tuple[str, ...]) -> None:
@@ -30,21 +35,28 @@ class OutputFolder:
         self.path = path
         self.own_files = own_files
         self.staging = path
+        self._lock = -1
         self._published: list[str] = []
 
     def __enter__(self) -> OutputFolder:
         """Check that the folder can be written.
 
         Raises:
-            OutputError: it cannot.
+            OutputError: it cannot, another run is writing to it, or it holds files of others whose names
+                this application would use.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            for name in (RESULT_FILE, *self.own_files):
-                (self.path / name).unlink(missing_ok=True)
+            self._lock = os.open(self.path, os.O_RDONLY)
+            self._lock_out_others()
+            self._remove_earlier_run()
             self.staging = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=self.path))
         except OSError as error:
+            self._unlock()
             raise cannot_write(error) from error
+        except OutputError:
+            self._unlock()
+            raise
         return self
 
     def __exit__(
@@ -53,8 +65,10 @@ class OutputFolder:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Remove what was not published."""
+        """Remove what was not published, and what was published without a result."""
+        self.discard()
         shutil.rmtree(self.staging, ignore_errors=True)
+        self._unlock()
 
     def publish(self) -> list[str]:
         """Move the collected files to the output folder and return their names.
@@ -67,12 +81,19 @@ class OutputFolder:
                 file.replace(self.path / file.name)
                 self._published.append(file.name)
         except OSError as error:
-            self._take_back()
+            self.discard()
             raise cannot_write(error) from error
         return list(self._published)
 
+    def discard(self) -> None:
+        """Remove all files of this run, published or not: after a failure only a result may remain."""
+        while self._published:
+            (self.path / self._published.pop()).unlink(missing_ok=True)
+        for file in self.staging.iterdir():
+            file.unlink()
+
     def write_result(self, text: str) -> None:
-        """Write ``result.json`` in one step.
+        """Write ``result.json`` in one step; it makes the published files final.
 
         Raises:
             OutputError: it cannot be written; the published files are taken back.
@@ -82,16 +103,46 @@ class OutputFolder:
             partial.write_text(text, encoding="utf-8")
             partial.replace(self.path / RESULT_FILE)
         except OSError as error:
-            self._take_back()
+            self.discard()
             raise cannot_write(error) from error
+        self._published.clear()
 
-    def _take_back(self) -> None:
-        while self._published:
-            (self.path / self._published.pop()).unlink()
+    def _lock_out_others(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(
+                "another run is writing to the output folder: choose another one", "OUTPUT_IN_USE"
+            ) from None
+
+    def _unlock(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _remove_earlier_run(self) -> None:
+        """Remove what an earlier run wrote: it left a result or, where it was killed, a staging folder."""
+        abandoned = list(self.path.glob(f"{_STAGING_PREFIX}*"))
+        there = [name for name in (RESULT_FILE, *self.own_files) if (self.path / name).exists()]
+        if there and not abandoned and not _is_result(self.path / RESULT_FILE):
+            raise OutputError(
+                f"the output folder holds a {there[0]} of another origin: choose another folder",
+                "OUTPUT_HOLDS_OTHER_FILES",
+            )
+        for name in there:
+            (self.path / name).unlink()
+        for folder in abandoned:
+            shutil.rmtree(folder)
 
 
 def cannot_write(error: OSError) -> OutputError:
     """The error that says what to do about a failed write."""
-    return OutputError(
-        f"cannot write to the output folder ({error.strerror}): choose a writable folder with free space"
-    )
+    why = error.strerror or type(error).__name__
+    return OutputError(f"cannot write to the output folder ({why}): choose a writable folder with free space")
+
+
+def _is_result(path: Path) -> bool:
+    try:
+        return bool(json.loads(path.read_bytes()).keys() >= _RESULT_KEYS)
+    except (OSError, ValueError, AttributeError):
+        return False

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from monai.deploy.core import ExecutionContext, Fragment, InputContext, Operator, OperatorSpec, OutputContext
 
+from lungct.errors import without_text
 from lungct.inference.weights import LoadedModel, load_model
 from lungct.journal import Journal
 
@@ -42,10 +43,13 @@ class Stage(Operator):
             spec.output(self.output)
 
     def compute(self, op_input: InputContext, op_output: OutputContext, context: ExecutionContext) -> None:  # noqa: ARG002
-        """Run the step once."""
+        """Run the step once; Holoscan prints errors whole, so an unforeseen one leaves without its text."""
         records = [op_input.receive(port) for port in self.inputs]
-        with self.journal.stage(self.name):
-            record = self.process(*records)
+        try:
+            with self.journal.stage(self.name):
+                record = self.process(*records)
+        except Exception as error:
+            raise without_text(error) from None
         self.journal.note(record)
         if self.output:
             op_output.emit(record, self.output)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,19 @@ import jsonschema
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from scipy import ndimage
 
+from lungct.journal import Journal
+from lungct.output import OutputFolder
 from lungct.records import Lobe
-from phantom.__main__ import main as write_phantom
+from lungct.report.result import build_result
+from phantom.__main__ import truth
 from phantom.compare import Comparison, compare
 from phantom.dicom_faults import Fault
 from phantom.dicom_study import write_localizer, write_study
 from phantom.study_options import StudyOptions
+from phantom.thorax import make_thorax
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "models"
@@ -33,8 +40,11 @@ REPORT_FILES = ["lobes.nii.gz", "opacities.nii.gz", "report.pdf"]
 PLANTED = {
     "patient_name": "Quaxolotl^Zenobia",
     "patient_id": "ID-77310955",
+    "patient_birth_date": "19530714",
     "institution": "Wolkenheim Hospital",
     "study_date": "19991231",
+    "study_description": "Follow-up of Zenobia",
+    "accession_number": "ACC-5550123",
 }
 """Identifiers that occur nowhere else."""
 
@@ -96,9 +106,9 @@ def phantom_run(tmp_path_factory: pytest.TempPathFactory) -> PhantomRun:
     """A phantom among what else lies in export folders: junk, a localizer, a thick series."""
     folder = tmp_path_factory.mktemp("phantom")
     study = folder / "study"
-    truth_file = folder / "truth.json"
-    planted = ["--patient-name", PLANTED["patient_name"], "--series-number", "3"]
-    write_phantom([str(study / "a" / "b"), "--pattern", "covid", "--truth", str(truth_file), *planted])
+    phantom = make_thorax(1, pattern="covid")
+    thin = StudyOptions(seed=1, series_number=3, spacing_mm=phantom.spacing_mm, kernel="STANDARD", **PLANTED)
+    write_study(phantom.volume_hu, study / "a" / "b", thin)
     small = np.full((40, 32, 32), -800, np.int16)
     thick = StudyOptions(seed=1, series_number=1, spacing_mm=(5, 2, 2), **PLANTED)
     write_study(small, study / "thick", thick)
@@ -106,7 +116,7 @@ def phantom_run(tmp_path_factory: pytest.TempPathFactory) -> PhantomRun:
     (study / "notes.dcm").write_text("not DICOM")
     (study / f"{PLANTED['patient_id']}.txt").write_text("named after the patient")
     (study / "empty.dcm").touch()
-    return PhantomRun(json.loads(truth_file.read_text()), run_application(study, folder / "out"))
+    return PhantomRun(truth(phantom, seed=1), run_application(study, folder / "out"))
 
 
 def test_phantom_study_is_analysed(phantom_run: PhantomRun) -> None:
@@ -138,6 +148,11 @@ def test_exactly_the_thin_series_is_analysed_and_all_verdicts_are_told(phantom_r
 def test_skipped_files_are_told(phantom_run: PhantomRun) -> None:
     codes = {file["reason"]["code"] for file in phantom_run.run.result["input"]["skipped_files"]}
     assert codes == {"NOT_DICOM", "EMPTY_FILE"}
+
+
+def test_flags_of_the_input_reach_the_result(phantom_run: PhantomRun) -> None:
+    flags = {flag["code"] for flag in phantom_run.run.result["quality_flags"]}
+    assert {"THICK_SLICES", "OTHER_KERNEL", "MODELS_PROVISIONAL"} <= flags
 
 
 def test_every_stage_shows_its_progress(phantom_run: PhantomRun) -> None:
@@ -172,7 +187,7 @@ def test_empty_folder_is_bad_input(tmp_path: Path, outcome: Outcome) -> None:
     assert run.exit_code == 4
     assert run.files == ["result.json"]
     assert run.result["reason"]["code"] == "NoDicomError"
-    assert "study holds no DICOM image" in run.log
+    assert "the input folder holds no DICOM image" in run.log
 
 
 def test_missing_folder_is_bad_input(tmp_path: Path, outcome: Outcome) -> None:
@@ -219,6 +234,15 @@ def test_missing_weights_are_told(tmp_path: Path, outcome: Outcome) -> None:
     run = outcome(small_study(tmp_path / "study"), models=tmp_path)
     assert run.exit_code == 6
     assert run.result["status"] == "bad_model"
+    assert run.result["timings_s"] == {}, "the images were read although the weights are missing"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_without_a_device_is_told(tmp_path: Path, outcome: Outcome) -> None:
+    (tmp_path / "app.yaml").write_text("lungct: {device: cuda}")
+    run = outcome(small_study(tmp_path / "study"), "-s", tmp_path / "app.yaml")
+    assert run.exit_code == 2
+    assert "set it to auto or cpu" in run.result["reason"]["message"]
 
 
 def test_wrong_settings_are_told(tmp_path: Path, outcome: Outcome) -> None:
@@ -249,36 +273,54 @@ def test_unforeseen_error_is_told_without_its_text(
 
 
 def test_failed_run_removes_the_results_of_an_earlier_one(tmp_path: Path, outcome: Outcome) -> None:
-    shutil.copytree(small_study(tmp_path / "study", Fault.TRUNCATED_FILE), tmp_path / "again")
-    (tmp_path / "out").mkdir()
-    for name in REPORT_FILES:
-        (tmp_path / "out" / name).touch()
+    with OutputFolder(tmp_path / "out", tuple(REPORT_FILES)) as folder:
+        for name in REPORT_FILES:
+            (folder.staging / name).touch()
+        folder.publish()
+        folder.write_result(build_result(Journal(), None, REPORT_FILES).model_dump_json())
+    small_study(tmp_path / "study", Fault.TRUNCATED_FILE)
     assert outcome(tmp_path / "study").files == ["result.json"]
 
 
-@pytest.fixture(scope="session", params=["covid-P001", "cap-cap001", "normal-normal001"])
-def real_run(
-    request: pytest.FixtureRequest, real_ct: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, Run]:
-    study = real_ct / "dicom" / request.param
-    return study, run_application(study, tmp_path_factory.mktemp(request.param) / "out")
+def test_file_name_that_is_no_text_does_not_end_the_run(tmp_path: Path, outcome: Outcome) -> None:
+    (tmp_path / "study").mkdir()
+    Path(os.fsdecode(os.fsencode(tmp_path / "study") + b"/Befund_M\xfcller.txt")).touch()
+    run = outcome(tmp_path / "study")
+    assert run.exit_code == 4
+    assert run.result["input"]["skipped_files"][0]["name"] == "Befund_M?ller.txt"
 
 
-def test_real_study_is_analysed_with_plausible_lungs(real_run: tuple[Path, Run]) -> None:
-    _, run = real_run
+REAL_STUDIES = ("covid-P001", "cap-cap001", "normal-normal001")
+
+
+@pytest.fixture(scope="session")
+def real_run(real_ct: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
+    @cache
+    def analyse(name: str) -> Run:
+        return run_application(real_ct / "dicom" / name, tmp_path_factory.mktemp(name) / "out")
+
+    return analyse
+
+
+@pytest.mark.parametrize("name", REAL_STUDIES)
+def test_real_study_is_analysed_with_plausible_lungs(real_run: Callable[[str], Run], name: str) -> None:
+    run = real_run(name)
     assert run.exit_code == 0, run.log
     assert 2000 < run.result["findings"]["total"]["lung_ml"] < 8000
     flags = {flag["code"] for flag in run.result["quality_flags"]}
     assert not flags & {"LOBE_MISSING", "LUNG_VOLUME_IMPLAUSIBLE", "LUNGS_ASYMMETRIC"}
 
 
-def test_real_lung_mask_agrees_with_air_inside_the_chest(real_run: tuple[Path, Run]) -> None:
-    """In every slice with much lung; the reference is air enclosed by the body, less the windpipe."""
-    study, run = real_run
+@pytest.mark.parametrize("name", REAL_STUDIES)
+def test_real_lung_mask_agrees_with_air_inside_the_chest(
+    real_run: Callable[[str], Run], real_ct: Path, name: str
+) -> None:
+    """In every slice with lung; the reference is air enclosed by the body, less the windpipe."""
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(study)))
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(real_ct / "dicom" / name)))
     volume_hu = sitk.GetArrayFromImage(reader.Execute())
-    lobes = sitk.GetArrayFromImage(sitk.ReadImage(run.out / "lobes.nii.gz")) > 0
+    lobes = sitk.GetArrayFromImage(sitk.ReadImage(real_run(name).out / "lobes.nii.gz")) > 0
+    n_checked = 0
     for slice_hu, mask in zip(volume_hu, lobes, strict=True):
         air, _ = ndimage.label(slice_hu < -600)
         outer = np.unique(np.concatenate([air[0], air[-1], air[:, 0], air[:, -1]]))
@@ -286,5 +328,22 @@ def test_real_lung_mask_agrees_with_air_inside_the_chest(real_run: tuple[Path, R
         large = np.flatnonzero(np.bincount(air.ravel()) > 4000)
         lung_air = enclosed & np.isin(air, large)
         if lung_air.sum() > 15000:
+            n_checked += 1
             assert mask[lung_air].mean() > 0.9
             assert (slice_hu[mask] < -300).mean() > 0.6
+    assert n_checked > 0.5 * len(lobes)
+
+
+def test_three_real_studies_among_junk_give_the_findings_of_the_best_series(
+    real_run: Callable[[str], Run], real_ct: Path, tmp_path: Path
+) -> None:
+    """All are alike in thickness and kernel, so the one with most slices is analysed, and only it."""
+    for name in REAL_STUDIES:
+        shutil.copytree(real_ct / "dicom" / name, tmp_path / "in" / name, copy_function=os.symlink)
+    (tmp_path / "in" / "notes.dcm").write_text("not DICOM")
+    run, alone = run_application(tmp_path / "in", tmp_path / "out"), real_run("cap-cap001")
+    assert run.exit_code == 0, run.log
+    assert [series["rank"] for series in run.result["input"]["series"]] == [1, 2, 3]
+    assert run.result["findings"] == alone.result["findings"]
+    assert run.result["input"]["skipped_files"][0]["name"] == "notes.dcm"
+    assert "SEVERAL_STUDIES" in {flag["code"] for flag in run.result["quality_flags"]}

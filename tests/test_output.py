@@ -31,12 +31,51 @@ def test_unpublished_files_disappear(tmp_path: Path) -> None:
     assert files(tmp_path) == ["result.json"]
 
 
+def leave_results(folder: Path) -> None:
+    with OutputFolder(folder, OWN) as earlier:
+        (earlier.staging / "report.pdf").write_text("old")
+        earlier.publish()
+        earlier.write_result('{"schema_version": "1.0", "application_version": "0", "status": "analysed"}')
+
+
 def test_files_of_an_earlier_run_disappear_and_others_stay(tmp_path: Path) -> None:
-    for name in ("report.pdf", "result.json", "notes.txt"):
-        (tmp_path / name).write_text("old")
+    leave_results(tmp_path)
+    (tmp_path / "notes.txt").write_text("of somebody else")
     with OutputFolder(tmp_path, OWN):
         pass
     assert files(tmp_path) == ["notes.txt"]
+
+
+def test_what_a_killed_run_left_behind_disappears(tmp_path: Path) -> None:
+    (tmp_path / ".lungct-abc").mkdir()
+    (tmp_path / ".lungct-abc" / "report.pdf").touch()
+    (tmp_path / "report.pdf").touch()
+    with OutputFolder(tmp_path, OWN):
+        pass
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["report.pdf", "result.json"])
+def test_files_of_others_are_never_removed(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("[]")
+    with pytest.raises(OutputError, match=f"holds a {name} of another origin"), OutputFolder(tmp_path, OWN):
+        pass
+    assert files(tmp_path) == [name]
+
+
+def test_second_run_into_the_same_folder_is_refused(tmp_path: Path) -> None:
+    with OutputFolder(tmp_path, OWN) as first:
+        (first.staging / "report.pdf").write_text("of the first")
+        with pytest.raises(OutputError, match="another run"), OutputFolder(tmp_path, OWN):
+            pass
+        assert first.publish() == ["report.pdf"]
+
+
+def test_report_without_result_is_taken_back(tmp_path: Path) -> None:
+    with OutputFolder(tmp_path, OWN) as folder:
+        (folder.staging / "report.pdf").write_text("report")
+        folder.publish()
+    assert files(tmp_path) == []
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:

@@ -37,6 +37,23 @@ def test_saved_weights_load_within_half_precision(tmp_path: Path) -> None:
     assert loaded.parameters["threshold"] == 0.4
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"version": 1, "sha256": "0"}',
+        '{"version": "1", "sha256": "0", "parameters": null}',
+        '{"version": "1", "sha256": "0", "parameters": {"threshold": "0.5"}}',
+        '{"version": "1", "sha256": "0", "provisional": "yes"}',
+    ],
+)
+def test_damaged_metadata_is_refused(models_dir: Path, content: str) -> None:
+    (models_dir / "toy" / METADATA_FILE).write_text(content)
+    with pytest.raises(ModelError, match=r"toy/model\.json is missing or damaged"):
+        load_model(models_dir, "toy", build, CPU)
+
+
 def test_changed_weights_are_refused(models_dir: Path) -> None:
     weights = models_dir / "toy" / WEIGHTS_FILE
     content = bytearray(weights.read_bytes())
@@ -56,12 +73,6 @@ def test_missing_file_is_named(models_dir: Path, missing: str) -> None:
 def test_weights_of_another_architecture_are_refused(models_dir: Path) -> None:
     with pytest.raises(ModelError, match="toy"):
         load_model(models_dir, "toy", lambda: nn.Linear(5, 5), CPU)
-
-
-def test_damaged_metadata_is_refused(models_dir: Path) -> None:
-    (models_dir / "toy" / METADATA_FILE).write_text("{")
-    with pytest.raises(ModelError, match="toy/model.json is missing or damaged"):
-        load_model(models_dir, "toy", build, CPU)
 
 
 def test_metadata_without_version_is_refused(models_dir: Path) -> None:

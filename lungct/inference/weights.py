@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, FiniteFloat
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -24,6 +25,17 @@ from lungct.records import ModelInfo
 
 WEIGHTS_FILE = "model.safetensors"
 METADATA_FILE = "model.json"
+
+
+class _Metadata(BaseModel):
+    """What inference needs of ``model.json``; everything else is for people and other tools."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    version: str
+    sha256: str
+    provisional: bool = True
+    parameters: dict[str, FiniteFloat] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +70,7 @@ def load_model(
     weights_file = models_dir / name / WEIGHTS_FILE
     try:
         sha256 = file_sha256(weights_file)
-        if sha256 != metadata["sha256"]:
+        if sha256 != metadata.sha256:
             raise ModelError(f"{name}/{WEIGHTS_FILE} does not match its checksum: install the model again")
         network = build()
         network.load_state_dict(
@@ -67,15 +79,14 @@ def load_model(
                 for key, tensor in load_file(weights_file).items()
             }
         )
-        info = ModelInfo(name, metadata["version"], sha256, provisional=metadata.get("provisional", True))
+        info = ModelInfo(name, metadata.version, sha256, provisional=metadata.provisional)
     except (OSError, SafetensorError, RuntimeError, KeyError) as error:
         raise ModelError(
             f"cannot load model {name} ({type(error).__name__}): install the model again"
         ) from error
-    known = metadata.get("parameters", {})
-    if missing := [parameter for parameter in parameters if parameter not in known]:
+    if missing := [parameter for parameter in parameters if parameter not in metadata.parameters]:
         raise ModelError(f"{name}/{METADATA_FILE} lacks {', '.join(missing)}: install the model again")
-    return LoadedModel(network.to(device).eval(), info, known)
+    return LoadedModel(network.to(device).eval(), info, metadata.parameters)
 
 
 def save_model(model_dir: Path, network: nn.Module, metadata: Mapping[str, Any]) -> None:
@@ -103,11 +114,10 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_metadata(path: Path) -> dict[str, Any]:
+def _read_metadata(path: Path) -> _Metadata:
     try:
-        metadata: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return _Metadata.model_validate_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ModelError(
             f"{path.parent.name}/{METADATA_FILE} is missing or damaged: install the model again"
         ) from error
-    return metadata

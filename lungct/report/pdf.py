@@ -127,8 +127,9 @@ def _pictures(page: FPDF, chest: Chest, anatomy: LungAnatomy, opacities: Opaciti
     plane = transverse(chest.volume, anatomy, opacities, slice_index)
     rows = np.flatnonzero(anatomy.lobes.any(axis=(0, 2)))
     middle_row = int(rows.mean()) if rows.size else anatomy.lobes.shape[1] // 2
+    widest = "Most affected transverse slice" if opacities.mask.any() else "Transverse slice with most lung"
     pictures = (
-        (draw(plane, contours=False), "Most affected transverse slice"),
+        (draw(plane, contours=False), widest),
         (draw(plane, contours=True), "with lungs (blue) and opacities (orange)"),
         (draw(coronal(chest.volume, anatomy, opacities, middle_row), contours=True), "Coronal"),
     )

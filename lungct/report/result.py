@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from importlib import metadata
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,7 +16,7 @@ from lungct.errors import EXIT_ANALYSED, LungCtError
 from lungct.journal import Journal
 from lungct.records import Extent, Findings, Lobe, Reason, Scan, Selection, SeriesVerdict
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION: Final = "1.0"
 NOTICE = "Research use only. Not for diagnosis or treatment decisions."
 REPORTED_PACKAGES = (
     "torch",
@@ -191,7 +191,7 @@ class ModelResult(_Model):
 class Result(_Model):
     """The whole file."""
 
-    schema_version: str
+    schema_version: Literal["1.0"]
     notice: str
     application_version: str
     status: Literal[

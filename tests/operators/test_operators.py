@@ -11,15 +11,16 @@ import torch
 from application import ChestCtApplication
 from monai.deploy.core import Fragment
 
-from lungct.dicom_read import scan_folder
-from lungct.errors import ModelError, NoEligibleSeriesError
+from lungct.dicom_read import scan_folder, select_series
+from lungct.errors import LungCtError, ModelError, NoEligibleSeriesError
 from lungct.inference.weights import save_model
 from lungct.journal import Journal
-from lungct.networks import Classifier3d
+from lungct.networks import Classifier3d, lobe_unet, opacity_unet
 from lungct.records import (
     Chest,
     Classification,
     Findings,
+    Lobe,
     LungAnatomy,
     Opacities,
     Quantification,
@@ -30,9 +31,11 @@ from lungct.settings import Settings
 from operators.classifier import Classifier
 from operators.dicom_loader import DicomLoader
 from operators.lobe_quantifier import LobeQuantifier
+from operators.lung_segmenter import LungSegmenter
 from operators.preprocessing import Preprocessing
 from operators.report_writer import ReportWriter
 from operators.series_selector import SeriesSelector
+from operators.slice_segmenter import SliceSegmenter
 from operators.stage import Stage
 from phantom.dicom_study import write_study
 from phantom.study_options import StudyOptions
@@ -89,6 +92,54 @@ def test_preprocessing_refuses_a_selection_without_choice(journal: Journal) -> N
     stage = Preprocessing(Fragment(), name="preprocessing", journal=journal)
     with pytest.raises(NoEligibleSeriesError, match="none of 0 series may be analysed"):
         run(stage, selection=Selection(Scan(Path("in"), ()), ()))
+
+
+def test_preprocessing_emits_the_chest(tmp_path: Path, journal: Journal) -> None:
+    volume_hu = np.random.default_rng(0).integers(-1000, 100, (70, 16, 12)).astype(np.int16)
+    write_study(volume_hu, tmp_path, StudyOptions(spacing_mm=(2.5, 8, 8), patient_id="P7"))
+    selection = select_series(scan_folder(tmp_path))
+    chest = run(Preprocessing(Fragment(), name="preprocessing", journal=journal), selection=selection)
+    assert np.array_equal(chest.volume.volume_hu, volume_hu)
+    assert chest.patient.patient_id == "P7"
+
+
+def test_unforeseen_error_leaves_a_stage_without_its_text(journal: Journal) -> None:
+    """Holoscan prints the errors of operators whole, and their text may quote a patient."""
+    stage = LobeQuantifier(Fragment(), name="quantifier", journal=journal)
+    with pytest.raises(LungCtError, match=r"AttributeError at .*\.py:\d+; please report it") as raised:
+        run(stage, chest="Quaxolotl", anatomy=None, opacities=None)
+    assert raised.value.__suppress_context__
+    assert "Quaxolotl" not in str(raised.value)
+
+
+@pytest.fixture
+def untrained(tmp_path: Path) -> dict[str, Any]:
+    """Options of a stage with a network: random weights, but all that may be lung is right upper lobe."""
+    networks = {"lungs": lobe_unet(), "classifier": Classifier3d(), "opacity": opacity_unet()}
+    networks["lungs"].final_conv.bias.data[Lobe.RIGHT_UPPER.label] = 50
+    for name, network in networks.items():
+        metadata = {"version": "0", "provisional": True, "parameters": {"threshold": 0.0}}
+        save_model(tmp_path / name, network, metadata)
+    return {"models_dir": tmp_path, "device": torch.device("cpu")}
+
+
+def test_lung_segmenter_emits_lobes_on_the_grid_of_the_chest(
+    chest: Chest, journal: Journal, untrained: dict[str, Any]
+) -> None:
+    stage = LungSegmenter(Fragment(), name="lungs", journal=journal, **untrained)
+    lobes = run(stage, chest=chest).lobes
+    assert lobes.shape == chest.volume.volume_hu.shape
+    assert set(np.unique(lobes)) <= {0, Lobe.RIGHT_UPPER.label}
+    assert lobes.any()
+
+
+def test_slice_segmenter_emits_opacities_inside_the_lobes(
+    chest: Chest, anatomy: LungAnatomy, journal: Journal, untrained: dict[str, Any]
+) -> None:
+    """A threshold of zero marks everything that is lung."""
+    stage = SliceSegmenter(Fragment(), name="opacity", journal=journal, **untrained)
+    mask = run(stage, chest=chest, anatomy=anatomy).mask
+    assert np.array_equal(mask > 0, anatomy.lobes > 0)
 
 
 def test_classifier_emits_probabilities(
