@@ -55,10 +55,14 @@ def segmenter_input(slices_hu: Tensor) -> Tensor:
     Returns:
         ``[slices, 1, 320, 320]`` float32 in (0, 1).
     """
-    resized = functional.interpolate(
-        window(slices_hu)[:, None], SEGMENTER_SHAPE, mode="bilinear", align_corners=False, antialias=True
+    return bcet(at_segmenter_size(window(slices_hu)))
+
+
+def at_segmenter_size(slices: Tensor) -> Tensor:
+    """Axial slices ``[slices, rows, columns]`` of any unit, resampled to ``[slices, 1, 320, 320]``."""
+    return functional.interpolate(
+        slices[:, None], SEGMENTER_SHAPE, mode="bilinear", align_corners=False, antialias=True
     )
-    return bcet(resized)
 
 
 def bcet(images: Tensor, mean: float = BCET_MEAN) -> Tensor:

@@ -44,6 +44,7 @@ class Card:
 
     Attributes:
         name: folder in ``models``.
+        script: module in ``training`` that trains and measures it.
         outputs: meaning of the output channels.
         classes_key: MONAI's name for them: ``label_classes`` or ``pred_classes``.
         limits: what a user must know, one sentence an item.
@@ -51,6 +52,7 @@ class Card:
     """
 
     name: str
+    script: str
     task: str
     description: str
     input_shape: tuple[int | str, ...]
@@ -64,6 +66,7 @@ class Card:
 
 LUNGS = Card(
     name="lungs",
+    script="train_lobes",
     task="Segmentation of both lungs and the five lobes on chest CT",
     description="3-D U-Net on the whole chest at 5 mm, refined by intensity at full resolution",
     input_shape=("16*n", "16*n", "16*n"),
@@ -76,10 +79,11 @@ LUNGS = Card(
         "Lobectomy, large effusion and collapse were not trained.",
     ),
     history="35 minutes with 90 phantoms, two variants of a chest and half of them infected, "
-    "then `--from` there 30 minutes with the numbers of the script.",
+    "then 30 more minutes from there (`--from`) with the numbers of the script.",
 )
 OPACITY = Card(
     name="opacity",
+    script="train_opacity",
     task="Segmentation of infectious lung opacities on axial chest CT slices",
     description="2-D U-Net with a ResNet-34 encoder, trained from scratch, slice by slice",
     input_shape=SEGMENTER_SHAPE,
@@ -93,10 +97,11 @@ OPACITY = Card(
         "Tumours, fibrosis, effusion and atelectasis may be marked.",
     ),
     history="36 minutes with a positive weight of 1 and an outside weight of 0.05, "
-    "then `--from` there 30 minutes with the numbers of the script.",
+    "then 30 more minutes from there (`--from`) with the numbers of the script.",
 )
 CLASSIFIER = Card(
     name="classifier",
+    script="train_classifier",
     task="Classification of chest CT: COVID-19, other infection, no signs of infection",
     description="3-D convolutional network of the paper's Fig. 1",
     input_shape=CLASSIFIER_SHAPE,
@@ -109,7 +114,7 @@ CLASSIFIER = Card(
         "probabilities say how a chest resembles those rules and nothing about a disease.",
         "Trained for minutes instead of the paper's 200 epochs.",
     ),
-    history="14 minutes, then `--from` there 15 minutes.",
+    history="14 minutes, then 15 more minutes from there (`--from`).",
 )
 
 
@@ -139,7 +144,7 @@ def metadata(
         "data_type": "nibabel and synthesised volumes",
         "image_classes": "chest CT in Hounsfield units, window [-1250, 250] scaled to (0, 1)",
         card.classes_key: list(card.outputs),
-        "eval_metrics": metrics,
+        "eval_metrics": {"command": f"{_command(card)} --evaluate", **metrics} if metrics else {},
         "intended_use": INTENDED_USE,
         "references": [PAPER, ANATOMIES],
         "network_data_format": _data_format(card),
@@ -184,8 +189,11 @@ def save_with_card(
     (model_dir / "README.md").write_text(_readme(card, described), encoding="utf-8")
 
 
+def _command(card: Card) -> str:
+    return f"python -m training.{card.script} --data DIR --out models/{card.name}"
+
+
 def _readme(card: Card, described: dict[str, Any]) -> str:
-    script = {"lungs": "train_lobes", "opacity": "train_opacity", "classifier": "train_classifier"}[card.name]
     measured = json.dumps(described["eval_metrics"], indent=2) if described["eval_metrics"] else "not yet"
     limits = "\n".join(f"- {limit}" for limit in card.limits)
     return f"""# {card.name} {described["version"]} (provisional)
@@ -203,14 +211,14 @@ def _readme(card: Card, described: dict[str, Any]) -> str:
 
 **Parameters.** `{json.dumps(described["parameters"])}`
 
-**Measured** by `python -m training.{script} --data DIR --out models/{card.name} --evaluate`:
+**Measured** on synthetic, painted and, where the name says so, real chests that training did not see:
 
 ```json
 {measured}
 ```
 
-Made by `python -m training.{script} --data DIR --out models/{card.name}`; the same command with `--resume`
-goes on from the last checkpoint in `runs/{card.name}`. These weights: {card.history}
+Made by `{_command(card)}`; the same command with `--resume` goes on
+from the last checkpoint in `runs/{card.name}`. These weights: {card.history}
 
 References: {PAPER}. {ANATOMIES}.
 """

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE
-from lungct.preprocessing import window
+from lungct.anatomy.lungs import coarse_grid, pad_to_stride
 from lungct.records import Lobe
 from phantom.thorax import make_thorax
 from training.augment import random_intensity, random_warp
 from training.common import Example, Options, build_examples, load_examples
-from training.fields import FloatArray, Spacing, grid_shape, resize
+from training.fields import FloatArray, Spacing, resize
 from training.hosts import PHANTOM_PATTERNS
 from training.lesions import Host, Pattern, add_infection
 from training.synthesis import make_chest
@@ -29,23 +28,17 @@ INFECTED_SHARE = 0.6
 LARGEST_SHAPE = (64, 64, 80)
 
 
-def to_network_grid(volume_hu: FloatArray, spacing_mm: Spacing) -> FloatArray:
-    """HU averaged over the voxels of the network's grid and windowed, as inference does it."""
-    coarse = resize(volume_hu, grid_shape(volume_hu.shape, spacing_mm, GRID_SPACING_MM), "area")
-    return window(torch.from_numpy(coarse)).numpy()
-
-
 def _example(
     volume_hu: FloatArray, spacing_mm: Spacing, classes: list[np.ndarray], ignored: np.ndarray
 ) -> Example:
     """Image (float16), class shares (uint8 of 255) and weight (uint8 of 255) on the network's grid."""
-    shape = grid_shape(volume_hu.shape, spacing_mm, GRID_SPACING_MM)
-    shares = np.stack([resize(mask, shape, "area") for mask in classes])
+    image = coarse_grid(torch.from_numpy(volume_hu), spacing_mm)[0, 0].numpy()
+    shares = np.stack([resize(mask, image.shape, "area") for mask in classes])
     target = np.concatenate([1 - shares.sum(0, keepdims=True), shares])
     return {
-        "image": to_network_grid(volume_hu, spacing_mm).astype(np.float16),
+        "image": image.astype(np.float16),
         "target": np.round(255 * target.clip(0, 1)).astype(np.uint8),
-        "weight": np.round(255 * (1 - resize(ignored, shape, "area"))).astype(np.uint8),
+        "weight": np.round(255 * (1 - resize(ignored, image.shape, "area"))).astype(np.uint8),
     }
 
 
@@ -119,13 +112,9 @@ def augmented(example: Example, generator: torch.Generator) -> tuple[Tensor, Ten
     image, target, weight = _random_field_of_view(as_tensors(example), generator)
     grid = random_warp(tuple(image.shape[2:]), generator, max_degrees=8, max_scale=0.12, bend_voxels=1.0)
     moved = functional.grid_sample(torch.cat([image, weight, target], 1), grid, align_corners=False)
-    image, weight, target = moved[:, :1], moved[:, 1:2], moved[:, 2:]
-    target = torch.cat([1 - target[:, 1:].sum(1, keepdim=True), target[:, 1:]], dim=1)
-    return (
-        pad_to_stride(random_intensity(image, generator)),
-        pad_to_stride(target, 1.0),
-        pad_to_stride(weight),
-    )
+    image = pad_to_stride(random_intensity(moved[:, :1], generator))
+    weight, lobes = (pad_to_stride(part) for part in (moved[:, 1:2], moved[:, 3:]))
+    return image, torch.cat([1 - lobes.sum(1, keepdim=True), lobes], dim=1), weight
 
 
 def _random_field_of_view(tensors: tuple[Tensor, ...], generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -137,16 +126,3 @@ def _random_field_of_view(tensors: tuple[Tensor, ...], generator: torch.Generato
         start = int(torch.randint(size - kept + 1, (1,), generator=generator))
         tensors = tuple(tensor.narrow(axis, start, kept) for tensor in tensors)
     return tensors
-
-
-def pad_to_stride(tensor: Tensor, first_channel: float = 0.0) -> Tensor:
-    """Pad the ends to multiples of the stride with 0, the first channel with ``first_channel``."""
-    pads = [amount for n in reversed(tensor.shape[2:]) for amount in (0, -n % STRIDE)]
-    padded = functional.pad(tensor - _first(tensor, first_channel), pads)
-    return padded + _first(padded, first_channel)
-
-
-def _first(tensor: Tensor, value: float) -> Tensor:
-    offset = torch.zeros(1, tensor.shape[1], 1, 1, 1)
-    offset[:, 0] = value
-    return offset

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lungct.preprocessing import SEGMENTER_SHAPE, bcet, window
+from lungct.preprocessing import at_segmenter_size, bcet, window
 from phantom.thorax import make_thorax
 from training.common import Example, Options, build_examples, joined, load_examples
 from training.fields import FloatArray
@@ -48,7 +48,7 @@ def _example(volume_hu: FloatArray, mask: np.ndarray, lungs: np.ndarray, rng: np
     picks = np.sort(rng.choice(len(area), n, replace=False, p=preference / preference.sum()))
     images = window(torch.from_numpy(square(volume_hu[picks], OUTSIDE_HU)))
     return {
-        "image": _at_network_size(images).numpy().astype(np.float16),
+        "image": at_segmenter_size(images)[:, 0].numpy().astype(np.float16),
         "mask": _shares(mask[picks]),
         "lungs": _shares(lungs[picks]),
     }
@@ -56,11 +56,7 @@ def _example(volume_hu: FloatArray, mask: np.ndarray, lungs: np.ndarray, rng: np
 
 def _shares(mask: np.ndarray) -> np.ndarray:
     slices = torch.from_numpy(square(mask, 0).astype(np.float32))
-    return np.round(255 * _at_network_size(slices).clamp(0, 1).numpy()).astype(np.uint8)
-
-
-def _at_network_size(slices: Tensor) -> Tensor:
-    return functional.interpolate(slices[:, None], SEGMENTER_SHAPE, mode="bilinear", antialias=True)[:, 0]
+    return np.round(255 * at_segmenter_size(slices)[:, 0].clamp(0, 1).numpy()).astype(np.uint8)
 
 
 def _infected_example(host: Host, rng: np.random.Generator) -> Example:
@@ -87,7 +83,9 @@ def synthetic_examples(data_dir: Path, anatomy: str, seed: int) -> Example:
 
 def phantom_examples(seed: int) -> Example:
     """Slices of a phantom."""
-    phantom = make_thorax(seed, spacing_mm=PHANTOM_SPACING_MM, pattern=PHANTOM_PATTERNS[seed % 3])
+    phantom = make_thorax(
+        seed, spacing_mm=PHANTOM_SPACING_MM, pattern=PHANTOM_PATTERNS[seed % len(PHANTOM_PATTERNS)]
+    )
     volume_hu = phantom.volume_hu.astype(np.float32)
     return _example(volume_hu, phantom.opacity > 0, phantom.lobes > 0, np.random.default_rng(seed))
 

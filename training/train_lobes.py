@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lungct.anatomy.lungs import coarse_grid, coarse_probabilities
 from lungct.networks import lobe_unet
 from lungct.records import Lobe
 from phantom.thorax import make_thorax
@@ -30,8 +31,6 @@ from training.hosts import PHANTOM_PATTERNS
 from training.lobe_examples import (
     SYNTHESIS_SPACING_MM,
     augmented,
-    pad_to_stride,
-    to_network_grid,
     training_examples,
 )
 from training.synthesis import make_chest
@@ -77,13 +76,6 @@ def train(options: Options) -> None:
     fit(options, LUNGS, Trainer(network, options.run_dir, LEARNING_RATE, AVERAGE_DECAY), loss_of_step)
 
 
-def predict(network: nn.Module, image: Tensor) -> Tensor:
-    """Class probabilities ``[1, 6, slices, rows, columns]`` of ``[1, 1, slices, rows, columns]``."""
-    slices, rows, columns = image.shape[2:]
-    shares: Tensor = network(pad_to_stride(image)).softmax(1)
-    return shares[:, :, :slices, :rows, :columns]
-
-
 def dice_and_volume_error(
     network: nn.Module, volume_hu: FloatArray, spacing_mm: Spacing, lobes: np.ndarray
 ) -> np.ndarray:
@@ -91,9 +83,8 @@ def dice_and_volume_error(
 
     The network's output is interpolated; inference refines it by intensity, which is not part of this.
     """
-    image = torch.from_numpy(to_network_grid(volume_hu, spacing_mm))[None, None]
-    shares = functional.interpolate(predict(network, image), lobes.shape, mode="trilinear")
-    labels = shares.argmax(1)[0].numpy()
+    shares = coarse_probabilities(coarse_grid(torch.from_numpy(volume_hu), spacing_mm), network)
+    labels = functional.interpolate(shares[None], lobes.shape, mode="trilinear").argmax(1)[0].numpy()
     pairs = [(labels == lobe.label, lobes == lobe.label) for lobe in Lobe] + [(labels > 0, lobes > 0)]
     rows = []
     for found, true in pairs:

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from lungct.anatomy.lungs import pad_to_stride
 from lungct.inference.weights import save_model
 from lungct.networks.lobe_unet import N_CLASSES, STRIDE
 from training.augment import random_warp
 from training.common import Options, Trainer, initial_network, learning_rate_share
-from training.lobe_examples import augmented, pad_to_stride, real_example
+from training.lobe_examples import augmented, real_example
 from training.opacity_examples import random_views, square
 from training.train_lobes import lobe_loss
 from training.volumes import read_real_chest, read_split, threshold_lungs
