@@ -60,3 +60,52 @@ def random_intensity(image: Tensor, generator: torch.Generator) -> Tensor:
     changed = image * (0.95 + 0.1 * gain) + 0.06 * (offset - 0.5)
     changed = changed + torch.randn(image.shape, generator=generator) * (0.03 * noise)
     return changed.clamp(0.0, 1.0)
+
+
+CONSOLIDATED_SHARE = 0.7
+LOBAR_SHARE = 0.3
+TISSUE_GREY = (0.78, 0.9)
+"""-80 to 100 HU in the lung window."""
+HAZE_GREY = (0.4, 0.78)
+HAZE_SHARE = 0.25
+
+
+def random_consolidation(image: Tensor, lobes: Tensor, generator: torch.Generator) -> Tensor:
+    """Most images with one to three dense regions inside the lungs, at the pleura more often than not.
+
+    What a network shall call lung is then told by place and shape, no longer by density alone.
+
+    Args:
+        image: ``[1, 1, slices, rows, columns]`` in (0, 1), on a grid of about 5 mm.
+        lobes: shares of the lobes, or of the lung alone, ``[1, lobes, slices, rows, columns]``.
+        generator: source of randomness.
+    """
+    lung = lobes.sum(1, keepdim=True).clamp(0, 1)
+    inside = (lung > 0.3).flatten().nonzero()[:, 0]
+    if not len(inside) or torch.rand(1, generator=generator) > CONSOLIDATED_SHARE:
+        return image
+    for _ in range(int(torch.randint(1, 4, (1,), generator=generator))):
+        place = int(inside[torch.randint(len(inside), (1,), generator=generator)])
+        region = lung
+        if torch.rand(1, generator=generator) < LOBAR_SHARE:
+            lobe = int(lobes.flatten(2)[0, :, place].argmax())
+            region = lobes[:, lobe : lobe + 1].clamp(0, 1)
+        share = _rough_ball(tuple(image.shape[2:]), place, generator) * region
+        haze, grey = torch.rand(2, generator=generator).tolist()
+        low, high = HAZE_GREY if haze < HAZE_SHARE else TISSUE_GREY
+        image = image + share * ((low + (high - low) * grey) - image).clamp_min(0)
+    return image
+
+
+def _rough_ball(shape: tuple[int, int, int], place: int, generator: torch.Generator) -> Tensor:
+    """1 inside an uneven ellipsoid of 3 to 16 voxels' radius around a flat index, 0 outside."""
+    centre = torch.unravel_index(torch.tensor(place), shape)
+    radius = 3 * math.exp(1.7 * float(torch.rand(1, generator=generator)))
+    radii = radius * (1 + 0.4 * _uniform(generator, 3))
+    axes = torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij")
+    level = sum(
+        ((axis - at) / reach) ** 2 for axis, at, reach in zip(axes, centre, radii, strict=True)
+    ).sqrt()
+    knots = torch.randn(1, 1, *(max(n // 6, 2) for n in shape), generator=generator)
+    rough = functional.interpolate(knots, shape, mode="trilinear", align_corners=True)
+    return (0.5 + (1 - level + 0.25 * rough) * radius).clamp(0, 1)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from lungct.anatomy.lungs import coarse_grid, pad_to_stride
 from lungct.records import Lobe
 from phantom.thorax import make_thorax
-from training.augment import random_intensity, random_warp
+from training.augment import random_consolidation, random_intensity, random_warp
 from training.common import Example, Options, build_examples, load_examples
 from training.fields import FloatArray, Spacing, resize
 from training.hosts import PHANTOM_PATTERNS
@@ -24,6 +24,7 @@ SYNTHESIS_SPACING_MM = (3.0, 3.0, 3.0)
 N_VARIANTS = 3
 N_PHANTOMS = 120
 N_REAL_VARIANTS = 2
+N_VIEWS = 2
 INFECTED_SHARE = 0.6
 LARGEST_SHAPE = (64, 64, 80)
 
@@ -108,11 +109,23 @@ def as_tensors(example: Example) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def augmented(example: Example, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """A random view of an example, padded with air to multiples of the network's stride."""
-    image, target, weight = _random_field_of_view(as_tensors(example), generator)
+    """Random views of one field of view, padded with air to multiples of the network's stride.
+
+    More than one, since PyTorch convolves small batches of one by its slow path.
+    """
+    field_of_view = _random_field_of_view(as_tensors(example), generator)
+    views = [_random_view(*field_of_view, generator) for _ in range(N_VIEWS)]
+    image, target, weight = (torch.cat(parts) for parts in zip(*views, strict=True))
+    return image, target, weight
+
+
+def _random_view(
+    image: Tensor, target: Tensor, weight: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
     grid = random_warp(tuple(image.shape[2:]), generator, max_degrees=8, max_scale=0.12, bend_voxels=1.0)
     moved = functional.grid_sample(torch.cat([image, weight, target], 1), grid, align_corners=False)
-    image = pad_to_stride(random_intensity(moved[:, :1], generator))
+    image = random_consolidation(moved[:, :1], moved[:, 3:], generator)
+    image = pad_to_stride(random_intensity(image, generator))
     weight, lobes = (pad_to_stride(part) for part in (moved[:, 1:2], moved[:, 3:]))
     return image, torch.cat([1 - lobes.sum(1, keepdim=True), lobes], dim=1), weight
 

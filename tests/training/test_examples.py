@@ -9,7 +9,7 @@ from torch import nn
 from lungct.anatomy.lungs import pad_to_stride
 from lungct.inference.weights import save_model
 from lungct.networks.lobe_unet import N_CLASSES, STRIDE
-from training.augment import random_warp
+from training.augment import random_consolidation, random_warp
 from training.common import Options, Trainer, initial_network, learning_rate_share
 from training.lobe_examples import augmented, real_example
 from training.opacity_examples import random_views, square
@@ -59,6 +59,18 @@ def test_augmented_views_fit_the_network_and_keep_the_sides() -> None:
         (target[0, label].sum((0, 1)) * columns).sum() / target[0, label].sum() for label in (1, 3)
     )
     assert left > right
+
+
+def test_consolidation_stays_inside_the_lungs_and_never_lightens() -> None:
+    lobes = torch.zeros(1, 5, 16, 20, 24)
+    lobes[:, 1, 4:12, 4:16, 4:20] = 1
+    image = torch.full((1, 1, 16, 20, 24), 0.3)
+    changes = [
+        random_consolidation(image, lobes, torch.Generator().manual_seed(seed)) - image for seed in range(20)
+    ]
+    assert max(float((change * (1 - lobes[:, 1:2])).abs().max()) for change in changes) == 0
+    assert min(float(change.min()) for change in changes) >= 0
+    assert 8 < sum(bool(change.any()) for change in changes) < 20
 
 
 def test_warp_without_range_is_the_identity() -> None:
