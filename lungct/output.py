@@ -114,6 +114,8 @@ class OutputFolder:
             raise OutputError(
                 "another run is writing to the output folder: choose another one", "OUTPUT_IN_USE"
             ) from None
+        except OSError:  # some network file systems know no locks: better unlocked than no analysis
+            return
 
     def _unlock(self) -> None:
         if self._lock >= 0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,18 @@ def test_second_run_into_the_same_folder_is_refused(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="another run"), OutputFolder(tmp_path, OWN):
             pass
         assert first.publish() == ["report.pdf"]
+
+
+def test_file_system_without_locks_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with OutputFolder(tmp_path, OWN) as folder:
+        folder.write_result("{}")
+    assert files(tmp_path) == ["result.json"]
 
 
 def test_report_without_result_is_taken_back(tmp_path: Path) -> None:

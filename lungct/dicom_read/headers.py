@@ -18,10 +18,10 @@ from pydicom.multival import MultiValue
 from pydicom.valuerep import PersonName
 
 DAMAGED = (
-    EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError, OverflowError,
-    RecursionError, struct.error, zlib.error, BytesLengthException,
+    OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError,
+    OverflowError, RecursionError, struct.error, zlib.error, BytesLengthException,
 )  # fmt: skip
-"""What pydicom raises on bytes that are no valid data set."""
+"""What pydicom raises on bytes that are no valid data set, often only when an element is looked at."""
 
 _DAYS_PER_YEAR = 365.25
 _AGE_UNITS_PER_YEAR = {"D": _DAYS_PER_YEAR, "W": _DAYS_PER_YEAR / 7, "M": 12.0, "Y": 1.0}

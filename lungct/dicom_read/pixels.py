@@ -102,7 +102,7 @@ def _rescale(dataset: Dataset, image: SliceHeader) -> tuple[float, float]:
 def _read(image: SliceHeader) -> Dataset:
     try:
         return read_dataset(image.path, with_pixels=True)
-    except (OSError, *DAMAGED) as error:
+    except DAMAGED as error:
         raise PixelDataError(
             f"{image.name} can no longer be read; send it again", "UNREADABLE_FILE"
         ) from error

@@ -128,7 +128,7 @@ def _series_of_file(dataset: Dataset, path: Path, name: str) -> Series:
             for frame in range(frames)
         )
         return _series(dataset, slices)
-    except (OSError, *DAMAGED) as error:  # pydicom reads nested elements late, and some only in vain
+    except DAMAGED as error:
         raise _UnusableFileError("DAMAGED_HEADER", "has a damaged DICOM header") from error
 
 
