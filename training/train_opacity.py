@@ -7,6 +7,8 @@ the loss looks at the lungs alone, because inference keeps nothing outside them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from torch.nn import functional
 
 from lungct.anatomy.opacities import BATCH_SLICES, opacity_probability
 from lungct.networks import opacity_unet
-from phantom.thorax import make_thorax
+from phantom.thorax import Phantom, make_thorax
 from training.cards import OPACITY
 from training.common import (
     Evaluation,
@@ -30,7 +32,7 @@ from training.common import (
 )
 from training.fields import FloatArray
 from training.hosts import PHANTOM_PATTERNS, real_host, synthetic_host, with_confounder
-from training.lesions import Host, Pattern, add_infection
+from training.lesions import Pattern, add_infection
 from training.opacity_examples import (
     HOST_SPACING_MM,
     OUTSIDE_HU,
@@ -41,8 +43,7 @@ from training.opacity_examples import (
 )
 from training.volumes import read_grey_chest, read_split
 
-FIRST_VALIDATION_PHANTOM = 910_000
-N_VALIDATION_PHANTOMS = 6
+VALIDATION_PHANTOMS = range(910_000, 910_006)
 GREY_CASES = ("vol1", "vol2", "vol5", "vol8")
 CROP_SIZE, BATCH = 160, 8
 OUTSIDE_WEIGHT = 0.01
@@ -51,6 +52,7 @@ POSITIVE_WEIGHT = 3.0
 LEARNING_RATE = 1e-3
 AVERAGE_DECAY = 0.99
 INTERIM_THRESHOLD = 0.5
+NEARLY_BEST_DICE = 0.01
 THRESHOLDS = tuple(np.arange(0.05, 0.81, 0.05).round(2).tolist())
 
 
@@ -99,49 +101,83 @@ def dice_and_ml(found: np.ndarray, true: np.ndarray, voxel_ml: float = 1.0) -> d
     }
 
 
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Probability inside the lungs and true mask of every fourth slice of a chest, and its voxel's volume."""
+
+    probability: FloatArray
+    mask: np.ndarray
+    voxel_ml: float
+
+
 def choose_threshold(options: Options, network: nn.Module) -> tuple[float, dict[str, Any]]:
-    """Threshold of the best mean Dice on painted infections in hosts that training never saw."""
+    """The threshold that finds the true volume, of those with nearly the best Dice.
+
+    Dice hardly changes over a wide range of thresholds while the volume, which the report is about, does.
+    Judged on painted infections in hosts that training never saw, and on held-out phantoms.
+    """
+    cases = [*_painted_cases(options, network), *_phantom_cases(network)]
+    rows = [[dice_and_ml(c.probability > t, c.mask, c.voxel_ml) for c in cases] for t in THRESHOLDS]
+    dice = np.array([[case["dice"] for case in row] for row in rows])
+    bias = np.array([sum(c["found_ml"] for c in row) / sum(c["true_ml"] for c in row) - 1 for row in rows])
+    good = dice.mean(1) >= dice.mean(1).max() - NEARLY_BEST_DICE
+    best = int(np.where(good, np.abs(bias), np.inf).argmin())
+    return THRESHOLDS[best], {
+        "dice_mean": round(float(dice[best].mean()), 3),
+        "volume_error": round(float(bias[best]), 3),
+        "dice": dice[best].tolist(),
+    }
+
+
+def _painted_cases(options: Options, network: nn.Module) -> Iterator[Case]:
     rng = np.random.default_rng(7)
     real = [
         real_host(options.data, name, HOST_SPACING_MM) for name in read_split("real_chests")["validation"]
     ]
     anatomies = read_split("anatomies")["validation"][:2]
     synthetic = [synthetic_host(options.data, name, rng, HOST_SPACING_MM) for name in anatomies]
-    cases = [
-        _painted_case(host, pattern, network, rng)
-        for host in (*real, *real, *synthetic)
-        for pattern in Pattern
-    ]
-    table = np.array([[dice_and_ml(p > t, mask)["dice"] for p, mask in cases] for t in THRESHOLDS])
-    best = int(table.mean(1).argmax())
-    return THRESHOLDS[best], {"dice_mean": round(float(table[best].mean()), 3), "dice": table[best].tolist()}
+    for host in (*real, *real, *synthetic):
+        for pattern in Pattern:
+            volume_hu, mask = add_infection(with_confounder(host, rng), rng, pattern)
+            yield _case(network, volume_hu, host.lungs, mask, float(np.prod(host.spacing_mm)) / 1000)
 
 
-def _painted_case(
-    host: Host, pattern: Pattern, network: nn.Module, rng: np.random.Generator
-) -> tuple[FloatArray, np.ndarray]:
-    """Probability inside the lungs and true mask of every fourth slice."""
-    volume_hu, mask = add_infection(with_confounder(host, rng), rng, pattern)
-    lungs = square(host.lungs > 0, 0)[::4]
-    return probabilities(network, square(volume_hu, OUTSIDE_HU)[::4]) * lungs, square(mask, 0)[::4]
+def _phantom_cases(network: nn.Module) -> Iterator[Case]:
+    for seed in VALIDATION_PHANTOMS:
+        phantom = _phantom(seed)
+        if phantom.opacity.any():
+            volume_hu = phantom.volume_hu.astype(np.float32)
+            yield _case(network, volume_hu, phantom.lobes, phantom.opacity, phantom.voxel_ml)
+
+
+def _case(
+    network: nn.Module, volume_hu: FloatArray, lungs: np.ndarray, mask: np.ndarray, voxel_ml: float
+) -> Case:
+    picked = slice(None, None, 4)
+    inside = square(lungs > 0, 0)[picked]
+    probability = probabilities(network, square(volume_hu, OUTSIDE_HU)[picked]) * inside
+    return Case(probability, square(mask > 0, 0)[picked], voxel_ml)
+
+
+def _phantom(seed: int) -> Phantom:
+    pattern = PHANTOM_PATTERNS[seed % len(PHANTOM_PATTERNS)]
+    return make_thorax(seed, spacing_mm=PHANTOM_SPACING_MM, pattern=pattern)
 
 
 def evaluate(options: Options, network: nn.Module) -> Evaluation:
     """Threshold, and Dice and volumes on painted validation cases, held-out phantoms and COVID-19 chests."""
     network = network.to(memory_format=torch.channels_last)
-    threshold, painted = choose_threshold(options, network)
-    seeds = range(FIRST_VALIDATION_PHANTOM, FIRST_VALIDATION_PHANTOM + N_VALIDATION_PHANTOMS)
+    threshold, validation = choose_threshold(options, network)
     metrics = {
-        "painted_validation": painted,
-        "phantoms": {str(seed): _of_phantom(network, seed, threshold) for seed in seeds},
+        "painted_and_phantom_validation": validation,
+        "phantoms": {str(seed): _of_phantom(network, seed, threshold) for seed in VALIDATION_PHANTOMS},
         "covid_grey_test_only": {name: _of_grey(options, network, name, threshold) for name in GREY_CASES},
     }
     return metrics, {"threshold": threshold}
 
 
 def _of_phantom(network: nn.Module, seed: int, threshold: float) -> dict[str, float]:
-    pattern = PHANTOM_PATTERNS[seed % len(PHANTOM_PATTERNS)]
-    phantom = make_thorax(seed, spacing_mm=PHANTOM_SPACING_MM, pattern=pattern)
+    phantom = _phantom(seed)
     found = probabilities(network, phantom.volume_hu.astype(np.float32)) > threshold
     return dice_and_ml(found & (phantom.lobes > 0), phantom.opacity > 0, phantom.voxel_ml)
 
