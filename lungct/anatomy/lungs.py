@@ -31,8 +31,12 @@ CERTAIN_LUNG = 0.7
 AERATED_GREY = 0.5
 """-500 HU in the lung window."""
 
+EMPTY_GREY = 0.19
+"""-965 HU in the lung window: darker on the coarse grid, where noise is averaged out, is air without lung."""
+
 SMALLEST_LUNGS_ML = 200.0
-"""Less than one collapsed lung: whatever was found is no pair of lungs."""
+"""Less air-filled lung than this no living patient has: whatever was found is no pair of lungs. Dense parts
+do not count, since the network completes lungs by their shape."""
 
 SMALLEST_LUNG_SHARE = 0.05
 """A separate piece with a smaller share of all lung voxels is no lung."""
@@ -71,9 +75,9 @@ def segment_lobes(volume: CtVolume, model: LoadedModel) -> LungAnatomy:
         inside = _is_lung(lung[:, 0], volume_hu[part])
         lobes[part] = ((territory.argmax(dim=1) + 1) * inside).to(torch.uint8).cpu().numpy()
     lobes = _without_islands(lobes)
-    lung_ml = np.count_nonzero(lobes) * volume.voxel_ml
-    if lung_ml < SMALLEST_LUNGS_ML:
-        raise NoLungError(f"no lungs found (only {lung_ml:.0f} mL): send a CT of the chest")
+    aerated_ml = np.count_nonzero(volume.volume_hu[lobes > 0] < AERATED_HU) * volume.voxel_ml
+    if aerated_ml < SMALLEST_LUNGS_ML:
+        raise NoLungError(f"no lungs found (only {aerated_ml:.0f} mL with air): send a CT of the chest")
     return LungAnatomy(lobes, model.info)
 
 
@@ -137,7 +141,8 @@ def lobe_territories(
 def without_outside_air(probabilities: Tensor, grid: Tensor) -> Tensor:
     """Take the lobes' probability away in air that reaches the edge of its axial slice.
 
-    Where the network is certain of lung it stays: a cropped field of view opens the lungs to the edge.
+    Where the network is certain of lung it stays, unless the air is empty: a cropped field of view opens the
+    lungs to the edge.
 
     Args:
         probabilities: ``[6, slices, rows, columns]``.
@@ -149,7 +154,7 @@ def without_outside_air(probabilities: Tensor, grid: Tensor) -> Tensor:
     pieces, _ = ndimage.label(air, in_plane)
     edge = np.concatenate([pieces[:, [0, -1]].ravel(), pieces[:, :, [0, -1]].ravel()])
     outside = torch.from_numpy(air & np.isin(pieces, edge)).to(probabilities.device)
-    outside &= probabilities[0] > 1.0 - CERTAIN_LUNG
+    outside &= (probabilities[0] > 1.0 - CERTAIN_LUNG) | (grid[0, 0] < EMPTY_GREY)
     cleared = probabilities.clone()
     cleared[1:, outside] = 0.0
     cleared[0, outside] = 1.0

@@ -97,16 +97,36 @@ def test_only_the_largest_piece_of_a_lobe_is_kept() -> None:
 
 
 def test_air_that_reaches_the_edge_is_no_lung_unless_the_network_is_certain() -> None:
+    """A cropped field of view opens lungs of -900 HU to the edge."""
     grid = torch.ones(1, 1, 1, 5, 5)
-    grid[0, 0, 0, :, 0] = 0.1
-    grid[0, 0, 0, 2, 2] = 0.1
-    grid[0, 0, 0, :, 4] = 0.1
+    for place in (np.s_[:, 0], np.s_[2, 2], np.s_[:, 4]):
+        grid[0, 0, 0][place] = lungs.window(torch.tensor(-900.0))
     probabilities = torch.full((6, 1, 5, 5), 0.5)
     probabilities[0, 0, :, 4] = 0.05
     cleared = lungs.without_outside_air(probabilities, grid)
     assert (cleared[1, 0, :, 0] == 0).all()
     assert cleared[1, 0, 2, 2] == 0.5
     assert (cleared[1, 0, :, 4] == 0.5).all()
+
+
+def test_empty_air_at_the_edge_is_no_lung_however_certain_the_network() -> None:
+    grid = lungs.window(torch.full((1, 1, 1, 3, 3), -1000.0))
+    certain = torch.full((6, 1, 3, 3), 0.2)
+    certain[0] = 0.0
+    assert not lungs.without_outside_air(certain, grid)[1:].any()
+
+
+def test_solid_body_without_air_has_no_lungs() -> None:
+    """The network completes lungs by their shape, so dense voxels alone prove nothing."""
+
+    class SeesLungEverywhere(AirIsLung):
+        def forward(self, grid: Tensor) -> Tensor:
+            logits = torch.zeros(1, 6, *grid.shape[2:])
+            logits[:, Lobe.LEFT_UPPER.label] = self.scale
+            return logits
+
+    with pytest.raises(NoLungError, match="only 0 mL with air"):
+        lungs.segment_lobes(chest(slice(0, 0)), LoadedModel(SeesLungEverywhere(), INFO, {}))
 
 
 def test_slabs_are_trilinear_interpolation() -> None:
