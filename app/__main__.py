@@ -35,10 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     logger.setLevel(arguments.log_level)
     _enlarge_stack()
     keep_freed_memory()
-    from lungct.report.write import REPORT_FILES
+    from lungct.delivery import DELIVERED_FILES
 
     try:
-        with OutputFolder(arguments.output, REPORT_FILES) as folder:
+        with OutputFolder(arguments.output, DELIVERED_FILES) as folder:
             return _run(arguments, folder)
     except OutputError as error:
         logger.error("%s", error)

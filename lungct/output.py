@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -30,7 +31,7 @@ class OutputFolder:
 
         Args:
             path: output folder; made where missing.
-            own_files: names of all files that an analysis may write beside ``result.json``.
+            own_files: relative paths of all files that an analysis may write beside ``result.json``.
         """
         self.path = path
         self.own_files = own_files
@@ -71,15 +72,17 @@ class OutputFolder:
         self._unlock()
 
     def publish(self) -> list[str]:
-        """Move the collected files to the output folder and return their names.
+        """Move the collected files to the output folder and return their paths below it.
 
         Raises:
             OutputError: a file cannot be moved; none is left behind.
         """
         try:
-            for file in sorted(self.staging.iterdir()):
-                file.replace(self.path / file.name)
-                self._published.append(file.name)
+            for file in sorted(path for path in self.staging.rglob("*") if path.is_file()):
+                name = file.relative_to(self.staging).as_posix()
+                (self.path / name).parent.mkdir(exist_ok=True)
+                file.replace(self.path / name)
+                self._published.append(name)
         except OSError as error:
             self.discard()
             raise cannot_write(error) from error
@@ -88,9 +91,9 @@ class OutputFolder:
     def discard(self) -> None:
         """Remove all files of this run, published or not: after a failure only a result may remain."""
         while self._published:
-            (self.path / self._published.pop()).unlink(missing_ok=True)
-        for file in self.staging.iterdir():
-            file.unlink()
+            self._remove(self._published.pop())
+        for entry in self.staging.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
     def write_result(self, text: str) -> None:
         """Write ``result.json`` in one step; it makes the published files final.
@@ -132,9 +135,17 @@ class OutputFolder:
                 "OUTPUT_HOLDS_OTHER_FILES",
             )
         for name in there:
-            (self.path / name).unlink()
+            self._remove(name)
         for folder in abandoned:
             shutil.rmtree(folder)
+
+    def _remove(self, name: str) -> None:
+        """Remove a file of ours, and the sub-folder it was in where nothing else is in there."""
+        file = self.path / name
+        file.unlink(missing_ok=True)
+        if file.parent != self.path:
+            with suppress(OSError):
+                file.parent.rmdir()
 
 
 def cannot_write(error: OSError) -> OutputError:

@@ -14,6 +14,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    model_validator,
 )
 
 from lungct.errors import SettingsError
@@ -47,11 +48,38 @@ class SelectionLimits(_Section):
     max_tilt_deg: NonNegativeFloat = 31.0
 
 
+class DicomSettings(_Section):
+    """Which DICOM objects are written, and how the masks are stored.
+
+    Attributes:
+        segmentations: lobes and opacities; the structured report refers to them.
+        compression: ``rle`` and ``jpeg_ls`` need ``labelmap``: there is no such code for single bits.
+        omit_empty_frames: leave out frames in which a segment has no voxel.
+    """
+
+    segmentations: bool = True
+    structured_report: bool = True
+    encapsulated_pdf: bool = True
+    secondary_captures: bool = True
+    segmentation_type: Literal["binary", "labelmap"] = "binary"
+    compression: Literal["none", "deflate", "rle", "jpeg_ls"] = "none"
+    omit_empty_frames: bool = True
+
+    @model_validator(mode="after")
+    def _check_combination(self) -> DicomSettings:
+        if self.structured_report and not self.segmentations:
+            raise ValueError("structured_report needs segmentations: true")
+        if self.segmentation_type == "binary" and self.compression in ("rle", "jpeg_ls"):
+            raise ValueError(f"compression {self.compression} needs segmentation_type: labelmap")
+        return self
+
+
 class OutputSettings(_Section):
     """Which files are written beside ``result.json``."""
 
     label_maps: bool = True
     report_pdf: bool = True
+    dicom: DicomSettings = Field(default_factory=DicomSettings)
 
 
 class Settings(_Section):

@@ -7,9 +7,17 @@ from typing import Any
 
 from monai.deploy.core import Fragment
 
+from lungct.delivery import deliver
 from lungct.findings.conclusion import conclude
-from lungct.records import Chest, Classification, Findings, LungAnatomy, Opacities, Quantification
-from lungct.report.write import write_report
+from lungct.records import (
+    Analysis,
+    Chest,
+    Classification,
+    Findings,
+    LungAnatomy,
+    Opacities,
+    Quantification,
+)
 from lungct.settings import OutputSettings
 from operators.stage import Stage
 
@@ -35,5 +43,5 @@ class ReportWriter(Stage):
     ) -> Findings:
         """The findings, after they were written."""
         findings = conclude(chest, anatomy, classification, opacities, quantification)
-        write_report(self.folder, self.outputs, chest, anatomy, opacities, findings)
+        deliver(self.folder, self.outputs, Analysis(chest, anatomy, opacities, findings))
         return findings

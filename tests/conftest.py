@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import Dataset
+from pydicom.uid import CTImageStorage
 
 from lungct.findings.conclusion import conclude
 from lungct.findings.quantification import quantify
 from lungct.geometry import to_canonical
 from lungct.records import (
+    Analysis,
     Chest,
     Classification,
     CtVolume,
@@ -26,7 +31,9 @@ from lungct.records import (
     Selection,
     Series,
     SeriesVerdict,
+    SliceHeader,
 )
+from tests.application_runs import PhantomRun, Run, run_application, run_phantom
 
 MODEL = ModelInfo("toy", "1.0", "0" * 64, provisional=True)
 FEET_FIRST_LPS = np.array([[0, 0, 2.0, -100], [0, 2.0, 0, -50], [-4.0, 0, 0, 300], [0, 0, 0, 1]])
@@ -41,14 +48,47 @@ def real_ct() -> Path:
 
 
 @pytest.fixture(scope="session")
+def phantom_run(tmp_path_factory: pytest.TempPathFactory) -> PhantomRun:
+    return run_phantom(tmp_path_factory.mktemp("phantom"))
+
+
+@pytest.fixture(scope="session")
+def real_run(real_ct: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
+    @cache
+    def analyse(name: str) -> Run:
+        return run_application(real_ct / "dicom" / name, tmp_path_factory.mktemp(name) / "out")
+
+    return analyse
+
+
+def _image(number: int) -> SliceHeader:
+    return SliceHeader(
+        path=Path("in"),
+        instance_number=number + 1,
+        rows=60,
+        columns=100,
+        position_mm=tuple((FEET_FIRST_LPS @ (number, 0, 0, 1))[:3]),
+        orientation=(1, 0, 0, 0, 1, 0),
+        pixel_spacing_mm=(2, 2),
+        image_type=("ORIGINAL", "PRIMARY", "AXIAL"),
+        sop_instance_uid=f"1.2.3.4.{number + 1}",
+    )
+
+
+@pytest.fixture(scope="session")
 def chest() -> Chest:
     volume_hu = np.full((30, 60, 100), 40, np.int16)
     volume_hu[3:27, 15:45, 10:90] = -850
-    source = CtVolume(volume_hu, FEET_FIRST_LPS)
-    series = Series("1.2.3", "1.2.3.4", "CT", (), series_number=7, slice_thickness_mm=1.0, kernel="B70f")
+    images = tuple(_image(number) for number in range(30))
+    source = CtVolume(volume_hu, FEET_FIRST_LPS, images=images)
+    series = Series("1.2.3", "1.2.3.4", "CT", images, series_number=7, slice_thickness_mm=1.0, kernel="B70f")
     scan = Scan(Path("in"), (series,))
     selection = Selection(scan, (SeriesVerdict(series, rank=1),))
-    patient = PatientStudy(patient_name="Ωμέγα Иван Müller", patient_id="P-42", study_date="20200305")
+    header = Dataset()
+    header.StudyInstanceUID, header.SOPClassUID, header.SOPInstanceUID = "1.2.3", CTImageStorage, "1.2.3.4.1"
+    patient = PatientStudy(
+        patient_name="Ωμέγα Иван Müller", patient_id="P-42", study_date="20200305", header=header
+    )
     return Chest(selection, patient, source, to_canonical(source))
 
 
@@ -81,3 +121,8 @@ def findings(
 ) -> Findings:
     quantification = quantify(anatomy, opacities, chest.volume.voxel_ml)
     return conclude(chest, anatomy, classification, opacities, quantification)
+
+
+@pytest.fixture(scope="session")
+def analysis(chest: Chest, anatomy: LungAnatomy, opacities: Opacities, findings: Findings) -> Analysis:
+    return Analysis(chest, anatomy, opacities, findings)

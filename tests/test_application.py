@@ -6,15 +6,9 @@ import importlib.util
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-import jsonschema
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -25,55 +19,20 @@ from lungct.journal import Journal
 from lungct.output import OutputFolder
 from lungct.records import Lobe
 from lungct.report.result import build_result
-from phantom.__main__ import truth
 from phantom.compare import Comparison, compare
 from phantom.dicom_faults import Fault
 from phantom.dicom_study import write_localizer, write_study
 from phantom.study_options import StudyOptions
-from phantom.thorax import make_thorax
+from tests.application_runs import MODELS, PLANTED, REAL_STUDIES, ROOT, PhantomRun, Run, run_application
 
-ROOT = Path(__file__).resolve().parent.parent
-MODELS = ROOT / "models"
-SCHEMA = json.loads((ROOT / "docs" / "reference" / "result.schema.json").read_text())
-REPORT_FILES = ["lobes.nii.gz", "opacities.nii.gz", "report.pdf"]
-
-PLANTED = {
-    "patient_name": "Quaxolotl^Zenobia",
-    "patient_id": "ID-77310955",
-    "patient_birth_date": "19530714",
-    "institution": "Wolkenheim Hospital",
-    "study_date": "19991231",
-    "study_description": "Follow-up of Zenobia",
-    "accession_number": "ACC-5550123",
-}
-"""Identifiers that occur nowhere else."""
-
-
-@dataclass(frozen=True)
-class Run:
-    exit_code: int
-    log: str
-    out: Path
-
-    @property
-    def result(self) -> dict[str, Any]:
-        result: dict[str, Any] = json.loads((self.out / "result.json").read_text())
-        jsonschema.validate(result, SCHEMA)
-        return result
-
-    @property
-    def files(self) -> list[str]:
-        return sorted(path.name for path in self.out.iterdir())
-
-
-def run_application(study: Path, out: Path, *options: object) -> Run:
-    """In a process of its own, as users do."""
-    command = [sys.executable, ROOT / "app", "-i", study, "-o", out, "-m", MODELS, *options]
-    process = subprocess.run(  # noqa: S603
-        [str(part) for part in command], cwd=out.parent, capture_output=True, text=True, check=False
-    )
-    return Run(process.returncode, process.stdout + process.stderr, out)
-
+DICOM_NAMES = [
+    "anatomy_seg",
+    "findings_seg",
+    *(f"key_slice_{i}" for i in range(1, 10)),
+    "measurements_sr",
+    "report_pdf",
+]
+DELIVERED = [*(f"dicom/{name}.dcm" for name in DICOM_NAMES), "lobes.nii.gz", "opacities.nii.gz", "report.pdf"]
 
 Outcome = Callable[..., Run]
 
@@ -95,38 +54,14 @@ def outcome(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Outcome:
     return run
 
 
-@dataclass(frozen=True)
-class PhantomRun:
-    truth: dict[str, Any]
-    run: Run
-
-
-@pytest.fixture(scope="session")
-def phantom_run(tmp_path_factory: pytest.TempPathFactory) -> PhantomRun:
-    """A phantom among what else lies in export folders: junk, a localizer, a thick series."""
-    folder = tmp_path_factory.mktemp("phantom")
-    study = folder / "study"
-    phantom = make_thorax(1, pattern="covid")
-    thin = StudyOptions(seed=1, series_number=3, spacing_mm=phantom.spacing_mm, kernel="STANDARD", **PLANTED)
-    write_study(phantom.volume_hu, study / "a" / "b", thin)
-    small = np.full((40, 32, 32), -800, np.int16)
-    thick = StudyOptions(seed=1, series_number=1, spacing_mm=(5, 2, 2), **PLANTED)
-    write_study(small, study / "thick", thick)
-    write_localizer(small, study / "localizer", StudyOptions(seed=1, series_number=2, **PLANTED))
-    (study / "notes.dcm").write_text("not DICOM")
-    (study / f"{PLANTED['patient_id']}.txt").write_text("named after the patient")
-    (study / "empty.dcm").touch()
-    return PhantomRun(truth(phantom, seed=1), run_application(study, folder / "out"))
-
-
 def test_phantom_study_is_analysed(phantom_run: PhantomRun) -> None:
     assert phantom_run.run.exit_code == 0, phantom_run.run.log
     assert phantom_run.run.result["status"] == "analysed"
 
 
-def test_phantom_run_writes_result_label_maps_and_report(phantom_run: PhantomRun) -> None:
-    assert phantom_run.run.files == sorted([*REPORT_FILES, "result.json"])
-    assert phantom_run.run.result["outputs"] == REPORT_FILES
+def test_phantom_run_delivers_every_file(phantom_run: PhantomRun) -> None:
+    assert phantom_run.run.files == [*DELIVERED, "result.json"]
+    assert phantom_run.run.result["outputs"] == DELIVERED
 
 
 @pytest.mark.parametrize("what", [*Lobe, "opacity"])
@@ -273,11 +208,12 @@ def test_unforeseen_error_is_told_without_its_text(
 
 
 def test_failed_run_removes_the_results_of_an_earlier_one(tmp_path: Path, outcome: Outcome) -> None:
-    with OutputFolder(tmp_path / "out", tuple(REPORT_FILES)) as folder:
-        for name in REPORT_FILES:
+    with OutputFolder(tmp_path / "out", tuple(DELIVERED)) as folder:
+        (folder.staging / "dicom").mkdir()
+        for name in DELIVERED:
             (folder.staging / name).touch()
         folder.publish()
-        folder.write_result(build_result(Journal(), None, REPORT_FILES).model_dump_json())
+        folder.write_result(build_result(Journal(), None, DELIVERED).model_dump_json())
     small_study(tmp_path / "study", Fault.TRUNCATED_FILE)
     assert outcome(tmp_path / "study").files == ["result.json"]
 
@@ -288,18 +224,6 @@ def test_file_name_that_is_no_text_does_not_end_the_run(tmp_path: Path, outcome:
     run = outcome(tmp_path / "study")
     assert run.exit_code == 4
     assert run.result["input"]["skipped_files"][0]["name"] == "Befund_M?ller.txt"
-
-
-REAL_STUDIES = ("covid-P001", "cap-cap001", "normal-normal001")
-
-
-@pytest.fixture(scope="session")
-def real_run(real_ct: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
-    @cache
-    def analyse(name: str) -> Run:
-        return run_application(real_ct / "dicom" / name, tmp_path_factory.mktemp(name) / "out")
-
-    return analyse
 
 
 @pytest.mark.parametrize("name", REAL_STUDIES)

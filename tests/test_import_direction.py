@@ -15,7 +15,9 @@ LAYERS = (
     {"dicom_read", "inference"},
     {"anatomy"},
     {"findings"},
-    {"report", "dicom_write"},
+    {"report"},
+    {"dicom_write"},
+    {"delivery"},
 )
 """Parts of lungct from the ground up; a part imports from its own layer and from those below."""
 

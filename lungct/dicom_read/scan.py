@@ -95,6 +95,7 @@ def read_patient_study(series: Series) -> PatientStudy:
         institution=text(dataset, "InstitutionName"),
         study_description=text(dataset, "StudyDescription"),
         study_date=text(dataset, "StudyDate"),
+        header=dataset,
     )
 
 
@@ -163,6 +164,8 @@ def _slice_header(dataset: Dataset, path: Path, name: str, frame: int) -> SliceH
         is_lossy=text(dataset, "LossyImageCompression") == "01",
         frame=frame,
         name=name,
+        sop_class_uid=text(dataset, "SOPClassUID"),
+        sop_instance_uid=text(dataset, "SOPInstanceUID"),
     )
 
 
@@ -175,6 +178,7 @@ def _series(dataset: Dataset, slices: tuple[SliceHeader, ...]) -> Series:
         modality=text(dataset, "Modality"),
         slices=slices,
         series_number=integer(dataset, "SeriesNumber"),
+        frame_of_reference_uid=text(dataset, "FrameOfReferenceUID"),
         manufacturer=text(dataset, "Manufacturer"),
         kernel=text(frame_group(dataset, 0, "CTReconstructionSequence"), "ConvolutionKernel"),
         slice_thickness_mm=number(frame_group(dataset, 0, "PixelMeasuresSequence"), "SliceThickness"),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
+from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
 from lungct.dicom_read.geometry import even_grid, slice_distances_mm, slice_normal, sort_slices
 from lungct.dicom_read.vendor_kernels import is_lung_kernel
@@ -34,6 +35,7 @@ def _is_secondary(image: SliceHeader) -> bool:
     return "SECONDARY" in image.image_type[1:2] or "SCREEN SAVE" in image.image_type
 
 
+_CT_CLASSES = {CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage}
 _AXIAL = {"AXIAL", "VOLUME"}
 _LOCALIZERS = {"LOCALIZER", "SCOUT"}
 _IMAGE_TYPES: tuple[tuple[str, Callable[[SliceHeader], bool], str], ...] = (
@@ -98,6 +100,8 @@ def judge(series: Series, limits: SelectionLimits = DEFAULT_LIMITS) -> SeriesVer
 def _modality_reasons(series: Series) -> Iterator[Reason]:
     if series.modality != "CT":
         yield Reason("NOT_CT", f"modality is {series.modality or 'not stated'}, not CT")
+    if others := sorted({image.sop_class_uid for image in series.slices} - _CT_CLASSES):
+        yield Reason("NOT_CT_STORAGE", f"images are stored as {UID(others[0]).name}, not as CT images")
 
 
 def _image_type_reasons(series: Series) -> Iterator[Reason]:

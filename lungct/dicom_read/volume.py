@@ -43,7 +43,8 @@ def read_volume(series: Series) -> CtVolume:
     affine_lps = unique.affine_lps(grid.spacing_mm, corner_mm)
     acquisition_flags = _flag_alternating_acquisitions(unique)
     flags = (*duplicate_flags, *acquisition_flags, *tilt_flags, *gap_flags, *flag_implausible_hu(volume_hu))
-    return CtVolume(volume_hu, affine_lps, flags)
+    images = () if tilt_flags or gap_flags else unique.slices
+    return CtVolume(volume_hu, affine_lps, flags, images)
 
 
 def _flag_alternating_acquisitions(stack: Stack) -> _Flags:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,7 @@ from fpdf.fonts import FontFace
 from PIL import Image
 
 import lungct
-from lungct.records import (
-    Chest,
-    Diagnosis,
-    Extent,
-    Findings,
-    Lobe,
-    LungAnatomy,
-    Opacities,
-    Quantification,
-    Series,
-)
+from lungct.records import Analysis, Chest, Diagnosis, Extent, Findings, Lobe, Quantification, Series
 from lungct.report.pictures import coronal, draw, most_affected_slice, transverse
 from lungct.report.result import NOTICE
 
@@ -44,26 +35,22 @@ logging.getLogger("fpdf").setLevel(logging.ERROR)
 """Its warnings quote the characters of a patient's name that a font lacks."""
 
 
-def write_pdf(
-    folder: Path, chest: Chest, anatomy: LungAnatomy, opacities: Opacities, findings: Findings
-) -> None:
-    """Write the report as ``report.pdf``.
+def pdf_report(analysis: Analysis, created: datetime) -> bytes:
+    """The report as a PDF file.
 
     Args:
-        folder: existing folder.
-        chest: patient, series and volume.
-        anatomy: lobes.
-        opacities: mask on the same grid.
-        findings: what to print.
+        analysis: what to print.
+        created: creation date of the document, local time.
     """
-    page = _new_page()
-    _header(page, chest)
-    _pictures(page, chest, anatomy, opacities)
+    findings = analysis.findings
+    page = _new_page(created)
+    _header(page, analysis.chest)
+    _pictures(page, analysis)
     _probabilities(page, findings)
     _table(page, findings.quantification)
     _summary(page, findings)
-    _flags_and_methods(page, chest, findings)
-    page.output(folder / REPORT_FILE)
+    _flags_and_methods(page, analysis.chest, findings)
+    return bytes(page.output())
 
 
 def percent_text(extent: Extent) -> str:
@@ -72,8 +59,9 @@ def percent_text(extent: Extent) -> str:
     return "not found" if percent is None else f"{percent:.1f}"
 
 
-def _new_page() -> FPDF:
+def _new_page(created: datetime) -> FPDF:
     page = FPDF(format="A4")
+    page.set_creation_date(created)
     page.set_title("Chest CT infection analysis")
     page.set_lang("en")
     page.set_creator(f"lungct {lungct.__version__}")
@@ -122,7 +110,8 @@ def _iso_date(dicom_date: str) -> str:
     return f"{dicom_date[:4]}-{dicom_date[4:6]}-{dicom_date[6:]}" if is_full else dicom_date
 
 
-def _pictures(page: FPDF, chest: Chest, anatomy: LungAnatomy, opacities: Opacities) -> None:
+def _pictures(page: FPDF, analysis: Analysis) -> None:
+    chest, anatomy, opacities = analysis.chest, analysis.anatomy, analysis.opacities
     slice_index = most_affected_slice(anatomy, opacities)
     plane = transverse(chest.volume, anatomy, opacities, slice_index)
     rows = np.flatnonzero(anatomy.lobes.any(axis=(0, 2)))

@@ -12,18 +12,25 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from lungct.preprocessing import window
-from lungct.records import CtVolume, HuArray, LungAnatomy, MaskArray, Opacities
+from lungct.records import CtVolume, HuArray, Lobe, LungAnatomy, MaskArray, Opacities
 
 RgbArray = npt.NDArray[np.uint8]
 
 OPACITY_RGB = (230, 159, 0)
 LUNG_RGB = (86, 180, 233)
-"""Orange and sky blue of the Okabe-Ito palette, told apart with any colour vision."""
+LOBE_RGB: Final = {
+    Lobe.LEFT_UPPER: LUNG_RGB,
+    Lobe.LEFT_LOWER: (0, 114, 178),
+    Lobe.RIGHT_UPPER: (0, 158, 115),
+    Lobe.RIGHT_MIDDLE: (240, 228, 66),
+    Lobe.RIGHT_LOWER: (204, 121, 167),
+}
+"""Colours of the Okabe-Ito palette, told apart with any colour vision."""
 
 PIXELS_PER_MM = 2.0
 SCALE_BAR_MM = 50.0
 
-_READABLE: Final[dict[str, Any]] = {"fill": "white", "stroke_fill": "black", "stroke_width": 2}
+READABLE: Final[dict[str, Any]] = {"fill": "white", "stroke_fill": "black", "stroke_width": 2}
 """White letters with a black rim, on any grey."""
 
 
@@ -102,10 +109,10 @@ def _mark(picture: Image.Image) -> None:
     width, height = picture.size
     font_size = height // 16
     for letter, x, anchor in (("R", font_size // 2, "lm"), ("L", width - font_size // 2, "rm")):
-        pen.text((x, height / 2), letter, anchor=anchor, font_size=font_size, **_READABLE)
+        pen.text((x, height / 2), letter, anchor=anchor, font_size=font_size, **READABLE)
     bar = SCALE_BAR_MM * PIXELS_PER_MM
     left, bottom = font_size // 2, height - font_size
     pen.line((left - 2, bottom, left + bar + 2, bottom), fill="black", width=8)
     pen.line((left, bottom, left + bar, bottom), fill="white", width=4)
     label = f"{SCALE_BAR_MM / 10:.0f} cm"
-    pen.text((left, bottom - 4), label, anchor="lb", font_size=font_size * 2 // 3, **_READABLE)
+    pen.text((left, bottom - 4), label, anchor="lb", font_size=font_size * 2 // 3, **READABLE)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,33 +13,29 @@ import pytest
 import SimpleITK as sitk
 from pypdf import PdfReader
 
-from lungct.records import Chest, Findings, LungAnatomy, Opacities
+from lungct.records import Analysis, Chest, LungAnatomy, Opacities
 from lungct.report.label_maps import LOBES_FILE, OPACITIES_FILE, write_label_maps
-from lungct.report.pdf import REPORT_FILE, write_pdf
+from lungct.report.pdf import pdf_report
 from lungct.report.pictures import LUNG_RGB, OPACITY_RGB, coronal, draw, most_affected_slice, transverse
-from lungct.report.write import REPORT_FILES, write_report
-from lungct.settings import OutputSettings
+
+CREATED = datetime(2026, 1, 2, 3, 4, 5)
 
 
-def test_label_maps_lie_on_the_grid_of_the_series(
-    tmp_path: Path, chest: Chest, anatomy: LungAnatomy, opacities: Opacities
-) -> None:
-    write_label_maps(tmp_path, chest.source, anatomy, opacities)
-    image = sitk.ReadImage(tmp_path / LOBES_FILE)
+def test_label_maps_lie_on_the_grid_of_the_series(tmp_path: Path, analysis: Analysis) -> None:
+    write_label_maps(tmp_path, analysis)
+    image, chest = sitk.ReadImage(tmp_path / LOBES_FILE), analysis.chest
     origin = chest.source.affine_lps @ (0, 0, 0, 1)
     assert image.GetOrigin() == pytest.approx(origin[:3])
     assert image.GetSize() == chest.source.volume_hu.shape[::-1]
     assert image.GetSpacing() == pytest.approx(chest.source.spacing_mm[::-1])
 
 
-def test_label_maps_cover_the_lung_of_the_stored_volume(
-    tmp_path: Path, chest: Chest, anatomy: LungAnatomy, opacities: Opacities
-) -> None:
-    write_label_maps(tmp_path, chest.source, anatomy, opacities)
+def test_label_maps_cover_the_lung_of_the_stored_volume(tmp_path: Path, analysis: Analysis) -> None:
+    write_label_maps(tmp_path, analysis)
     lobes = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / LOBES_FILE))
     opacity = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / OPACITIES_FILE))
-    assert (chest.source.volume_hu[lobes > 0] == -850).all()
-    assert opacity.sum() == opacities.mask.sum()
+    assert (analysis.chest.source.volume_hu[lobes > 0] == -850).all()
+    assert opacity.sum() == analysis.opacities.mask.sum()
     assert (lobes[opacity > 0] > 0).all()
 
 
@@ -74,16 +72,8 @@ def test_contours_follow_lungs_and_opacities(
 
 
 @pytest.fixture(scope="module")
-def report_text(
-    tmp_path_factory: pytest.TempPathFactory,
-    chest: Chest,
-    anatomy: LungAnatomy,
-    opacities: Opacities,
-    findings: Findings,
-) -> str:
-    folder = tmp_path_factory.mktemp("report")
-    write_pdf(folder, chest, anatomy, opacities, findings)
-    pages = PdfReader(folder / REPORT_FILE).pages
+def report_text(analysis: Analysis) -> str:
+    pages = PdfReader(BytesIO(pdf_report(analysis, CREATED))).pages
     assert len(pages) == 1
     return pages[0].extract_text()
 
@@ -105,23 +95,14 @@ def test_report_says(report_text: str, expected: str) -> None:
     assert expected in report_text
 
 
-def test_settings_choose_the_files(
-    tmp_path: Path, chest: Chest, anatomy: LungAnatomy, opacities: Opacities, findings: Findings
-) -> None:
-    write_report(tmp_path, OutputSettings(report_pdf=False), chest, anatomy, opacities, findings)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([LOBES_FILE, OPACITIES_FILE])
-    assert {LOBES_FILE, OPACITIES_FILE, REPORT_FILE} == set(REPORT_FILES)
+def test_same_analysis_gives_the_same_bytes(analysis: Analysis) -> None:
+    assert pdf_report(analysis, CREATED) == pdf_report(analysis, CREATED)
 
 
 def test_name_in_a_script_without_font_stays_out_of_the_log(
-    tmp_path: Path,
-    chest: Chest,
-    anatomy: LungAnatomy,
-    opacities: Opacities,
-    findings: Findings,
-    caplog: pytest.LogCaptureFixture,
+    analysis: Analysis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stranger = replace(chest, patient=replace(chest.patient, patient_name="王小明"))
+    patient = replace(analysis.chest.patient, patient_name="王小明")
     with caplog.at_level(logging.WARNING):
-        write_pdf(tmp_path, stranger, anatomy, opacities, findings)
+        pdf_report(replace(analysis, chest=replace(analysis.chest, patient=patient)), CREATED)
     assert "王" not in caplog.text

@@ -1,43 +1,19 @@
-"""Frozen records that travel between the stages of the analysis.
-
-Arrays are ``[slices, rows, columns]``. ``affine_lps`` maps homogeneous array indices
-``(slice, row, column, 1)`` to patient coordinates in millimetres (L, P, S; DICOM PS3.3 C.7.6.2.1.1).
-"""
+"""Records of the input: files, series and the volume."""
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from functools import cached_property, reduce
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pydicom import Dataset
+from pydicom.uid import CTImageStorage
 
 Float64Array = npt.NDArray[np.float64]
 MaskArray = npt.NDArray[np.uint8]
 HuArray = npt.NDArray[np.int16] | npt.NDArray[np.float32]
-
-
-class Lobe(StrEnum):
-    """The five lobes, named as in the report."""
-
-    LEFT_UPPER = "left_upper"
-    LEFT_LOWER = "left_lower"
-    RIGHT_UPPER = "right_upper"
-    RIGHT_MIDDLE = "right_middle"
-    RIGHT_LOWER = "right_lower"
-
-    @property
-    def label(self) -> int:
-        """Value of the lobe in label maps: 1 to 5 in the order of this enumeration."""
-        return list(Lobe).index(self) + 1
-
-
-LEFT_LOBES = (Lobe.LEFT_UPPER, Lobe.LEFT_LOWER)
-RIGHT_LOBES = (Lobe.RIGHT_UPPER, Lobe.RIGHT_MIDDLE, Lobe.RIGHT_LOWER)
 
 
 @dataclass(frozen=True)
@@ -61,11 +37,13 @@ class CtVolume:
         volume_hu: ``[slices, rows, columns]``, int16 where every slice's rescale is integral, else float32.
         affine_lps: 4 x 4, indices (slice, row, column, 1) to LPS millimetres.
         flags: what had to be done to the slices to make them a volume.
+        images: the stored image behind each slice; empty where slices were resampled or turned.
     """
 
     volume_hu: HuArray
     affine_lps: Float64Array
     flags: tuple[QualityFlag, ...] = ()
+    images: tuple[SliceHeader, ...] = ()
 
     @cached_property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -108,6 +86,8 @@ class SliceHeader:
     is_lossy: bool = False
     frame: int = 0
     name: str = ""
+    sop_class_uid: str = CTImageStorage
+    sop_instance_uid: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,6 +105,7 @@ class Series:
     modality: str
     slices: tuple[SliceHeader, ...]
     series_number: int | None = None
+    frame_of_reference_uid: str = ""
     manufacturer: str = ""
     kernel: str = ""
     slice_thickness_mm: float | None = None
@@ -140,13 +121,18 @@ class Series:
 
 @dataclass(frozen=True)
 class PatientStudy:
-    """Identifying attributes the report prints. Never logged: ``repr`` shows none of them."""
+    """Identifying attributes that the results carry. Never logged: ``repr`` shows none of them.
+
+    Attributes:
+        header: the first image of the series as read, without pixels, for the DICOM objects.
+    """
 
     patient_name: str = field(default="", repr=False)
     patient_id: str = field(default="", repr=False)
     institution: str = field(default="", repr=False)
     study_description: str = field(default="", repr=False)
     study_date: str = field(default="", repr=False)
+    header: Dataset = field(default_factory=Dataset, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -221,132 +207,3 @@ class Chest:
     patient: PatientStudy
     source: CtVolume
     volume: CtVolume
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """Which weights were used.
-
-    Attributes:
-        provisional: the model card says that the weights are not validated.
-    """
-
-    name: str
-    version: str
-    sha256: str
-    provisional: bool
-
-
-@dataclass(frozen=True, eq=False)
-class LungAnatomy:
-    """The lobes on the grid of ``Chest.volume``.
-
-    Attributes:
-        lobes: ``[slices, rows, columns]``, :attr:`Lobe.label` inside the lobes, 0 elsewhere.
-    """
-
-    lobes: MaskArray
-    model: ModelInfo
-
-
-@dataclass(frozen=True, eq=False)
-class Opacities:
-    """Infectious lung opacities on the grid of ``Chest.volume``.
-
-    Attributes:
-        mask: ``[slices, rows, columns]``, 1 inside an opacity, 0 elsewhere; never outside the lobes.
-    """
-
-    mask: MaskArray
-    model: ModelInfo
-
-
-@dataclass(frozen=True)
-class Probabilities:
-    """Output of the classifier; sums to one."""
-
-    covid19: float
-    other_infection: float
-    no_infection: float
-
-
-@dataclass(frozen=True)
-class Classification:
-    """What the classifier says and which classifier it was."""
-
-    probabilities: Probabilities
-    model: ModelInfo
-
-
-@dataclass(frozen=True)
-class Extent:
-    """How much of a region of the lungs is opacity."""
-
-    lung_ml: float
-    opacity_ml: float
-
-    @property
-    def opacity_percent(self) -> float | None:
-        """Exact percentage; None where the region is missing."""
-        return 100.0 * self.opacity_ml / self.lung_ml if self.lung_ml > 0 else None
-
-    def __add__(self, other: Extent) -> Extent:
-        """Both regions together."""
-        return Extent(self.lung_ml + other.lung_ml, self.opacity_ml + other.opacity_ml)
-
-
-class Involvement(StrEnum):
-    """Bands of the CT severity score (Pan et al. 2020)."""
-
-    NONE = "none"
-    MILD = "mild"
-    MODERATE = "moderate"
-    SEVERE = "severe"
-
-
-@dataclass(frozen=True)
-class Quantification:
-    """Affected volume of every lobe and the scores that follow from it."""
-
-    lobes: Mapping[Lobe, Extent]
-    lobe_scores: Mapping[Lobe, int]
-    severity_score: int
-    involvement: Involvement
-
-    @property
-    def left_lung(self) -> Extent:
-        """Both left lobes."""
-        return _together(self.lobes[lobe] for lobe in LEFT_LOBES)
-
-    @property
-    def right_lung(self) -> Extent:
-        """All three right lobes."""
-        return _together(self.lobes[lobe] for lobe in RIGHT_LOBES)
-
-    @property
-    def total(self) -> Extent:
-        """Both lungs."""
-        return self.left_lung + self.right_lung
-
-
-def _together(extents: Iterable[Extent]) -> Extent:
-    return reduce(operator.add, extents, Extent(0.0, 0.0))
-
-
-class Diagnosis(StrEnum):
-    """Outcome of the decision rule."""
-
-    COVID19 = "covid19"
-    OTHER_INFECTION = "other_infection"
-    NO_INFECTION = "no_infection"
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What the report says."""
-
-    probabilities: Probabilities
-    diagnosis: Diagnosis
-    quantification: Quantification
-    flags: tuple[QualityFlag, ...]
-    models: tuple[ModelInfo, ...]

@@ -1,0 +1,97 @@
+"""Key slices with contours as Secondary Capture, for viewers that show neither segmentations nor reports."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from highdicom.sc import SCImage
+from highdicom.sr import CodedConcept
+from PIL import Image, ImageDraw
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import ExplicitVRLittleEndian
+
+import lungct
+from lungct.dicom_write.common import APPLICATION, Origin, finish
+from lungct.geometry import from_canonical
+from lungct.records import Analysis, SliceHeader
+from lungct.report.pictures import PIXELS_PER_MM, READABLE, draw, most_affected_slice, transverse
+
+SERIES = 9305
+N_KEY_SLICES = 8
+"""Besides the most affected one."""
+
+N_CAPTURES = 1 + N_KEY_SLICES
+
+
+def secondary_captures(analysis: Analysis, origin: Origin) -> list[SCImage]:
+    """The most affected slice, then key slices from head to feet."""
+    indices = (most_affected_slice(analysis.anatomy, analysis.opacities), *key_slices(analysis))
+    return [_capture(analysis, index, number, origin) for number, index in enumerate(indices, start=1)]
+
+
+def key_slices(analysis: Analysis) -> list[int]:
+    """Slices evenly spread over those with opacities (with lung, where there are none), head to feet.
+
+    Returns:
+        Indices of canonical slices.
+    """
+    affected = np.flatnonzero(analysis.opacities.mask.any(axis=(1, 2)))
+    if not affected.size:
+        affected = np.flatnonzero(analysis.anatomy.lobes.any(axis=(1, 2)))
+    places = np.linspace(0, len(affected) - 1, min(N_KEY_SLICES, len(affected)))
+    return [int(affected[round(place)]) for place in places[::-1]]
+
+
+def _capture(analysis: Analysis, index: int, number: int, origin: Origin) -> SCImage:
+    plane = transverse(analysis.chest.volume, analysis.anatomy, analysis.opacities, index)
+    picture = draw(plane, contours=True)
+    source = _source_image(analysis, index)
+    _caption(picture, source)
+    capture = SCImage(
+        pixel_array=np.asarray(picture),
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        patient_orientation=("L", "P"),
+        pixel_spacing=(1 / PIXELS_PER_MM, 1 / PIXELS_PER_MM),
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        study_instance_uid=origin.header.StudyInstanceUID,
+        **origin.identity("captures", SERIES, "Key slices (AI, research use only)", number),
+    )
+    capture.BodyPartExamined = "CHEST"
+    capture.BurnedInAnnotation = "NO"
+    capture.DerivationDescription = "Lung window, contours of lungs (blue) and infectious opacities (orange)"
+    if source is not None:
+        capture.SourceImageSequence = [_reference(source)]
+    finish(capture, origin)
+    return capture
+
+
+def _source_image(analysis: Analysis, index: int) -> SliceHeader | None:
+    """The stored image behind a canonical slice; None where slices were resampled or are not transverse."""
+    images = analysis.chest.source.images
+    shape = analysis.chest.volume.volume_hu.shape
+    slice_numbers: npt.NDArray[np.intp] = np.broadcast_to(np.arange(shape[0])[:, None, None], shape)
+    stored = from_canonical(slice_numbers, analysis.chest.source)[:, 0, 0]
+    places = np.flatnonzero(stored == index)
+    return images[int(places[0])] if images and len(places) == 1 else None
+
+
+def _caption(picture: Image.Image, source: SliceHeader | None) -> None:
+    pen = ImageDraw.Draw(picture)
+    size = picture.height // 32
+    text = f"Research use only - {APPLICATION} {lungct.__version__}"
+    if source is not None and source.instance_number is not None:
+        text += f" - image {source.instance_number}"
+    pen.text((size // 2, size // 2), text, anchor="lt", font_size=size, **READABLE)
+
+
+def _reference(source: SliceHeader) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = source.sop_class_uid
+    item.ReferencedSOPInstanceUID = source.sop_instance_uid
+    item.PurposeOfReferenceCodeSequence = [
+        CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)
+    ]
+    return item

@@ -1,0 +1,51 @@
+"""The report page as DICOM Encapsulated PDF (PS3.3 A.45.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from highdicom.base import SOPClass
+from highdicom.sr import CodedConcept
+from pydicom import Dataset
+from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
+
+from lungct.dicom_write.codes import PDF_TITLE
+from lungct.dicom_write.common import Origin, finish
+
+SERIES = 9304
+
+
+def encapsulated_pdf(pdf: bytes, images: Sequence[Dataset], origin: Origin) -> SOPClass:
+    """Wrap the report.
+
+    Args:
+        pdf: the file.
+        images: :func:`lungct.dicom_write.references.source_images`.
+        origin: identity.
+    """
+    document = SOPClass(
+        study_instance_uid=origin.header.StudyInstanceUID,
+        sop_class_uid=EncapsulatedPDFStorage,
+        modality="DOC",
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        **origin.identity("pdf", SERIES, "Report (AI, research use only)"),
+    )
+    document.ConversionType = "WSD"
+    document.AcquisitionDateTime = None
+    document.BurnedInAnnotation = "YES"
+    document.DocumentTitle = "Chest CT infection analysis (research use only)"
+    document.ConceptNameCodeSequence = [CodedConcept.from_code(PDF_TITLE)]
+    document.VerificationFlag = "UNVERIFIED"
+    document.SourceInstanceSequence = [_reference(image) for image in images]
+    document.MIMETypeOfEncapsulatedDocument = "application/pdf"
+    document.EncapsulatedDocumentLength = len(pdf)
+    document.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
+    finish(document, origin)
+    return document
+
+
+def _reference(image: Dataset) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = image.SOPClassUID
+    item.ReferencedSOPInstanceUID = image.SOPInstanceUID
+    return item

@@ -1,0 +1,243 @@
+"""The measurements as a structured report, TID 1500, that refers to the segmentations (ADR 0017)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from highdicom.seg import Segmentation
+from highdicom.sr import (
+    AlgorithmIdentification,
+    CodeContentItem,
+    CodedConcept,
+    Comprehensive3DSR,
+    ContainerContentItem,
+    ContentSequence,
+    DeviceObserverIdentifyingAttributes,
+    FindingSite,
+    Measurement,
+    MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
+    ObservationContext,
+    ObserverContext,
+    ReferencedSegment,
+    RelationshipTypeValues,
+    SourceSeriesForSegmentation,
+    TextContentItem,
+    TrackingIdentifier,
+    VolumetricROIMeasurementsAndQualitativeEvaluations,
+)
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+import lungct
+from lungct.dicom_write import codes as concepts
+from lungct.dicom_write.common import APPLICATION, Origin, finish
+from lungct.dicom_write.segmentation import lobes_found
+from lungct.records import (
+    LEFT_LOBES,
+    RIGHT_LOBES,
+    Analysis,
+    Extent,
+    Findings,
+    Lobe,
+    Probabilities,
+)
+from lungct.report.result import NOTICE
+
+SERIES = 9303
+DECIMALS = 3
+"""Of volumes and percentages; a voxel of a chest CT has about 0.0005 mL."""
+
+Group = MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations
+
+
+def structured_report(
+    analysis: Analysis,
+    images: Sequence[Dataset],
+    anatomy: Segmentation,
+    opacities: Segmentation | None,
+    origin: Origin,
+) -> Comprehensive3DSR:
+    """Probabilities, decision, score, flags, and the volumes of every region with their segments.
+
+    Args:
+        analysis: what was found.
+        images: :func:`lungct.dicom_write.references.source_images`.
+        anatomy: the lobes as written.
+        opacities: the opacities as written; None where there are none.
+        origin: identity.
+    """
+    groups = _lobes(analysis, anatomy, origin) + _lungs(analysis, anatomy, origin)
+    if opacities is not None:
+        groups.append(_opacities(analysis, opacities, origin))
+    content = MeasurementReport(
+        observation_context=_observer(origin),
+        procedure_reported=concepts.PROCEDURE,
+        imaging_measurements=groups,
+    )
+    root = content[0].ContentSequence
+    root[-1].ContentSequence.extend(_algorithm(analysis.findings))
+    root.append(_evaluations(analysis.findings))
+    report = Comprehensive3DSR(
+        evidence=[*images, anatomy, *([opacities] if opacities else [])],
+        content=content,
+        is_complete=True,
+        coding_schemes=[concepts.PRIVATE_SCHEME_ITEM],
+        **origin.identity("report", SERIES, "Measurements (AI, research use only)"),
+    )
+    finish(report, origin)
+    return report
+
+
+def _observer(origin: Origin) -> ObservationContext:
+    device = DeviceObserverIdentifyingAttributes(
+        uid=origin.uid("device"),
+        name=APPLICATION,
+        manufacturer_name=APPLICATION,
+        model_name=f"{APPLICATION} {lungct.__version__}",
+        serial_number=origin.serial_number,
+    )
+    return ObservationContext(
+        observer_device_context=ObserverContext(
+            observer_type=codes.DCM.Device, observer_identifying_attributes=device
+        )
+    )
+
+
+def _algorithm(findings: Findings) -> AlgorithmIdentification:
+    """TID 4019: the application, and every model with its version and checksum."""
+    return AlgorithmIdentification(
+        name=APPLICATION,
+        version=lungct.__version__,
+        parameters=[
+            f"model {model.name} {model.version}{' (provisional)' if model.provisional else ''}, "
+            f"weights SHA-256 {model.sha256}"
+            for model in findings.models
+        ],
+    )
+
+
+def _evaluations(findings: Findings) -> ContainerContentItem:
+    """TID 1500 rows 12 to 14: what is not a number."""
+    contains = RelationshipTypeValues.CONTAINS
+    involvement = concepts.INVOLVEMENT_VALUE[findings.quantification.involvement]
+    container = ContainerContentItem(concepts.QUALITATIVE_EVALUATIONS, relationship_type=contains)
+    container.ContentSequence = ContentSequence(
+        [
+            CodeContentItem(concepts.DECISION, concepts.DECISION_VALUE[findings.diagnosis], contains),
+            CodeContentItem(concepts.INVOLVEMENT, involvement, contains),
+            TextContentItem(concepts.NOTICE, NOTICE, contains),
+            *(
+                TextContentItem(concepts.QUALITY_FLAG, f"{flag.code}: {flag.message}", contains)
+                for flag in findings.flags
+            ),
+        ]
+    )
+    return container
+
+
+def _lobes(analysis: Analysis, segmentation: Segmentation, origin: Origin) -> list[Group]:
+    """A group for every lobe that has a segment; a flag tells of the others."""
+    quantification = analysis.findings.quantification
+    return [
+        VolumetricROIMeasurementsAndQualitativeEvaluations(
+            **_region(lobe.value, concepts.LOBE_SITES[lobe], origin),
+            referenced_segment=_segments(segmentation, [number]),
+            measurements=[
+                *_extent(quantification.lobes[lobe]),
+                Measurement(concepts.LOBE_SCORE, quantification.lobe_scores[lobe], concepts.SCORE_UNITS),
+            ],
+        )
+        for number, lobe in enumerate(lobes_found(analysis.anatomy.lobes), start=1)
+    ]
+
+
+def _lungs(analysis: Analysis, segmentation: Segmentation, origin: Origin) -> list[Group]:
+    """Each lung, and both with all that concerns the whole study.
+
+    A lung is several segments and TID 1411 allows one, so these groups follow TID 1501, which lets them
+    refer to any image.
+    """
+    quantification, found = analysis.findings.quantification, lobes_found(analysis.anatomy.lobes)
+    study = [
+        *_probabilities(analysis.findings.probabilities),
+        Measurement(concepts.SEVERITY_SCORE, quantification.severity_score, concepts.SCORE_UNITS),
+    ]
+    groups: list[Group] = []
+    for identifier, site, lobes, extent, more in (
+        ("left_lung", concepts.LEFT_LUNG, LEFT_LOBES, quantification.left_lung, []),
+        ("right_lung", concepts.RIGHT_LUNG, RIGHT_LOBES, quantification.right_lung, []),
+        ("both_lungs", concepts.BOTH_LUNGS, tuple(Lobe), quantification.total, study),
+    ):
+        if segments := [number for number, lobe in enumerate(found, start=1) if lobe in lobes]:
+            group = MeasurementsAndQualitativeEvaluations(
+                **_region(identifier, site, origin), measurements=[*_extent(extent), *more]
+            )
+            group[0].ContentSequence.extend(_segments(segmentation, segments))
+            groups.append(group)
+    return groups
+
+
+def _opacities(analysis: Analysis, segmentation: Segmentation, origin: Origin) -> Group:
+    region = _region("infectious_opacities", concepts.BOTH_LUNGS, origin)
+    region["finding_type"] = concepts.OPACITY
+    return VolumetricROIMeasurementsAndQualitativeEvaluations(
+        **region,
+        referenced_segment=_segments(segmentation, [1]),
+        measurements=[_volume(codes.SCT.Volume, analysis.findings.quantification.total.opacity_ml)],
+    )
+
+
+def _region(identifier: str, site: concepts.Site, origin: Origin) -> dict[str, Any]:
+    """What a measurement group is about."""
+    return {
+        "tracking_identifier": TrackingIdentifier(
+            uid=origin.uid("tracking", identifier), identifier=identifier
+        ),
+        "finding_type": site.structure,
+        "finding_sites": [FindingSite(anatomic_location=site.structure, laterality=site.laterality)],
+    }
+
+
+def _probabilities(probabilities: Probabilities) -> list[Measurement]:
+    values = (probabilities.covid19, probabilities.other_infection, probabilities.no_infection)
+    return [
+        Measurement(concepts.PROBABILITY[diagnosis], round(value, 6), concepts.NO_UNITS)
+        for diagnosis, value in zip(concepts.PROBABILITY, values, strict=True)
+    ]
+
+
+def _extent(extent: Extent) -> list[Measurement]:
+    """A region without volume has no percentage."""
+    measurements = [
+        _volume(codes.SCT.Volume, extent.lung_ml),
+        _volume(concepts.REGION_OPACITY_VOLUME, extent.opacity_ml),
+    ]
+    percent = extent.opacity_percent
+    if percent is not None:
+        measurements.append(
+            Measurement(concepts.REGION_OPACITY_PERCENT, round(percent, DECIMALS), concepts.PERCENT)
+        )
+    return measurements
+
+
+def _volume(name: Code | CodedConcept, volume_ml: float) -> Measurement:
+    return Measurement(
+        name=name,
+        value=round(volume_ml, DECIMALS),
+        unit=concepts.MILLILITRE,
+        method=codes.DCM.SumOfSegmentedVoxelMethodForVolume,
+    )
+
+
+def _segments(segmentation: Segmentation, numbers: Sequence[int]) -> ReferencedSegment:
+    series = SourceSeriesForSegmentation(segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID)
+    series.ConceptNameCodeSequence = [CodedConcept.from_code(codes.DCM.SourceSeriesForSegmentation)]
+    return ReferencedSegment(
+        sop_class_uid=segmentation.SOPClassUID,
+        sop_instance_uid=segmentation.SOPInstanceUID,
+        segment_number=numbers,  # type: ignore[arg-type]
+        source_series=series,
+    )
