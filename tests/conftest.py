@@ -81,7 +81,16 @@ def chest() -> Chest:
     volume_hu[3:27, 15:45, 10:90] = -850
     images = tuple(_image(number) for number in range(30))
     source = CtVolume(volume_hu, FEET_FIRST_LPS, images=images)
-    series = Series("1.2.3", "1.2.3.4", "CT", images, series_number=7, slice_thickness_mm=1.0, kernel="B70f")
+    series = Series(
+        "1.2.3",
+        "1.2.3.4",
+        "CT",
+        images,
+        series_number=7,
+        frame_of_reference_uid="1.2.3.5",
+        slice_thickness_mm=1.0,
+        kernel="B70f",
+    )
     scan = Scan(Path("in"), (series,))
     selection = Selection(scan, (SeriesVerdict(series, rank=1),))
     header = Dataset()

@@ -194,8 +194,10 @@ def _whole_series(parts: list[Series], mask: NameMask) -> Series:
         key=lambda image: (image.instance_number or 0, image.frame, image.name),
     )
     thicknesses_mm = [part.slice_thickness_mm for part in parts if part.slice_thickness_mm is not None]
+    frames_of_reference = {part.frame_of_reference_uid for part in parts}
     return replace(
         parts[0],
+        frame_of_reference_uid=frames_of_reference.pop() if len(frames_of_reference) == 1 else "",
         slices=tuple(replace(image, name=mask(image.name)) for image in slices),
         slice_thickness_mm=max(thicknesses_mm, default=None),
     )

@@ -100,9 +100,9 @@ def origin_of(analysis: Analysis, settings: DicomSettings, created: datetime) ->
 def readable(header: Dataset) -> Dataset:
     """The elements of a header whose values can be read, decoded from their character set."""
     found = Dataset()
-    for tag in header:
+    for tag in list(header.keys()):
         with suppress(*DAMAGED):
-            found.add(header[tag.tag])
+            found.add(header[tag])
     return found
 
 

@@ -69,6 +69,11 @@ def selection_flags(selection: Selection) -> Iterator[QualityFlag]:
     for preference in selection.first.preferences if selection.first else ():
         if preference.code in NOT_RECOMMENDED:
             yield QualityFlag(preference.code, preference.message)
+    if selection.chosen and not selection.chosen.frame_of_reference_uid:
+        yield QualityFlag(
+            "FRAME_OF_REFERENCE_MISSING",
+            "the images share no Frame of Reference UID; viewers may not lay the masks over them",
+        )
     if selection.chosen and any(image.is_lossy for image in selection.chosen.slices):
         yield QualityFlag(
             "LOSSY_COMPRESSION", "the images were compressed with loss; faint opacities may have changed"

@@ -95,6 +95,7 @@ class Series:
     """One DICOM series: what its headers say. Free text that may name a patient stays out.
 
     Attributes:
+        frame_of_reference_uid: empty where the images do not share one.
         age_years: patient's age at the study, None where unknown.
         slice_thickness_mm: the largest Slice Thickness, None where missing.
         kernel: Convolution Kernel.

@@ -48,7 +48,7 @@ HEALTHY_ML = {
 MODEL = ModelInfo("lungs", "1.0", "0", provisional=False)
 THIN = CtVolume(np.zeros((40, 60, 60), np.int16), np.diag([1.0, 5.0, 5.0, 1.0])[[2, 1, 0, 3]])
 NOTHING = Scan(Path("in"), ())
-SERIES = Series("1", "2", "CT", slices=(), slice_thickness_mm=1.0)
+SERIES = Series("1", "2", "CT", slices=(), slice_thickness_mm=1.0, frame_of_reference_uid="3")
 
 
 def lungs(change: dict[Lobe, float] | None = None, opacity_percent: float = 0) -> Quantification:
@@ -108,6 +108,11 @@ def test_series_that_is_not_as_recommended(code: str) -> None:
 def test_several_studies_are_flagged() -> None:
     verdicts = (*chosen().verdicts, SeriesVerdict(replace(SERIES, study_uid="9"), (Reason("NOT_CT", ""),)))
     assert codes(selection_flags(Selection(NOTHING, verdicts))) == ["SEVERAL_STUDIES"]
+
+
+def test_missing_frame_of_reference_is_flagged() -> None:
+    verdict = SeriesVerdict(replace(SERIES, frame_of_reference_uid=""), rank=1)
+    assert codes(selection_flags(Selection(NOTHING, (verdict,)))) == ["FRAME_OF_REFERENCE_MISSING"]
 
 
 def test_lossy_compression_is_flagged() -> None:

@@ -1,0 +1,145 @@
+"""Every DICOM object before validators of other people: no error, and no warning that is not explained.
+
+The warnings and their reasons are in docs/reference/dicom.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+from pydicom.valuerep import PersonName
+
+from lungct.dicom_write.write import write_dicom
+from lungct.records import Lobe
+from lungct.report.pdf import pdf_report
+from lungct.settings import DicomSettings
+from phantom.study_options import Orientation
+from tests.application_runs import REAL_STUDIES, PhantomRun, Run
+from tests.dicom_tools import complaints, errors, warnings
+from tests.dicom_write.conftest import analysed, empty_lobe, small_study, without_opacities
+
+EXPLAINED = (
+    r"Unrecognized defined term.*<99LUNGCT>",
+    r"Different information entities for attribute - Element=<AccessionNumber>",
+    r"Attribute present in one instance but not the other - Element=<\w+> IE=<(Patient|Study)>",
+    r"Missing attribute or value that would be needed to build DICOMDIR",
+    r"The VR checker does not support this Specific Character Set: ISO_IR 192",
+)
+"""Patterns of the warnings that docs/reference/dicom.md lists."""
+
+
+def _name(name: str, character_set: str | list[str]) -> Callable[[Path], None]:
+    return _attributes(SpecificCharacterSet=character_set, PatientName=PersonName(name))
+
+
+def _attributes(**attributes: object) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        dataset = dcmread(path)
+        for keyword, value in attributes.items():
+            setattr(dataset, keyword, value)
+        dataset.save_as(path)
+
+    return change
+
+
+def _without(*keywords: str) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        dataset = dcmread(path)
+        for keyword in keywords:
+            dataset.pop(keyword, None)
+        dataset.save_as(path)
+
+    return change
+
+
+CHANGES = {
+    "japanese name": _name("Yamada^Tarou=山田^太郎=やまだ^たろう", ["", "ISO 2022 IR 87"]),
+    "cyrillic name": _name("Щербаков^Юрий", "ISO_IR 144"),
+    "accented name": _name("Müller^Jörg", "ISO_IR 100"),
+    "no study ID": _without("StudyID"),
+    "dates anonymised away": _attributes(
+        StudyDate="", SeriesDate="", AcquisitionDate="", ContentDate="", PatientBirthDate="", StudyTime=""
+    ),
+}
+OPTIONS = {
+    "enhanced": {"enhanced": True},
+    "feet first": {"orientation": Orientation.FEET_FIRST_SUPINE},
+    "oblique": {"orientation": Orientation.OBLIQUE},
+    "tilted gantry": {"orientation": Orientation.GANTRY_TILT},
+}
+FINDINGS = {
+    "missing lobe": lambda analysis: empty_lobe(analysis, Lobe.RIGHT_MIDDLE),
+    "no opacities": without_opacities,
+}
+SMALL_STUDIES = (*CHANGES, *OPTIONS, *FINDINGS)
+
+
+@pytest.fixture(scope="session")
+def folders(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Callable[[str], tuple[Path, Path]]:
+    """By name of a study: its folder, and the folder of the DICOM objects made from it."""
+
+    def small(name: str) -> tuple[Path, Path]:
+        folder = tmp_path_factory.mktemp(name.replace(" ", "_"))
+        small_study(folder / "study", CHANGES.get(name), **OPTIONS.get(name, {}))
+        analysis = FINDINGS.get(name, lambda same: same)(analysed(folder / "study"))
+        created = datetime(2026, 1, 2, 3, 4, 5)
+        write_dicom(folder, DicomSettings(), analysis, pdf_report(analysis, created), created)
+        return folder / "study", folder / "dicom"
+
+    @cache
+    def make(name: str) -> tuple[Path, Path]:
+        if name == "phantom":
+            phantom: PhantomRun = request.getfixturevalue("phantom_run")
+            return phantom.run.out.parent / "study" / "a" / "b", phantom.run.out / "dicom"
+        if name in REAL_STUDIES:
+            real: Callable[[str], Run] = request.getfixturevalue("real_run")
+            source: Path = request.getfixturevalue("real_ct")
+            return source / "dicom" / name, real(name).out / "dicom"
+        return small(name)
+
+    return make
+
+
+STUDIES = ("phantom", *REAL_STUDIES, *SMALL_STUDIES)
+Folders = Callable[[str], tuple[Path, Path]]
+
+
+def assert_conformant(lines: list[str]) -> None:
+    assert errors(lines) == []
+    assert [line for line in warnings(lines) if not any(re.search(why, line) for why in EXPLAINED)] == []
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_object_is_valid_for_dciodvfy(folders: Folders, study: str) -> None:
+    for path in sorted(folders(study)[1].iterdir()):
+        assert_conformant(complaints("dciodvfy", "-new", path))
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_objects_agree_among_themselves_and_with_the_source(folders: Folders, study: str) -> None:
+    """dcentvfy compares bytes, so a source in another character set than ours cannot be compared by it."""
+    source, results = folders(study)
+    images = [] if study.endswith("name") else sorted(source.iterdir())
+    assert_conformant(complaints("dcentvfy", *sorted(results.iterdir()), *images))
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_object_is_read_by_dcmtk(folders: Folders, study: str) -> None:
+    for path in sorted(folders(study)[1].iterdir()):
+        assert_conformant(complaints("dcmdump", "--quiet", path))
+    assert_conformant(complaints("dsrdump", folders(study)[1] / "measurements_sr.dcm"))
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_report_follows_its_template(folders: Folders, study: str) -> None:
+    lines = complaints("DicomSRValidator", folders(study)[1] / "measurements_sr.dcm")
+    assert "Root Template Validation Complete" in lines
+    assert_conformant(lines)
