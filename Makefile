@@ -2,7 +2,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup demo test check schema
+OHIF := .venv/ohif-3.12.10
+STUDY ?= demo/study
+RESULTS ?= demo/out
+
+.PHONY: setup demo test check schema ohif
 
 setup: $(INSTALLED)
 
@@ -29,3 +33,12 @@ check: setup  ## style, types, import direction
 
 schema: setup  ## JSON Schema of result.json
 	$(BIN)/python -m lungct.report.schema > docs/reference/result.schema.json
+
+ohif: setup $(OHIF)  ## screenshots of STUDY and RESULTS in OHIF; needs chromium, npm, dcmtk, orthanc
+	$(BIN)/pip install --quiet 'playwright>=1.60,<2'
+	$(BIN)/python -m tests.ohif $(STUDY) $(RESULTS) $(OHIF)/package/dist demo/ohif
+
+$(OHIF):
+	mkdir -p $@
+	npm pack --silent --pack-destination $@ @ohif/app@3.12.10
+	tar --extract --gzip --file $@/*.tgz --directory $@

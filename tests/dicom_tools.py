@@ -19,6 +19,7 @@ PACKAGES = {
     "storescu": "dcmtk",
     "DicomSRValidator": "pixelmed-apps",
     "Orthanc": "orthanc orthanc-dicomweb",
+    "chromium": "chromium",
 }
 """Debian packages of the commands."""
 

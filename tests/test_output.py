@@ -11,11 +11,17 @@ import pytest
 from lungct.errors import OutputError
 from lungct.output import OutputFolder
 
-OWN = ("report.pdf", "lobes.nii.gz")
+OWN = ("report.pdf", "lobes.nii.gz", "dicom/seg.dcm")
 
 
 def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def fill(folder: OutputFolder) -> None:
+    (folder.staging / "report.pdf").write_text("report")
+    (folder.staging / "dicom").mkdir()
+    (folder.staging / "dicom" / "seg.dcm").write_text("mask")
 
 
 def test_published_files_and_result_are_all_that_remains(tmp_path: Path) -> None:
@@ -26,9 +32,27 @@ def test_published_files_and_result_are_all_that_remains(tmp_path: Path) -> None
     assert files(tmp_path / "new" / "out") == ["report.pdf", "result.json"]
 
 
+def test_sub_folders_are_published_and_taken_back_with_their_files(tmp_path: Path) -> None:
+    with OutputFolder(tmp_path, OWN) as folder:
+        fill(folder)
+        assert folder.publish() == ["dicom/seg.dcm", "report.pdf"]
+        assert (tmp_path / "dicom" / "seg.dcm").read_text() == "mask"
+    assert files(tmp_path) == []
+
+
+def test_sub_folder_with_files_of_others_stays(tmp_path: Path) -> None:
+    leave_results(tmp_path)
+    (tmp_path / "dicom").mkdir()
+    for name in ("seg.dcm", "theirs.dcm"):
+        (tmp_path / "dicom" / name).touch()
+    with OutputFolder(tmp_path, OWN):
+        assert files(tmp_path / "dicom") == ["theirs.dcm"]
+
+
 def test_unpublished_files_disappear(tmp_path: Path) -> None:
     with OutputFolder(tmp_path, OWN) as folder:
-        (folder.staging / "report.pdf").write_text("half a rep")
+        fill(folder)
+        folder.discard()
         folder.write_result("{}")
     assert files(tmp_path) == ["result.json"]
 

@@ -28,6 +28,8 @@ def test_missing_section_means_defaults(tmp_path: Path) -> None:
         ("lungct: {outputs: {label_map: true}}", "lungct.outputs.label_map"),
         ("lungct: {selection: {min_slices: many}}", "lungct.selection.min_slices"),
         ("lungct: {selection: {unknown: 1}}", "lungct.selection.unknown"),
+        ("lungct: {outputs: {dicom: {segmentations: false}}}", "structured_report needs segmentations: true"),
+        ("lungct: {outputs: {dicom: {compression: rle}}}", "rle needs segmentation_type: labelmap"),
         ("lungct: [", "app.yaml"),
         ("lungct", "app.yaml"),
     ],
