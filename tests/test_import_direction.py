@@ -26,6 +26,7 @@ FORBIDDEN = {
     "operators": {"app", "application", "training", "phantom", "evaluation"},
     "app": {"training", "phantom", "evaluation"},
     "phantom": {"app", "application", "operators", "training"},
+    "benchmarks": {"app", "application", "operators", "training"},
     "training": {"app", "application", "operators"},
 }
 

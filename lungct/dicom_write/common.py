@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from highdicom import UID
 from highdicom.base import SOPClass
 from pydicom import Dataset
@@ -88,7 +89,7 @@ def origin_of(analysis: Analysis, settings: DicomSettings, created: datetime) ->
     for part in (sorted((image.sop_instance_uid, image.frame) for image in images), findings, settings):
         digest.update(repr(part).encode())
     for mask in (analysis.anatomy.lobes, analysis.opacities.mask):
-        digest.update(mask.tobytes())
+        digest.update(np.ascontiguousarray(mask).data)
     return Origin(
         header=readable(analysis.chest.patient.header),
         digest=digest.hexdigest(),

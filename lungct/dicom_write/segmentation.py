@@ -69,8 +69,7 @@ def lobes_found(lobes: MaskArray) -> tuple[Lobe, ...]:
 
     Viewers hang on empty segments and expect numbers without gaps.
     """
-    present = np.bincount(lobes.ravel(), minlength=len(Lobe) + 1)
-    return tuple(lobe for lobe in Lobe if present[lobe.label])
+    return tuple(lobe for lobe in Lobe if (lobes == lobe.label).any())
 
 
 def anatomy_segmentation(
