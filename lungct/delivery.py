@@ -8,11 +8,15 @@ from pathlib import Path
 from lungct.dicom_write.write import DICOM_FILES, write_dicom
 from lungct.output import cannot_write
 from lungct.records import Analysis
+from lungct.report.content import report_content
+from lungct.report.html import HTML_FILE, html_report
+from lungct.report.illustrations import illustrate
 from lungct.report.label_maps import LOBES_FILE, OPACITIES_FILE, write_label_maps
 from lungct.report.pdf import REPORT_FILE, pdf_report
+from lungct.report.wording import Wording
 from lungct.settings import OutputSettings
 
-DELIVERED_FILES = (LOBES_FILE, OPACITIES_FILE, REPORT_FILE, *DICOM_FILES)
+DELIVERED_FILES = (LOBES_FILE, OPACITIES_FILE, REPORT_FILE, HTML_FILE, *DICOM_FILES)
 
 
 def deliver(folder: Path, outputs: OutputSettings, analysis: Analysis) -> None:
@@ -27,12 +31,18 @@ def deliver(folder: Path, outputs: OutputSettings, analysis: Analysis) -> None:
         OutputError: a file cannot be written.
     """
     created = datetime.now().replace(microsecond=0)
-    pdf = pdf_report(analysis, created) if outputs.report_pdf or outputs.dicom.encapsulated_pdf else b""
+    pdf = b""
     try:
         if outputs.label_maps:
             write_label_maps(folder, analysis)
-        if outputs.report_pdf:
-            (folder / REPORT_FILE).write_bytes(pdf)
+        if outputs.report_pdf or outputs.report_html or outputs.dicom.encapsulated_pdf:
+            content, illustrations = report_content(analysis, Wording(outputs.language)), illustrate(analysis)
+            pdf = pdf_report(content, illustrations, created, outputs.paper)
+            if outputs.report_pdf:
+                (folder / REPORT_FILE).write_bytes(pdf)
+            if outputs.report_html:
+                html = html_report(analysis, content, illustrations)
+                (folder / HTML_FILE).write_text(html, encoding="utf-8")
         write_dicom(folder, outputs.dicom, analysis, pdf if outputs.dicom.encapsulated_pdf else None, created)
     except OSError as error:
         raise cannot_write(error) from error

@@ -77,8 +77,11 @@ class DicomSettings(_Section):
 class OutputSettings(_Section):
     """Which files are written beside ``result.json``."""
 
+    language: Literal["en", "de", "fr", "es", "nl", "it"] = "en"
+    paper: Literal["A4", "Letter"] = "A4"
     label_maps: bool = True
     report_pdf: bool = True
+    report_html: bool = True
     dicom: DicomSettings = Field(default_factory=DicomSettings)
 
 

@@ -87,16 +87,23 @@ def draw(plane: Plane, contours: bool) -> Image.Image:
         round(n * mm * PIXELS_PER_MM)
         for n, mm in zip(plane.plane_hu.shape[::-1], plane.spacing_mm[::-1], strict=True)
     )
-    grey = (window(torch.from_numpy(np.ascontiguousarray(plane.plane_hu))).numpy() * 255).astype(np.uint8)
-    picture = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC).convert("RGB")
+    picture = (
+        Image.fromarray(grey_levels(plane.plane_hu)).resize(size, Image.Resampling.BICUBIC).convert("RGB")
+    )
     if contours:
         pixels = np.array(picture)
         for mask, rgb in ((plane.lobes > 0, LUNG_RGB), (plane.opacity > 0, OPACITY_RGB)):
             large = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
             pixels[_outline(large)] = rgb
         picture = Image.fromarray(pixels)
-    _mark(picture)
+    mark(picture, "R", "L")
     return picture
+
+
+def grey_levels(plane_hu: HuArray) -> RgbArray:
+    """``[rows, columns]``, the lung window from black to white."""
+    grey: RgbArray = (window(torch.from_numpy(np.ascontiguousarray(plane_hu))).numpy() * 255).astype(np.uint8)
+    return grey
 
 
 def _outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -104,15 +111,16 @@ def _outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return outline
 
 
-def _mark(picture: Image.Image) -> None:
+def mark(picture: Image.Image, left: str, right: str, pixels_per_mm: float = PIXELS_PER_MM) -> None:
+    """Write side marks and a scale bar into a picture, grey or coloured."""
     pen = ImageDraw.Draw(picture)
     width, height = picture.size
     font_size = height // 16
-    for letter, x, anchor in (("R", font_size // 2, "lm"), ("L", width - font_size // 2, "rm")):
+    for letter, x, anchor in ((left, font_size // 2, "lm"), (right, width - font_size // 2, "rm")):
         pen.text((x, height / 2), letter, anchor=anchor, font_size=font_size, **READABLE)
-    bar = SCALE_BAR_MM * PIXELS_PER_MM
-    left, bottom = font_size // 2, height - font_size
-    pen.line((left - 2, bottom, left + bar + 2, bottom), fill="black", width=8)
-    pen.line((left, bottom, left + bar, bottom), fill="white", width=4)
+    bar = SCALE_BAR_MM * pixels_per_mm
+    begin, bottom = font_size // 2, height - font_size
+    pen.line((begin - 2, bottom, begin + bar + 2, bottom), fill="black", width=8)
+    pen.line((begin, bottom, begin + bar, bottom), fill="white", width=4)
     label = f"{SCALE_BAR_MM / 10:.0f} cm"
-    pen.text((left, bottom - 4), label, anchor="lb", font_size=font_size * 2 // 3, **READABLE)
+    pen.text((begin, bottom - 4), label, anchor="lb", font_size=font_size * 2 // 3, **READABLE)

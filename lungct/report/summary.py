@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from lungct.records import Findings, Lobe
-from lungct.report.pdf import DIAGNOSIS_TEXT, percent_text
-from lungct.report.result import NOTICE
+from lungct.report.content import percent_text
+from lungct.report.wording import Wording
 
 
 def summary(findings: Findings) -> str:
     """Diagnosis, probabilities, score, lobes and flags."""
-    probabilities, quantification = findings.probabilities, findings.quantification
+    words, probabilities, quantification = Wording("en"), findings.probabilities, findings.quantification
     rows = [(lobe.replace("_", " "), quantification.lobes[lobe]) for lobe in Lobe]
     lines = [
-        NOTICE,
-        f"Infection: {DIAGNOSIS_TEXT[findings.diagnosis]}",
+        words("notice"),
+        "Infection: " + words(f"diagnosis.{findings.diagnosis.value}"),
         f"Probabilities: COVID-19 {probabilities.covid19:.2f}, other {probabilities.other_infection:.2f}, "
         f"none {probabilities.no_infection:.2f}",
         f"CT severity score: {quantification.severity_score} of 25 ({quantification.involvement})",
         f"{'':<14}{'lung mL':>9}{'opacity mL':>12}{'opacity %':>11}",
     ]
     lines += [
-        f"{name:<14}{extent.lung_ml:>9.0f}{extent.opacity_ml:>12.0f}{percent_text(extent):>11}"
+        f"{name:<14}{extent.lung_ml:>9.0f}{extent.opacity_ml:>12.0f}{percent_text(extent, words):>11}"
         for name, extent in (*rows, ("both lungs", quantification.total))
     ]
     lines += [f"Flag: {flag.message} ({flag.code})" for flag in findings.flags]

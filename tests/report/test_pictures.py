@@ -1,24 +1,16 @@
-"""The files beside ``result.json``: label maps, pictures and PDF."""
+"""Label maps and pictures."""
 
 from __future__ import annotations
 
-import logging
-from dataclasses import replace
-from datetime import datetime
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from pypdf import PdfReader
 
 from lungct.records import Analysis, Chest, LungAnatomy, Opacities
 from lungct.report.label_maps import LOBES_FILE, OPACITIES_FILE, write_label_maps
-from lungct.report.pdf import pdf_report
 from lungct.report.pictures import LUNG_RGB, OPACITY_RGB, coronal, draw, most_affected_slice, transverse
-
-CREATED = datetime(2026, 1, 2, 3, 4, 5)
 
 
 def test_label_maps_lie_on_the_grid_of_the_series(tmp_path: Path, analysis: Analysis) -> None:
@@ -69,40 +61,3 @@ def test_contours_follow_lungs_and_opacities(
     assert columns["lung"].max() / pixels_per_voxel == pytest.approx(90, abs=0.5)
     assert columns["opacity"].min() / pixels_per_voxel == pytest.approx(12, abs=0.5)
     assert columns["opacity"].max() / pixels_per_voxel == pytest.approx(30, abs=0.5)
-
-
-@pytest.fixture(scope="module")
-def report_text(analysis: Analysis) -> str:
-    pages = PdfReader(BytesIO(pdf_report(analysis, CREATED))).pages
-    assert len(pages) == 1
-    return pages[0].extract_text()
-
-
-@pytest.mark.parametrize(
-    "expected",
-    [
-        "Research use only",
-        "Ωμέγα Иван Müller",
-        "P-42",
-        "0.78",
-        "potential COVID-19",
-        "CT severity score",
-        "MODELS_PROVISIONAL",
-        "series 7",
-    ],
-)
-def test_report_says(report_text: str, expected: str) -> None:
-    assert expected in report_text
-
-
-def test_same_analysis_gives_the_same_bytes(analysis: Analysis) -> None:
-    assert pdf_report(analysis, CREATED) == pdf_report(analysis, CREATED)
-
-
-def test_name_in_a_script_without_font_stays_out_of_the_log(
-    analysis: Analysis, caplog: pytest.LogCaptureFixture
-) -> None:
-    patient = replace(analysis.chest.patient, patient_name="王小明")
-    with caplog.at_level(logging.WARNING):
-        pdf_report(replace(analysis, chest=replace(analysis.chest, patient=patient)), CREATED)
-    assert "王" not in caplog.text

@@ -1,0 +1,201 @@
+"""What the report says about one analysis, in words and rounded numbers; PDF and HTML decide how it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import lungct
+from lungct.findings.classification import DECISION_CUT_OFF
+from lungct.records import (
+    Analysis,
+    Extent,
+    Lobe,
+    ModelInfo,
+    PatientStudy,
+    QualityFlag,
+    Quantification,
+    Selection,
+)
+from lungct.report.result import software_versions
+from lungct.report.wording import Wording
+
+COLUMNS = ("region", "lung_ml", "opacity_ml", "opacity_percent", "score")
+
+
+@dataclass(frozen=True)
+class Probability:
+    """One class of the classifier."""
+
+    name: str
+    value: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Region:
+    """A row of the table; ``score`` is empty for the lungs."""
+
+    name: str
+    lung_ml: str
+    opacity_ml: str
+    opacity_percent: str
+    score: str
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A quality flag: a few words in the language of the report, and the details in English."""
+
+    label: str
+    message: str
+    code: str
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """All text of the report but captions.
+
+    Attributes:
+        header: label and value of what identifies patient and study.
+        totals: label and value of what the table sums up to.
+        conclusion: label and value of infection and involvement.
+        severity_score: 0 to 25.
+        series: the analysed series and why it was chosen.
+        models: one line each; with checksum.
+    """
+
+    words: Wording
+    header: tuple[tuple[str, str], ...]
+    flags_title: str
+    flags: tuple[Flag, ...]
+    probabilities: tuple[Probability, ...]
+    columns: tuple[str, ...]
+    lobes: tuple[Region, ...]
+    lungs: tuple[Region, ...]
+    totals: tuple[tuple[str, str], ...]
+    conclusion: tuple[tuple[str, str], ...]
+    severity_score: int
+    series: tuple[str, ...]
+    models: tuple[str, ...]
+    software: str
+    methods: tuple[str, ...]
+    limits: tuple[str, ...]
+
+
+def report_content(analysis: Analysis, words: Wording) -> ReportContent:
+    """Put an analysis into words."""
+    findings, quantification = analysis.findings, analysis.findings.quantification
+    cut_off = words.number(DECISION_CUT_OFF, 2)
+    return ReportContent(
+        words=words,
+        header=_header(analysis.chest.patient, words),
+        flags_title=_flags_title(len(findings.flags), words),
+        flags=tuple(_flag(flag, words) for flag in findings.flags),
+        probabilities=tuple(
+            Probability(words(f"class.{name}"), value, words.number(value, 2))
+            for name, value in vars(findings.probabilities).items()
+        ),
+        columns=tuple(words(f"column.{name}") for name in COLUMNS),
+        lobes=tuple(
+            _region(lobe.value, quantification.lobes[lobe], words, str(quantification.lobe_scores[lobe]))
+            for lobe in Lobe
+        ),
+        lungs=(
+            _region("left_lung", quantification.left_lung, words),
+            _region("right_lung", quantification.right_lung, words),
+            _region("both_lungs", quantification.total, words),
+        ),
+        totals=_totals(quantification, words),
+        conclusion=(
+            (words("infection"), words(f"diagnosis.{findings.diagnosis.value}")),
+            (words("involvement"), words(f"involvement.{quantification.involvement.value}")),
+        ),
+        severity_score=quantification.severity_score,
+        series=tuple(_series(analysis.chest.selection, words)),
+        models=tuple(_model(model, words) for model in findings.models),
+        software=", ".join([f"lungct {lungct.__version__}", *map(" ".join, software_versions().items())]),
+        methods=(
+            words("methods.volumes"),
+            words("methods.score"),
+            words("methods.decision", cut_off=cut_off),
+            words("methods.source"),
+        ),
+        limits=tuple(words(f"limits.{name}") for name in ("device", "classes", "mask", "independent")),
+    )
+
+
+def _flag(flag: QualityFlag, words: Wording) -> Flag:
+    return Flag(words.get(f"flag.{flag.code}", flag.code), flag.message, flag.code)
+
+
+def _model(model: ModelInfo, words: Wording) -> str:
+    validated = f" ({words('provisional')})" if model.provisional else ""
+    return f"{model.name} {model.version}{validated}, SHA-256 {model.sha256}"
+
+
+def percent_text(extent: Extent, words: Wording) -> str:
+    """One decimal; a missing region says so."""
+    percent = extent.opacity_percent
+    return words("not_found") if percent is None else words.number(percent, 1)
+
+
+def _header(patient: PatientStudy, words: Wording) -> tuple[tuple[str, str], ...]:
+    return (
+        (words("imaging_centre"), patient.institution),
+        (words("patient_name"), patient.patient_name),
+        (words("study"), patient.study_description),
+        (words("patient_id"), patient.patient_id),
+        (words("study_date"), _iso_date(patient.study_date)),
+        (words("modality"), "CT"),
+    )
+
+
+def _iso_date(dicom_date: str) -> str:
+    is_full = len(dicom_date) == 8 and dicom_date.isdecimal()
+    return f"{dicom_date[:4]}-{dicom_date[4:6]}-{dicom_date[6:]}" if is_full else dicom_date
+
+
+def _flags_title(count: int, words: Wording) -> str:
+    key = {0: "flags_none", 1: "flags_one"}.get(count, "flags_many")
+    return words(key, count=count)
+
+
+def _region(name: str, extent: Extent, words: Wording, score: str = "") -> Region:
+    return Region(
+        words(f"region.{name}"),
+        words.number(extent.lung_ml, 0),
+        words.number(extent.opacity_ml, 0),
+        percent_text(extent, words),
+        score,
+    )
+
+
+def _totals(quantification: Quantification, words: Wording) -> tuple[tuple[str, str], ...]:
+    total = quantification.total
+    return (
+        (words("total_lung"), f"{words.number(total.lung_ml, 0)} mL"),
+        (words("affected_volume"), f"{words.number(total.opacity_ml, 0)} mL"),
+        (words("affected_percent"), f"{percent_text(total, words)} %"),
+        (words("severity"), words("of_25", score=quantification.severity_score)),
+    )
+
+
+def _series(selection: Selection, words: Wording) -> Iterator[str]:
+    if selection.first is None:
+        return
+    series, unknown = selection.first.series, words("unknown")
+    thickness_mm = series.slice_thickness_mm
+    yield words(
+        "analysed",
+        number=unknown if series.series_number is None else series.series_number,
+        images=len(series.slices),
+        thickness=unknown if thickness_mm is None else f"{words.number(thickness_mm, 2)} mm",
+        kernel=series.kernel or unknown,
+    )
+    reasons = [
+        words.get(f"preference.{preference.code}", preference.message)
+        for preference in selection.first.preferences
+    ]
+    if len(selection.verdicts) > 1:
+        yield words("chosen", count=len(selection.verdicts), reasons=", ".join(reasons))

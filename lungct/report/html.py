@@ -1,0 +1,63 @@
+"""The report as one HTML file that opens offline, with all slices to scroll through."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from io import BytesIO
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from lungct.findings.classification import DECISION_CUT_OFF
+from lungct.records import Analysis
+from lungct.report.content import ReportContent
+from lungct.report.illustrations import Illustrations
+from lungct.report.slices import slice_pictures
+
+HTML_FILE = "report.html"
+
+
+def html_report(analysis: Analysis, content: ReportContent, illustrations: Illustrations) -> str:
+    """The whole file.
+
+    Args:
+        analysis: whose slices are shown.
+        content: what to print.
+        illustrations: its pictures.
+    """
+    words = content.words
+    slice_key = "picture.most_opacity" if illustrations.shows_opacity else "picture.most_lung"
+    figures = [
+        (_data_url(picture), words(key))
+        for picture, key in (
+            (illustrations.front, "picture.front"),
+            (illustrations.left, "picture.left"),
+            (illustrations.plain, slice_key),
+            (illustrations.contours, "picture.contours"),
+            (illustrations.coronal, "picture.coronal"),
+            (illustrations.profile, "picture.profile"),
+        )
+    ]
+    frames, contours = [], []
+    for picture, lines in slice_pictures(analysis):
+        frames.append(b64encode(picture).decode())
+        contours.append(b64encode(lines).decode())
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template("report.html.j2").render(
+        content=content,
+        words=words,
+        figures=figures,
+        frames=frames,
+        contours=contours,
+        cut_off_percent=100 * DECISION_CUT_OFF,
+        cut_off=words.number(DECISION_CUT_OFF, 2),
+    )
+
+
+def _data_url(picture: Image.Image) -> str:
+    file = BytesIO()
+    picture.save(file, format="PNG")
+    return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"

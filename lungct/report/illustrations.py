@@ -1,0 +1,110 @@
+"""The pictures of the report, made once for PDF and HTML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from lungct.records import Analysis, LungAnatomy, Opacities
+from lungct.report.pictures import (
+    LUNG_RGB,
+    OPACITY_RGB,
+    PIXELS_PER_MM,
+    Plane,
+    coronal,
+    draw,
+    most_affected_slice,
+    transverse,
+)
+from lungct.report.rendering import Structures, render_lungs
+
+PROFILE_WIDTH = 220
+SMALLEST_SHARE_OF_LUNG = 0.05
+"""Of the slice with most lung; a percentage of less lung than that says nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Illustrations:
+    """Pictures, each with side marks and a scale.
+
+    Attributes:
+        front: the lungs in three dimensions.
+        left: the same from the left.
+        plain: the most affected transverse slice.
+        contours: the same slice with lungs and opacities outlined.
+        coronal: through the middle of the lungs.
+        profile: affected percentage of every slice, as high as ``coronal``.
+        shows_opacity: False where there is none; then the transverse slice is that with most lung.
+    """
+
+    front: Image.Image
+    left: Image.Image
+    plain: Image.Image
+    contours: Image.Image
+    coronal: Image.Image
+    profile: Image.Image
+    shows_opacity: bool
+
+
+def illustrate(analysis: Analysis) -> Illustrations:
+    """Draw all pictures of an analysis."""
+    volume, anatomy, opacities = analysis.chest.volume, analysis.anatomy, analysis.opacities
+    index = most_affected_slice(anatomy, opacities)
+    plane = transverse(volume, anatomy, opacities, index)
+    front, left = render_lungs(volume, Structures(anatomy.lobes, opacities.mask))
+    coronal_plane = coronal(volume, anatomy, opacities, _middle_row(anatomy))
+    return Illustrations(
+        front=front,
+        left=left,
+        plain=draw(plane, contours=False),
+        contours=draw(plane, contours=True),
+        coronal=draw(coronal_plane, contours=True),
+        profile=draw_profile(affected_percent(anatomy, opacities), coronal_plane),
+        shows_opacity=bool(opacities.mask.any()),
+    )
+
+
+def _middle_row(anatomy: LungAnatomy) -> int:
+    rows = np.flatnonzero(anatomy.lobes.any(axis=(0, 2)))
+    return int(rows.mean()) if rows.size else anatomy.lobes.shape[1] // 2
+
+
+def affected_percent(anatomy: LungAnatomy, opacities: Opacities) -> npt.NDArray[np.float64]:
+    """``[slices]``: share of the lung that is opacity; nan where a slice holds hardly any lung."""
+    lung = np.count_nonzero(anatomy.lobes, axis=(1, 2))
+    opacity = np.count_nonzero(opacities.mask, axis=(1, 2))
+    enough = lung > SMALLEST_SHARE_OF_LUNG * lung.max()
+    return np.where(enough, 100.0 * opacity / np.maximum(lung, 1), np.nan)
+
+
+def draw_profile(percent: npt.NDArray[np.float64], beside: Plane) -> Image.Image:
+    """Bars from head to feet, in line with a coronal picture.
+
+    Args:
+        percent: ``[slices]``, slice 0 most caudal; nan where there is hardly any lung.
+        beside: the coronal plane that is drawn beside it.
+    """
+    height = round(beside.plane_hu.shape[0] * beside.spacing_mm[0] * PIXELS_PER_MM)
+    largest = max(1.0, float(np.nanmax(percent, initial=0.0)))
+    font_size = height // 20
+    left, right = font_size // 2, PROFILE_WIDTH - font_size // 2
+    picture = Image.new("RGB", (PROFILE_WIDTH, height), "white")
+    pen = ImageDraw.Draw(picture)
+    edges = np.linspace(0, height, len(percent) + 1)
+    for top, bottom, value in zip(edges, edges[1:], percent[::-1], strict=False):
+        if np.isfinite(value):
+            width = (right - left) * value / largest
+            pen.rectangle((left, top, right, bottom), fill=_pale(LUNG_RGB))
+            pen.rectangle((left, top, left + width, bottom), fill=OPACITY_RGB)
+    pen.line((left, 0, left, height), fill="black", width=2)
+    pen.text((left + 2, height - 2), "0", anchor="lb", font_size=font_size, fill="black")
+    pen.text((right, height - 2), f"{largest:.0f} %", anchor="rb", font_size=font_size, fill="black")
+    return picture
+
+
+def _pale(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
+    red, green, blue = (255 - (255 - level) // 4 for level in rgb)
+    return red, green, blue

@@ -1,0 +1,253 @@
+"""The parts of the PDF report from top to bottom; each begins where the one before ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fpdf import FPDF
+from fpdf.fonts import FontFace
+from PIL import Image
+
+from lungct.findings.classification import DECISION_CUT_OFF
+from lungct.findings.quantification import MODERATE_FROM, SEVERE_FROM
+from lungct.report.content import ReportContent
+from lungct.report.illustrations import Illustrations
+
+Rgb = tuple[int, int, int]
+
+FONT = "DejaVu"
+MARGIN_MM = 12.0
+GREY: Rgb = (100, 100, 100)
+ALERT_RGB: Rgb = (150, 30, 0)
+
+_BLACK: Rgb = (0, 0, 0)
+_WHITE: Rgb = (255, 255, 255)
+_TRACK_RGB: Rgb = (225, 225, 225)
+_BAR_RGB: Rgb = (0, 114, 178)
+_ALERT_FILL_RGB: Rgb = (255, 236, 217)
+_CLEAN_RGB: Rgb = (0, 90, 60)
+_CLEAN_FILL_RGB: Rgb = (226, 243, 236)
+_BANDS: dict[str, Rgb] = {"mild": (150, 195, 225), "moderate": (230, 159, 0), "severe": (180, 50, 20)}
+"""Of different lightness, so that any colour vision and printer keeps them apart."""
+
+_MM_PER_POINT = 0.46
+_PICTURE_ROWS_MM = (56.0, 52.0)
+_MAX_SCORE = 25
+
+
+def write(page: FPDF, text: str, size: float = 8, style: str = "", rgb: Rgb = _BLACK) -> None:
+    """Text over the whole width."""
+    page.set_font(FONT, style, size)
+    page.set_text_color(*rgb)
+    page.multi_cell(page.epw, size * _MM_PER_POINT, text, align="L", new_x="LMARGIN", new_y="NEXT")
+
+
+def header(page: FPDF, content: ReportContent) -> None:
+    """Title, notice, patient and study."""
+    write(page, content.words("title"), 15, "B")
+    write(page, content.words("notice"), 9, "B", ALERT_RGB)
+    page.ln(1)
+    page.set_font(FONT, "", 8)
+    with page.table(
+        col_widths=(36, 57, 36, 57),
+        width=page.epw,
+        first_row_as_headings=False,
+        text_align="LEFT",
+        borders_layout="NONE",
+        line_height=4.2,
+    ) as table:
+        for pair in zip(content.header[::2], content.header[1::2], strict=True):
+            row = table.row()
+            for label, value in pair:
+                row.cell(label, style=FontFace(color=GREY))
+                row.cell(value, style=FontFace(color=_BLACK))
+    page.ln(1.5)
+
+
+def flags(page: FPDF, content: ReportContent) -> None:
+    """A box that tells from afar whether anything is odd."""
+    rgb, fill = (ALERT_RGB, _ALERT_FILL_RGB) if content.flags else (_CLEAN_RGB, _CLEAN_FILL_RGB)
+    page.set_fill_color(*fill)
+    page.set_text_color(*rgb)
+    texts = [("B", 9, content.flags_title)]
+    if content.flags:
+        texts.append(("", 8, " · ".join(flag.label for flag in content.flags)))
+    for style, size, text in texts:
+        page.set_font(FONT, style, size)
+        page.multi_cell(
+            page.epw, size * 0.55, text, fill=True, align="L", padding=(1, 2), new_x="LMARGIN", new_y="NEXT"
+        )
+    page.ln(2)
+
+
+def pictures(page: FPDF, content: ReportContent, illustrations: Illustrations) -> None:
+    """3-D from two sides, and the transverse slice plain and with contours."""
+    words = content.words
+    slice_key = "picture.most_opacity" if illustrations.shows_opacity else "picture.most_lung"
+    top, width, height, left = page.get_y(), (page.epw - 9) / 4, _PICTURE_ROWS_MM[0], page.l_margin
+    front, side = illustrations.front, illustrations.left
+    front_width = (2 * width + 3) * front.width / (front.width + side.width)  # both at one scale
+    for picture, key, box_width in (
+        (front, "picture.front", front_width),
+        (side, "picture.left", 2 * width - front_width),
+        (illustrations.plain, slice_key, width),
+        (illustrations.contours, "picture.contours", width),
+    ):
+        _place(page, picture, (left, top, box_width, height), words(key))
+        _caption(page, left, top + height, box_width, words(key))
+        left += box_width + 3
+    page.set_y(top + height + 8)
+
+
+def scales(page: FPDF, content: ReportContent, illustrations: Illustrations) -> None:
+    """Coronal view and profile on the left; probabilities and severity on the right."""
+    words, top, height, left = content.words, page.get_y(), _PICTURE_ROWS_MM[1], page.l_margin
+    box = (left, top, 64.0, height)
+    width, shown = _place(page, illustrations.coronal, box, words("picture.coronal"))
+    _caption(page, left, top + height, width, words("picture.coronal"))
+    left += width + 3
+    strip = shown * illustrations.profile.width / illustrations.profile.height
+    box = (left, top + height - shown, strip, shown)
+    _place(page, illustrations.profile, box, words("picture.profile"))
+    _caption(page, left, top + height, 26, words("picture.profile"))
+    right = page.l_margin + 94
+    page.set_xy(right, top)
+    _probabilities(page, content, right)
+    page.set_xy(right, page.get_y() + 2)
+    _severity(page, content, right)
+    page.set_xy(page.l_margin, top + height + 8)
+
+
+def _place(
+    page: FPDF, picture: Image.Image, box: tuple[float, float, float, float], text: str
+) -> tuple[float, float]:
+    """Put a picture at the bottom of a box (left, top, width, height); returns its width and height."""
+    left, top, width, height = box
+    scale = min(width / picture.width, height / picture.height)
+    shown = scale * picture.width, scale * picture.height
+    page.image(picture, left, top + height - shown[1], w=shown[0], h=shown[1], alt_text=text)
+    return shown
+
+
+def _caption(page: FPDF, left: float, top: float, width: float, text: str) -> None:
+    page.set_xy(left, top + 0.5)
+    page.set_font(FONT, "", 6.5)
+    page.set_text_color(*GREY)
+    page.multi_cell(width, 2.8, text, align="L")
+
+
+def _heading(page: FPDF, text: str) -> None:
+    page.set_font(FONT, "B", 10)
+    page.set_text_color(*_BLACK)
+    page.cell(0, 5.5, text, new_x="LEFT", new_y="NEXT")
+
+
+def _box(page: FPDF, left: float, top: float, size: tuple[float, float], rgb: Rgb) -> None:
+    page.set_fill_color(*rgb)
+    page.rect(left, top, *size, style="F")
+
+
+def _probabilities(page: FPDF, content: ReportContent, left: float) -> None:
+    """Gauges from 0 to 1 with the cut-off of the decision rule."""
+    _heading(page, content.words("classification"))
+    length = page.w - page.r_margin - left - 12
+    for probability in content.probabilities:
+        page.set_x(left)
+        page.set_font(FONT, "", 8)
+        page.cell(length, 4, probability.name, new_x="LEFT", new_y="NEXT")
+        top = page.get_y()
+        _box(page, left, top, (length, 2.6), _TRACK_RGB)
+        _box(page, left, top, (length * probability.value, 2.6), _BAR_RGB)
+        _box(page, left + length * DECISION_CUT_OFF - 0.2, top - 0.6, (0.4, 3.8), _BLACK)
+        page.set_xy(left + length + 2, top - 0.8)
+        page.set_font(FONT, "B", 9)
+        page.cell(10, 4, probability.text)
+        page.set_xy(left, top + 3.6)
+    page.set_font(FONT, "", 6.5)
+    page.set_text_color(*GREY)
+    cut_off = content.words.number(DECISION_CUT_OFF, 2)
+    page.cell(0, 3, content.words("cut_off", value=cut_off), new_x="LEFT", new_y="NEXT")
+
+
+def _severity(page: FPDF, content: ReportContent, left: float) -> None:
+    """The score on a scale of 0 to 25 with its bands."""
+    words, score = content.words, content.severity_score
+    _heading(page, f"{words('severity')}: {words('of_25', score=score)}")
+    top, step = page.get_y() + 1, (page.w - page.r_margin - left) / (_MAX_SCORE + 1)
+    bounds = (1, MODERATE_FROM, SEVERE_FROM, _MAX_SCORE + 1)
+    _box(page, left, top, (step, 4), _TRACK_RGB)
+    for (band, rgb), begin, end in zip(_BANDS.items(), bounds, bounds[1:], strict=False):
+        _box(page, left + begin * step, top, ((end - begin) * step, 4), rgb)
+        _caption(page, left + begin * step, top + 4.8, (end - begin) * step, words(f"involvement.{band}"))
+    _box(page, left + score * step - 0.4, top - 1.2, (step + 0.8, 6.4), _BLACK)
+    _box(page, left + score * step, top - 0.8, (step, 5.6), _WHITE)
+    page.set_xy(left + score * step - 2, top)
+    page.set_font(FONT, "B", 7)
+    page.set_text_color(*_BLACK)
+    page.cell(step + 4, 4, str(score), align="C")
+
+
+def regions(page: FPDF, content: ReportContent) -> None:
+    """Lobes, lungs and both lungs."""
+    page.set_x(page.l_margin)
+    write(page, content.words("quantification"), 10, "B")
+    page.set_font(FONT, "", 8)
+    with page.table(
+        col_widths=(54, 34, 34, 34, 30),
+        width=page.epw,
+        line_height=4.4,
+        borders_layout="HORIZONTAL_LINES",
+        text_align=("LEFT", "RIGHT", "RIGHT", "RIGHT", "RIGHT"),
+    ) as table:
+        table.row(content.columns)
+        for region in content.lobes:
+            table.row((region.name, region.lung_ml, region.opacity_ml, region.opacity_percent, region.score))
+        for region in content.lungs:
+            style = FontFace(fill_color=(243, 243, 243))
+            cells = (region.name, region.lung_ml, region.opacity_ml, region.opacity_percent, region.score)
+            table.row(cells, style=style)
+    page.ln(2)
+
+
+def conclusion(page: FPDF, content: ReportContent) -> None:
+    """What the table sums up to, infection and involvement, and what was analysed."""
+    with page.table(
+        col_widths=(50, 43, 50, 43),
+        width=page.epw,
+        first_row_as_headings=False,
+        text_align="LEFT",
+        borders_layout="NONE",
+        line_height=4.4,
+    ) as table:
+        for pair in zip(content.totals[::2], content.totals[1::2], strict=True):
+            row = table.row()
+            for label, value in pair:
+                row.cell(label, style=FontFace(color=GREY))
+                row.cell(value, style=FontFace(emphasis="BOLD"))
+    page.ln(1)
+    for label, value in content.conclusion:
+        write(page, f"{label}: {value}", 11, "B")
+    page.ln(1)
+    for text in content.series:
+        write(page, text, 7, rgb=GREY)
+
+
+def details(page: FPDF, content: ReportContent) -> None:
+    """The second page: flags with numbers, models, methods and limits."""
+    words = content.words
+    write(page, content.flags_title, 11, "B", ALERT_RGB if content.flags else _CLEAN_RGB)
+    for flag in content.flags:
+        write(page, f"{flag.label}: {flag.message} ({flag.code})", 8)
+        page.ln(0.8)
+    for key, texts in (("methods", content.methods), ("limits", content.limits)):
+        _section(page, words(key), texts)
+    _section(page, words("models"), content.models)
+    _section(page, words("software"), (content.software,))
+
+
+def _section(page: FPDF, title: str, texts: Iterable[str]) -> None:
+    page.ln(2)
+    write(page, title, 11, "B")
+    for text in texts:
+        write(page, text, 8)
+        page.ln(0.8)
