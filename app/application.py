@@ -9,6 +9,7 @@ from monai.deploy.core import Application
 from lungct.inference.device import choose_device
 from lungct.journal import Journal
 from lungct.settings import Settings
+from operators.airway_vessel_segmenter import AirwayVesselSegmenter
 from operators.classifier import Classifier
 from operators.dicom_loader import DicomLoader
 from operators.lobe_quantifier import LobeQuantifier
@@ -43,19 +44,27 @@ class ChestCtApplication(Application):
         lung_segmenter = LungSegmenter(self, name="lung_segmenter", **model)
         classifier = Classifier(self, name="classifier", **model)
         slice_segmenter = SliceSegmenter(self, name="slice_segmenter", **model)
+        tree_segmenter = AirwayVesselSegmenter(
+            self,
+            name="airway_vessel_segmenter",
+            is_wanted=self.settings.outputs.airways_vessels,
+            **noted,
+        )
         quantifier = LobeQuantifier(self, name="lobe_quantifier", **noted)
         writer = ReportWriter(
             self, name="report_writer", folder=self.folder, outputs=self.settings.outputs, **noted
         )
 
-        self.journal.n_stages = 8
+        self.journal.n_stages = 9
 
         self._connect(loader, selector)
         self._connect(selector, preprocessing)
-        self._connect(preprocessing, lung_segmenter, classifier, slice_segmenter, quantifier, writer)
-        self._connect(lung_segmenter, classifier, slice_segmenter, quantifier, writer)
+        readers = (classifier, slice_segmenter, tree_segmenter, quantifier, writer)
+        self._connect(preprocessing, lung_segmenter, *readers)
+        self._connect(lung_segmenter, *readers)
         self._connect(classifier, writer)
         self._connect(slice_segmenter, quantifier, writer)
+        self._connect(tree_segmenter, writer)
         self._connect(quantifier, writer)
 
     def _connect(self, source, *targets) -> None:

@@ -38,6 +38,7 @@ class OutputFolder:
         self.staging = path
         self._lock = -1
         self._published: list[str] = []
+        self._made: list[Path] = []
 
     def __enter__(self) -> OutputFolder:
         """Check that the folder can be written.
@@ -80,7 +81,7 @@ class OutputFolder:
         try:
             for file in sorted(path for path in self.staging.rglob("*") if path.is_file()):
                 name = file.relative_to(self.staging).as_posix()
-                (self.path / name).parent.mkdir(exist_ok=True)
+                self._make_folder((self.path / name).parent)
                 file.replace(self.path / name)
                 self._published.append(name)
         except OSError as error:
@@ -91,9 +92,17 @@ class OutputFolder:
     def discard(self) -> None:
         """Remove all files of this run, published or not: after a failure only a result may remain."""
         while self._published:
-            self._remove(self._published.pop())
+            (self.path / self._published.pop()).unlink(missing_ok=True)
+        while self._made:
+            with suppress(OSError):  # holds something of others by now
+                self._made.pop().rmdir()
         for entry in self.staging.iterdir():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+    def _make_folder(self, folder: Path) -> None:
+        if not folder.exists():
+            folder.mkdir()
+            self._made.append(folder)
 
     def write_result(self, text: str) -> None:
         """Write ``result.json`` in one step; it makes the published files final.
@@ -109,6 +118,7 @@ class OutputFolder:
             self.discard()
             raise cannot_write(error) from error
         self._published.clear()
+        self._made.clear()
 
     def _lock_out_others(self) -> None:
         try:
@@ -126,26 +136,23 @@ class OutputFolder:
             self._lock = -1
 
     def _remove_earlier_run(self) -> None:
-        """Remove what an earlier run wrote: it left a result or, where it was killed, a staging folder."""
+        """Remove what an earlier run wrote: its result names it, or a staging folder tells of its end."""
         abandoned = list(self.path.glob(f"{_STAGING_PREFIX}*"))
-        there = [name for name in (RESULT_FILE, *self.own_files) if (self.path / name).exists()]
-        if there and not abandoned and not _is_result(self.path / RESULT_FILE):
+        earlier = _files_of_result(self.path / RESULT_FILE)
+        ours = set(self.own_files if earlier is None and abandoned else earlier or ())
+        there = {name for name in (RESULT_FILE, *self.own_files) if (self.path / name).exists()}
+        if foreign := sorted(there - ours):
             raise OutputError(
-                f"the output folder holds a {there[0]} of another origin: choose another folder",
+                f"the output folder holds a {foreign[0]} of another origin: choose another folder",
                 "OUTPUT_HOLDS_OTHER_FILES",
             )
         for name in there:
-            self._remove(name)
+            (self.path / name).unlink()
+        for folder in {(self.path / name).parent for name in there} - {self.path}:
+            with suppress(OSError):  # holds something of others
+                folder.rmdir()
         for folder in abandoned:
             shutil.rmtree(folder)
-
-    def _remove(self, name: str) -> None:
-        """Remove a file of ours, and the sub-folder it was in where nothing else is in there."""
-        file = self.path / name
-        file.unlink(missing_ok=True)
-        if file.parent != self.path:
-            with suppress(OSError):
-                file.parent.rmdir()
 
 
 def cannot_write(error: OSError) -> OutputError:
@@ -154,8 +161,10 @@ def cannot_write(error: OSError) -> OutputError:
     return OutputError(f"cannot write to the output folder ({why}): choose a writable folder with free space")
 
 
-def _is_result(path: Path) -> bool:
+def _files_of_result(path: Path) -> list[str] | None:
+    """``result.json`` and the files that it names; None where it is missing or of another origin."""
     try:
-        return bool(json.loads(path.read_bytes()).keys() >= _RESULT_KEYS)
-    except (OSError, ValueError, AttributeError):
-        return False
+        result = json.loads(path.read_bytes())
+        return [RESULT_FILE, *result["outputs"]] if result.keys() >= _RESULT_KEYS else None
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        return None

@@ -79,6 +79,7 @@ class OutputSettings(_Section):
 
     language: Literal["en", "de", "fr", "es", "nl", "it"] = "en"
     paper: Literal["A4", "Letter"] = "A4"
+    airways_vessels: bool = True
     label_maps: bool = True
     report_pdf: bool = True
     report_html: bool = True

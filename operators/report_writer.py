@@ -11,6 +11,7 @@ from lungct.delivery import deliver
 from lungct.findings.conclusion import conclude
 from lungct.records import (
     Analysis,
+    BronchovascularTree,
     Chest,
     Classification,
     Findings,
@@ -25,7 +26,7 @@ from operators.stage import Stage
 class ReportWriter(Stage):
     """Draws the conclusion and writes every file of the analysis but ``result.json``."""
 
-    inputs = ("chest", "anatomy", "classification", "opacities", "quantification")
+    inputs = ("chest", "anatomy", "classification", "opacities", "tree", "quantification")
 
     def __init__(self, fragment: Fragment, *, folder: Path, outputs: OutputSettings, **options: Any) -> None:
         """Take the folder and the choice of files."""
@@ -39,9 +40,10 @@ class ReportWriter(Stage):
         anatomy: LungAnatomy,
         classification: Classification,
         opacities: Opacities,
+        tree: BronchovascularTree,
         quantification: Quantification,
     ) -> Findings:
         """The findings, after they were written."""
-        findings = conclude(chest, anatomy, classification, opacities, quantification)
-        deliver(self.folder, self.outputs, Analysis(chest, anatomy, opacities, findings))
+        findings = conclude(chest, anatomy, classification, opacities, tree, quantification)
+        deliver(self.folder, self.outputs, Analysis(chest, anatomy, opacities, tree, findings))
         return findings

@@ -17,6 +17,7 @@ from lungct.findings.quantification import quantify
 from lungct.geometry import to_canonical
 from lungct.records import (
     Analysis,
+    BronchovascularTree,
     Chest,
     Classification,
     CtVolume,
@@ -125,13 +126,31 @@ def classification() -> Classification:
 
 
 @pytest.fixture(scope="session")
-def findings(
-    chest: Chest, anatomy: LungAnatomy, classification: Classification, opacities: Opacities
-) -> Findings:
-    quantification = quantify(anatomy, opacities, chest.volume.voxel_ml)
-    return conclude(chest, anatomy, classification, opacities, quantification)
+def tree(anatomy: LungAnatomy) -> BronchovascularTree:
+    airways, vessels = np.zeros_like(anatomy.lobes), np.zeros_like(anatomy.lobes)
+    airways[:, 28:32, 48:52] = 1
+    vessels[10:20, 28:32, 20:40] = 1
+    return BronchovascularTree(airways, vessels)
 
 
 @pytest.fixture(scope="session")
-def analysis(chest: Chest, anatomy: LungAnatomy, opacities: Opacities, findings: Findings) -> Analysis:
-    return Analysis(chest, anatomy, opacities, findings)
+def findings(
+    chest: Chest,
+    anatomy: LungAnatomy,
+    classification: Classification,
+    opacities: Opacities,
+    tree: BronchovascularTree,
+) -> Findings:
+    quantification = quantify(anatomy, opacities, chest.volume.voxel_ml)
+    return conclude(chest, anatomy, classification, opacities, tree, quantification)
+
+
+@pytest.fixture(scope="session")
+def analysis(
+    chest: Chest,
+    anatomy: LungAnatomy,
+    opacities: Opacities,
+    tree: BronchovascularTree,
+    findings: Findings,
+) -> Analysis:
+    return Analysis(chest, anatomy, opacities, tree, findings)

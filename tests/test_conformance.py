@@ -15,6 +15,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.valuerep import PersonName
 
+from lungct.dicom_write.common import TYPE_2_KEYWORDS
 from lungct.dicom_write.write import write_dicom
 from lungct.records import Lobe
 from lungct.report.pdf import pdf_report
@@ -27,7 +28,7 @@ from tests.dicom_write.conftest import analysed, empty_lobe, small_study, withou
 EXPLAINED = (
     r"Unrecognized defined term.*<99LUNGCT>",
     r"Different information entities for attribute - Element=<AccessionNumber>",
-    r"Attribute present in one instance but not the other - Element=<\w+> IE=<(Patient|Study)>",
+    rf"Attribute present in one instance but not the other - Element=<({'|'.join(TYPE_2_KEYWORDS)})>",
     r"Missing attribute or value that would be needed to build DICOMDIR",
     r"The VR checker does not support this Specific Character Set: ISO_IR 192",
 )
@@ -134,7 +135,7 @@ def test_objects_agree_among_themselves_and_with_the_source(folders: Folders, st
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_object_is_read_by_dcmtk(folders: Folders, study: str) -> None:
     for path in sorted(folders(study)[1].iterdir()):
-        assert_conformant(complaints("dcmdump", "--quiet", path))
+        assert_conformant(complaints("dcmdump", path))
     assert_conformant(complaints("dsrdump", folders(study)[1] / "measurements_sr.dcm"))
 
 

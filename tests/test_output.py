@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 from pathlib import Path
 
 import pytest
@@ -42,11 +43,29 @@ def test_sub_folders_are_published_and_taken_back_with_their_files(tmp_path: Pat
 
 def test_sub_folder_with_files_of_others_stays(tmp_path: Path) -> None:
     leave_results(tmp_path)
-    (tmp_path / "dicom").mkdir()
-    for name in ("seg.dcm", "theirs.dcm"):
-        (tmp_path / "dicom" / name).touch()
+    (tmp_path / "dicom" / "theirs.dcm").touch()
     with OutputFolder(tmp_path, OWN):
         assert files(tmp_path / "dicom") == ["theirs.dcm"]
+
+
+def test_file_that_the_earlier_result_does_not_name_is_not_ours(tmp_path: Path) -> None:
+    leave_results(tmp_path)
+    (tmp_path / "lobes.nii.gz").touch()
+    with (
+        pytest.raises(OutputError, match="holds a lobes.nii.gz of another origin"),
+        OutputFolder(tmp_path, OWN),
+    ):
+        pass
+    assert "lobes.nii.gz" in files(tmp_path)
+
+
+def test_sub_folder_that_was_there_before_stays(tmp_path: Path) -> None:
+    (tmp_path / "dicom").mkdir()
+    with OutputFolder(tmp_path, OWN) as folder:
+        fill(folder)
+        folder.publish()
+    assert files(tmp_path) == ["dicom"]
+    assert files(tmp_path / "dicom") == []
 
 
 def test_unpublished_files_disappear(tmp_path: Path) -> None:
@@ -59,9 +78,9 @@ def test_unpublished_files_disappear(tmp_path: Path) -> None:
 
 def leave_results(folder: Path) -> None:
     with OutputFolder(folder, OWN) as earlier:
-        (earlier.staging / "report.pdf").write_text("old")
-        earlier.publish()
-        earlier.write_result('{"schema_version": "1.0", "application_version": "0", "status": "analysed"}')
+        fill(earlier)
+        result = {"schema_version": "1.0", "application_version": "0", "status": "analysed"}
+        earlier.write_result(json.dumps(result | {"outputs": earlier.publish()}))
 
 
 def test_files_of_an_earlier_run_disappear_and_others_stay(tmp_path: Path) -> None:
@@ -124,13 +143,12 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 def test_failing_publication_leaves_nothing_behind(tmp_path: Path) -> None:
     with OutputFolder(tmp_path, OWN) as folder:
-        (folder.staging / "lobes.nii.gz").write_text("")
-        (folder.staging / "report.pdf").write_text("")
+        fill(folder)
         (tmp_path / "report.pdf").mkdir()
         (tmp_path / "report.pdf" / "blocker").touch()
         with pytest.raises(OutputError):
             folder.publish()
-        assert not (tmp_path / "lobes.nii.gz").exists()
+        assert not (tmp_path / "dicom").exists()
 
 
 def test_unwritable_result_takes_the_published_files_back(tmp_path: Path) -> None:

@@ -140,8 +140,14 @@ def _require_image(dataset: Dataset) -> None:
     if sop_class in _SEGMENTATIONS or not integer(dataset, "Rows") or not integer(dataset, "Columns"):
         kind = getattr(sop_class, "name", "object without SOP class")
         raise _UnusableFileError("NOT_AN_IMAGE", f"is not an image but {kind}")
-    if missing := [keyword for keyword in _IDENTIFIERS if not text(dataset, keyword)]:
+    if missing := [keyword for keyword in _IDENTIFIERS if not _uid(dataset, keyword)]:
         raise _UnusableFileError("INCOMPLETE_HEADER", f"lacks {', '.join(missing)}")
+
+
+def _uid(dataset: Dataset, keyword: str) -> str:
+    """One UID; empty where there is none, or several."""
+    value = text(dataset, keyword)
+    return "" if "\\" in value else value
 
 
 def _slice_header(dataset: Dataset, path: Path, name: str, frame: int) -> SliceHeader:
@@ -178,7 +184,7 @@ def _series(dataset: Dataset, slices: tuple[SliceHeader, ...]) -> Series:
         modality=text(dataset, "Modality"),
         slices=slices,
         series_number=integer(dataset, "SeriesNumber"),
-        frame_of_reference_uid=text(dataset, "FrameOfReferenceUID"),
+        frame_of_reference_uid=_uid(dataset, "FrameOfReferenceUID"),
         manufacturer=text(dataset, "Manufacturer"),
         kernel=text(frame_group(dataset, 0, "CTReconstructionSequence"), "ConvolutionKernel"),
         slice_thickness_mm=number(frame_group(dataset, 0, "PixelMeasuresSequence"), "SliceThickness"),

@@ -69,8 +69,7 @@ def _check_duplicates(stack: Stack, slices_hu: list[HuArray]) -> _Flags:
             )
     if not copies.size:
         return ()
-    names = f"first {stack.slices[copies[0]].name}"
-    return (QualityFlag("DUPLICATE_SLICES", f"{copies.size} copies of slices were left out, {names}"),)
+    return (QualityFlag("DUPLICATE_SLICES", f"{copies.size} copies of slices were left out"),)
 
 
 def _upright(stack: Stack, volume_hu: HuArray) -> tuple[HuArray, Float64Array, _Flags]:

@@ -9,7 +9,7 @@ from highdicom.sr import CodedConcept
 from PIL import Image, ImageDraw
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 import lungct
 from lungct.dicom_write.common import APPLICATION, Origin, finish
@@ -64,6 +64,7 @@ def _capture(analysis: Analysis, index: int, number: int, origin: Origin) -> SCI
     capture.DerivationDescription = "Lung window, contours of lungs (blue) and infectious opacities (orange)"
     if source is not None:
         capture.SourceImageSequence = [_reference(source)]
+        capture.LossyImageCompression = "01" if source.is_lossy else "00"
     finish(capture, origin)
     return capture
 
@@ -82,7 +83,9 @@ def _caption(picture: Image.Image, source: SliceHeader | None) -> None:
     pen = ImageDraw.Draw(picture)
     size = picture.height // 32
     text = f"Research use only - {APPLICATION} {lungct.__version__}"
-    if source is not None and source.instance_number is not None:
+    if source is not None and source.sop_class_uid != CTImageStorage:
+        text += f" - frame {source.frame + 1}"
+    elif source is not None and source.instance_number is not None:
         text += f" - image {source.instance_number}"
     pen.text((size // 2, size // 2), text, anchor="lt", font_size=size, **READABLE)
 
@@ -91,6 +94,8 @@ def _reference(source: SliceHeader) -> Dataset:
     item = Dataset()
     item.ReferencedSOPClassUID = source.sop_class_uid
     item.ReferencedSOPInstanceUID = source.sop_instance_uid
+    if source.sop_class_uid != CTImageStorage:
+        item.ReferencedFrameNumber = source.frame + 1
     item.PurposeOfReferenceCodeSequence = [
         CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)
     ]

@@ -44,11 +44,14 @@ LEFT_LUNG: Final = Site(codes.SCT.Lung, _LEFT)
 RIGHT_LUNG: Final = Site(codes.SCT.Lung, _RIGHT)
 BOTH_LUNGS: Final = Site(codes.SCT.Lung, codes.SCT.Bilateral)
 
+AIRWAYS: Final = Site(codes.SCT.AirwayStructure, None)
+
 ANATOMICAL_STRUCTURE: Final = Code("123037004", "SCT", "Anatomical Structure")
 """CID 7150; pydicom has the code under the older meaning "Body structure"."""
 
 ABNORMAL_STRUCTURE: Final = codes.SCT.MorphologicallyAbnormalStructure
 OPACITY: Final = codes.DCM.Opacity
+BLOOD_VESSEL: Final = codes.SCT.BloodVessel
 PDF_TITLE: Final = codes.LN.CTChestReport
 PROCEDURE: Final = codes.LN.CTUnspecifiedBodyRegion
 """CID 100 has no CT of the chest."""

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from highdicom import UID
 from highdicom.base import SOPClass
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_data_element
 from pydicom.uid import generate_uid
 
 import lungct
@@ -33,6 +35,9 @@ TYPE_2_KEYWORDS = (
     "ReferringPhysicianName",
 )
 """Patient and General Study modules (PS3.3 C.7.1.1, C.7.2.1): in every object, empty where unknown."""
+
+_IDENTITY_GROUPS = {0x0010, 0x0012, 0x0032, 0x0038}
+"""Attributes of patient, clinical trial, request and visit, which results copy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,29 +87,53 @@ class Origin:
 
 def origin_of(analysis: Analysis, settings: DicomSettings, created: datetime) -> Origin:
     """The origin of the objects of an analysis."""
-    findings = analysis.findings
-    images = analysis.chest.selection.chosen.slices if analysis.chest.selection.chosen else ()
+    findings, tree, header = analysis.findings, analysis.tree, readable(analysis.chest.patient.header)
+    images = analysis.chest.selection.analysed.slices
     weights = hashlib.sha256("".join(model.sha256 for model in findings.models).encode())
     digest = hashlib.sha256(lungct.__version__.encode())
-    for part in (sorted((image.sop_instance_uid, image.frame) for image in images), findings, settings):
+    identity = [str(element) for element in header if _is_of_patient_or_study(element)]
+    for part in (
+        sorted({(image.sop_instance_uid, image.frame) for image in images}),
+        identity,
+        findings,
+        settings,
+    ):
         digest.update(repr(part).encode())
-    for mask in (analysis.anatomy.lobes, analysis.opacities.mask):
+    for mask in (analysis.anatomy.lobes, analysis.opacities.mask, tree.airways, tree.vessels):
         digest.update(np.ascontiguousarray(mask).data)
     return Origin(
-        header=readable(analysis.chest.patient.header),
+        header=header,
         digest=digest.hexdigest(),
         serial_number=f"{lungct.__version__}-{weights.hexdigest()[:12]}",
         created=created,
     )
 
 
+def _is_of_patient_or_study(element: DataElement) -> bool:
+    return element.tag.group in _IDENTITY_GROUPS or element.keyword in (*TYPE_2_KEYWORDS, "StudyDescription")
+
+
 def readable(header: Dataset) -> Dataset:
-    """The elements of a header whose values can be read, decoded from their character set."""
+    """The elements of a header that can be read and written again, decoded from their character set."""
     found = Dataset()
     for tag in list(header.keys()):
         with suppress(*DAMAGED):
-            found.add(header[tag])
+            element = header[tag]
+            if element.VR == "SQ":
+                element = DataElement(tag, "SQ", [readable(item) for item in element.value])
+            _check_writable(element)
+            found.add(element)
     return found
+
+
+def _check_writable(element: DataElement) -> None:
+    """Raise what pydicom would raise when the element is written, and for numbers that are none."""
+    if element.VR in ("DS", "IS"):
+        for value in element.value if element.VM > 1 else [element.value]:
+            float(value or 0)
+    file = DicomBytesIO()
+    file.is_little_endian, file.is_implicit_VR = True, False
+    write_data_element(file, element, ["utf-8"])
 
 
 def finish(sop: SOPClass, origin: Origin) -> None:

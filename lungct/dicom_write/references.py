@@ -15,27 +15,26 @@ from pydicom.uid import CTImageStorage
 from lungct.dicom_write.common import TYPE_2_KEYWORDS, Origin
 from lungct.records import Chest, Series, SliceHeader
 
-_COPIED = ("PositionReferenceIndicator", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
-
-def source_images(chest: Chest, series: Series, origin: Origin) -> list[Dataset]:
-    """One data set a file of the source, in the order of its slices where the volume is as stored.
+def source_images(chest: Chest, origin: Origin) -> list[Dataset]:
+    """One data set a file of the source: multi-frame images first, then others in the order of the slices.
 
     Args:
         chest: the analysed volume.
-        series: its series.
-        origin: where study, frame of reference and identity come from.
-
-    Returns:
-        Single-frame images, or multi-frame images with their frames in the order of the file.
+        origin: where frame of reference and identity come from.
     """
-    images = chest.source.images or series.slices
-    if all(image.sop_class_uid == CTImageStorage for image in images):
-        return [_single_frame(image, chest, series, origin) for image in images]
-    by_file = sorted(series.slices, key=lambda image: (image.sop_instance_uid, image.frame))
+    series = chest.selection.analysed
+    in_order = chest.source.images or series.slices
+    single = {image.sop_instance_uid: image for image in in_order if image.sop_class_uid == CTImageStorage}
+    frames = {
+        (image.sop_instance_uid, image.frame): image
+        for image in series.slices
+        if image.sop_class_uid != CTImageStorage
+    }
+    by_file = groupby(sorted(frames), key=lambda place: place[0])
     return [
-        _multi_frame(list(frames), chest, series, origin)
-        for _, frames in groupby(by_file, key=lambda image: image.sop_instance_uid)
+        *(_multi_frame([frames[place] for place in places], chest, series, origin) for _, places in by_file),
+        *(_single_frame(image, chest, series, origin) for image in single.values()),
     ]
 
 
@@ -75,21 +74,18 @@ def _common(image: SliceHeader, series: Series, origin: Origin) -> Dataset:
         LossyImageCompression="01" if image.is_lossy else "00",
         **dict.fromkeys(TYPE_2_KEYWORDS, ""),
     )
-    for keyword in (
-        "PositionReferenceIndicator",
-        "LossyImageCompressionRatio",
-        "LossyImageCompressionMethod",
-    ):
-        if keyword in origin.header:
+    for keyword in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+        if image.is_lossy and keyword in origin.header:
             dataset[keyword] = origin.header[keyword]
     return dataset
 
 
 def _measures(chest: Chest, series: Series) -> dict[str, object]:
     slice_mm, _, _ = chest.source.spacing_mm
+    thickness_mm = series.slice_thickness_mm or 0.0
     return {
         "PixelSpacing": _decimal(series.slices[0].pixel_spacing_mm),
-        "SliceThickness": _decimal((series.slice_thickness_mm or slice_mm,))[0],
+        "SliceThickness": _decimal((thickness_mm if thickness_mm > 0 else slice_mm,))[0],
         "SpacingBetweenSlices": _decimal((slice_mm,))[0],
     }
 

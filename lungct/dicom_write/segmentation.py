@@ -22,9 +22,12 @@ from pydicom.uid import (
     RLELossless,
 )
 
+import lungct
 from lungct.dicom_write.codes import (
     ABNORMAL_STRUCTURE,
+    AIRWAYS,
     ANATOMICAL_STRUCTURE,
+    BLOOD_VESSEL,
     BOTH_LUNGS,
     LOBE_SITES,
     OPACITY,
@@ -32,11 +35,12 @@ from lungct.dicom_write.codes import (
 )
 from lungct.dicom_write.common import Origin, finish
 from lungct.geometry import from_canonical
-from lungct.records import Analysis, Chest, Lobe, MaskArray, ModelInfo
+from lungct.records import Analysis, Chest, Float64Array, Lobe, MaskArray, ModelInfo
 from lungct.report.pictures import LOBE_RGB, OPACITY_RGB
+from lungct.report.rendering import AIRWAY_RGB, VESSEL_RGB
 from lungct.settings import DicomSettings
 
-ANATOMY_SERIES, FINDINGS_SERIES = 9301, 9302
+ANATOMY_SERIES, FINDINGS_SERIES, TREE_SERIES = 9301, 9302, 9306
 """Series Numbers of our objects lie beyond those of scanners, so that viewers list them last."""
 
 _TRANSFER_SYNTAX: dict[str, UID] = {
@@ -64,6 +68,12 @@ class Segment:
     rgb: tuple[int, int, int]
 
 
+_AIRWAYS = Segment("airways", "Airways", ANATOMICAL_STRUCTURE, AIRWAYS.structure, AIRWAYS, AIRWAY_RGB)
+_VESSELS = Segment(
+    "pulmonary_vessels", "Pulmonary vessels", ANATOMICAL_STRUCTURE, BLOOD_VESSEL, BOTH_LUNGS, VESSEL_RGB
+)
+
+
 def lobes_found(lobes: MaskArray) -> tuple[Lobe, ...]:
     """The lobes of a label map that have voxels; their places here, from 1, are their segment numbers.
 
@@ -89,8 +99,8 @@ def anatomy_segmentation(
         number_of[lobe.label] = number
     segments = [_lobe_segment(lobe) for lobe in found]
     identity = origin.identity("anatomy", ANATOMY_SERIES, "Lung lobes (AI, research use only)")
-    labels, model = number_of[analysis.anatomy.lobes], analysis.anatomy.model
-    return _segmentation(labels, segments, model, analysis.chest, images, origin, identity, settings)
+    labels, algorithm = number_of[analysis.anatomy.lobes], _network(analysis.anatomy.model)
+    return _segmentation(labels, segments, algorithm, analysis.chest, images, origin, identity, settings)
 
 
 def findings_segmentation(
@@ -108,8 +118,32 @@ def findings_segmentation(
         OPACITY_RGB,
     )
     identity = origin.identity("findings", FINDINGS_SERIES, "Lung opacities (AI, research use only)")
-    mask, model = analysis.opacities.mask, analysis.opacities.model
-    return _segmentation(mask, [segment], model, analysis.chest, images, origin, identity, settings)
+    mask, algorithm = analysis.opacities.mask, _network(analysis.opacities.model)
+    return _segmentation(mask, [segment], algorithm, analysis.chest, images, origin, identity, settings)
+
+
+def tree_segmentation(
+    analysis: Analysis, images: Sequence[Dataset], origin: Origin, settings: DicomSettings
+) -> Segmentation | None:
+    """Airways and vessels; None where there are neither. Arguments as for :func:`anatomy_segmentation`."""
+    found = [
+        (mask, segment)
+        for mask, segment in ((analysis.tree.airways, _AIRWAYS), (analysis.tree.vessels, _VESSELS))
+        if mask.any()
+    ]
+    if not found:
+        return None
+    labels = np.zeros_like(found[0][0])
+    for number, (mask, _) in enumerate(found, start=1):
+        labels[mask > 0] = number
+    algorithm = AlgorithmIdentificationSequence(
+        name="lungct airways and vessels",
+        family=codes.DCM.MorphologicalOperations,
+        version=lungct.__version__,
+    )
+    identity = origin.identity("tree", TREE_SERIES, "Airways and vessels (research use only)")
+    segments = [segment for _, segment in found]
+    return _segmentation(labels, segments, algorithm, analysis.chest, images, origin, identity, settings)
 
 
 def _lobe_segment(lobe: Lobe) -> Segment:
@@ -121,7 +155,7 @@ def _lobe_segment(lobe: Lobe) -> Segment:
 def _segmentation(
     labels: MaskArray,
     segments: Sequence[Segment],
-    model: ModelInfo,
+    algorithm: AlgorithmIdentificationSequence,
     chest: Chest,
     images: Sequence[Dataset],
     origin: Origin,
@@ -129,12 +163,15 @@ def _segmentation(
     settings: DicomSettings,
 ) -> Segmentation:
     """A label map on the canonical grid, stored on the grid of the source."""
+    n_source = 1 if "NumberOfFrames" in images[0] else len(images)  # highdicom takes one multi-frame image
     segmentation = Segmentation(
-        source_images=images,
+        source_images=images[:n_source],
+        further_source_images=images[n_source:],
         pixel_array=_on_source_grid(labels, chest, images),
         segmentation_type=SegmentationTypeValues[settings.segmentation_type.upper()],
         segment_descriptions=[
-            _description(number, segment, model, origin) for number, segment in enumerate(segments, start=1)
+            _description(number, segment, algorithm, origin)
+            for number, segment in enumerate(segments, start=1)
         ],
         transfer_syntax_uid=_TRANSFER_SYNTAX[settings.compression],
         omit_empty_frames=settings.omit_empty_frames,
@@ -153,35 +190,50 @@ def _segmentation(
 
 
 def _on_source_grid(labels: MaskArray, chest: Chest, images: Sequence[Dataset]) -> MaskArray | Volume:
-    """The label map with its slices in the order of ``images``, or with its own geometry where resampled."""
+    """The label map in the order of the source, or with its own geometry where it is not as stored."""
     stored = np.ascontiguousarray(from_canonical(labels, chest.source))
     frames = [image.frame for image in chest.source.images]
-    is_one_to_one = len(images) == len(frames) or (
-        len(images) == 1 and images[0].get("NumberOfFrames") == len(frames)
-    )
-    if frames and is_one_to_one:
-        return stored if len(images) == len(frames) else stored[np.argsort(frames)]
+    is_multi_frame = "NumberOfFrames" in images[0]
+    if frames and not is_multi_frame:
+        return stored
+    if frames and len(images) == 1 and images[0].NumberOfFrames == len(frames):
+        return stored[np.argsort(frames)]
     return Volume(
         stored,
-        chest.source.affine_lps,
+        _orthogonal(chest.source.affine_lps),
         coordinate_system="PATIENT",
         frame_of_reference_uid=images[0].FrameOfReferenceUID,
     )
 
 
-def _description(number: int, segment: Segment, model: ModelInfo, origin: Origin) -> SegmentDescription:
+def _orthogonal(affine_lps: Float64Array) -> Float64Array:
+    """The nearest grid with right angles: headers round directions, and highdicom is strict."""
+    spacing_mm = np.linalg.norm(affine_lps[:3, :3], axis=0)
+    left, _, right = np.linalg.svd(affine_lps[:3, :3] / spacing_mm)
+    nearest = affine_lps.copy()
+    nearest[:3, :3] = (left @ right) * spacing_mm
+    return nearest
+
+
+def _network(model: ModelInfo) -> AlgorithmIdentificationSequence:
+    return AlgorithmIdentificationSequence(
+        name=f"lungct {model.name}",
+        family=codes.DCM.ArtificialIntelligence,
+        version=model.version,
+        parameters={"weights SHA-256": model.sha256},
+    )
+
+
+def _description(
+    number: int, segment: Segment, algorithm: AlgorithmIdentificationSequence, origin: Origin
+) -> SegmentDescription:
     description = SegmentDescription(
         segment_number=number,
         segment_label=segment.label,
         segmented_property_category=segment.category,
         segmented_property_type=segment.kind,
         algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=AlgorithmIdentificationSequence(
-            name=f"lungct {model.name}",
-            family=codes.DCM.ArtificialIntelligence,
-            version=model.version,
-            parameters={"weights SHA-256": model.sha256},
-        ),
+        algorithm_identification=algorithm,
         tracking_uid=origin.uid("tracking", segment.identifier),
         tracking_id=segment.identifier,
         anatomic_regions=[segment.site.structure],

@@ -30,6 +30,7 @@ from highdicom.sr import (
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
+from pydicom.uid import UID, generate_uid
 
 import lungct
 from lungct.dicom_write import codes as concepts
@@ -93,7 +94,7 @@ def structured_report(
 
 def _observer(origin: Origin) -> ObservationContext:
     device = DeviceObserverIdentifyingAttributes(
-        uid=origin.uid("device"),
+        uid=UID(generate_uid(entropy_srcs=[APPLICATION, origin.serial_number])),
         name=APPLICATION,
         manufacturer_name=APPLICATION,
         model_name=f"{APPLICATION} {lungct.__version__}",

@@ -8,6 +8,7 @@ import numpy as np
 
 from lungct.findings.classification import DECISION_CUT_OFF
 from lungct.records import (
+    BronchovascularTree,
     Chest,
     Classification,
     CtVolume,
@@ -47,6 +48,7 @@ def quality_flags(
     diagnosis: Diagnosis,
     quantification: Quantification,
     models: Iterable[ModelInfo],
+    tree: BronchovascularTree,
 ) -> tuple[QualityFlag, ...]:
     """All flags of an analysis, those of the input first."""
     return (
@@ -55,6 +57,7 @@ def quality_flags(
         *truncation_flags(anatomy, chest.volume),
         *lung_volume_flags(quantification),
         *agreement_flags(classification.probabilities, diagnosis, quantification),
+        *tree_flags(tree),
         *model_flags(models),
     )
 
@@ -138,6 +141,15 @@ def agreement_flags(
     if diagnosis is not Diagnosis.NO_INFECTION and quantification.severity_score == 0:
         yield QualityFlag(
             "CLASSIFIER_SEGMENTER_DISAGREE", "classified as infection, yet no opacity was found"
+        )
+
+
+def tree_flags(tree: BronchovascularTree) -> Iterator[QualityFlag]:
+    """Airways or vessels that were looked for in vain."""
+    missing = [name for name in ("airways", "vessels") if not getattr(tree, name).any()]
+    if tree.is_wanted and missing:
+        yield QualityFlag(
+            "TREE_NOT_SEGMENTED", f"{' and '.join(missing)} not found; pictures and segmentations lack them"
         )
 
 

@@ -68,6 +68,21 @@ class Opacities:
     model: ModelInfo
 
 
+@dataclass(frozen=True, eq=False)
+class BronchovascularTree:
+    """Airways and pulmonary vessels on the grid of ``Chest.volume``; no number depends on them.
+
+    Attributes:
+        airways: ``[slices, rows, columns]``, 1 in the lumen of trachea and bronchi, 0 elsewhere.
+        vessels: ``[slices, rows, columns]``, 1 in vessels inside the lungs, never in airways, 0 elsewhere.
+        is_wanted: False where the settings leave them out; then both are empty.
+    """
+
+    airways: MaskArray
+    vessels: MaskArray
+    is_wanted: bool = True
+
+
 @dataclass(frozen=True)
 class Probabilities:
     """Output of the classifier; sums to one."""
@@ -166,9 +181,11 @@ class Analysis:
     Attributes:
         anatomy: lobes on the grid of ``chest.volume``.
         opacities: mask on the same grid.
+        tree: airways and vessels on the same grid.
     """
 
     chest: Chest
     anatomy: LungAnatomy
     opacities: Opacities
+    tree: BronchovascularTree
     findings: Findings

@@ -191,6 +191,17 @@ class Selection:
         """The series that is analysed, None where none is eligible."""
         return self.first.series if self.first else None
 
+    @property
+    def analysed(self) -> Series:
+        """The chosen series, where it is known that there is one.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if self.chosen is None:
+            raise ValueError("no series was chosen")
+        return self.chosen
+
 
 @dataclass(frozen=True, eq=False)
 class Chest:

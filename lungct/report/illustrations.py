@@ -54,7 +54,8 @@ def illustrate(analysis: Analysis) -> Illustrations:
     volume, anatomy, opacities = analysis.chest.volume, analysis.anatomy, analysis.opacities
     index = most_affected_slice(anatomy, opacities)
     plane = transverse(volume, anatomy, opacities, index)
-    front, left = render_lungs(volume, Structures(anatomy.lobes, opacities.mask))
+    tree = analysis.tree
+    front, left = render_lungs(volume, Structures(anatomy.lobes, opacities.mask, tree.airways, tree.vessels))
     coronal_plane = coronal(volume, anatomy, opacities, _middle_row(anatomy))
     return Illustrations(
         front=front,

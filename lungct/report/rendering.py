@@ -57,12 +57,12 @@ _OPACITIES = Material(OPACITY_RGB, surface=0.8, per_mm=0.2)
 
 @dataclass(frozen=True, eq=False)
 class Structures:
-    """What is drawn; all masks on one grid with axes S, P, L. Airways and vessels may be missing."""
+    """What is drawn; all masks on one grid with axes S, P, L."""
 
     lobes: MaskArray
     opacity: MaskArray
-    airways: MaskArray | None = None
-    vessels: MaskArray | None = None
+    airways: MaskArray
+    vessels: MaskArray
 
 
 @torch.inference_mode()
@@ -90,8 +90,7 @@ def _parts(structures: Structures) -> Iterator[tuple[npt.NDArray[np.bool_], Mate
         (structures.vessels, _VESSELS),
         (structures.opacity, _OPACITIES),
     ):
-        if mask is not None:
-            yield mask > 0, material
+        yield mask > 0, material
 
 
 class _Canvas:
@@ -104,9 +103,7 @@ class _Canvas:
     """
 
     def __init__(self, structures: Structures, spacing_mm: tuple[float, float, float]) -> None:
-        drawn = structures.lobes > 0
-        if structures.airways is not None:
-            drawn |= structures.airways > 0
+        drawn = (structures.lobes > 0) | (structures.airways > 0)
         box = _bounding_box(drawn) or [(0, n) for n in drawn.shape]
         self.voxels_per_source = [mm / GRID_MM for mm in spacing_mm]
         self.begin = [

@@ -16,6 +16,7 @@ from lungct.findings.conclusion import conclude
 from lungct.findings.quantification import quantify
 from lungct.records import (
     Analysis,
+    BronchovascularTree,
     Chest,
     Classification,
     Lobe,
@@ -76,8 +77,19 @@ def analysed(study: Path) -> Analysis:
 def concluded(chest: Chest, anatomy: LungAnatomy, opacities: Opacities) -> Analysis:
     classification = Classification(Probabilities(0.78, 0.17, 0.05), MODELS["classifier"])
     quantification = quantify(anatomy, opacities, chest.volume.voxel_ml)
-    findings = conclude(chest, anatomy, classification, opacities, quantification)
-    return Analysis(chest, anatomy, opacities, findings)
+    tree = _tree(anatomy.lobes)
+    findings = conclude(chest, anatomy, classification, opacities, tree, quantification)
+    return Analysis(chest, anatomy, opacities, tree, findings)
+
+
+def _tree(lobes: MaskArray) -> BronchovascularTree:
+    """A windpipe between the lungs, and one vessel inside each."""
+    middle = [n // 2 for n in lobes.shape]
+    airways, vessels = np.zeros_like(lobes), np.zeros_like(lobes)
+    airways[middle[0] :, middle[1] - 2 : middle[1] + 2, middle[2] - 1 : middle[2] + 1] = 1
+    vessels[middle[0] - 2 : middle[0] + 2] = lobes[middle[0] - 2 : middle[0] + 2] > 0
+    vessels[airways > 0] = 0
+    return BronchovascularTree(airways, vessels)
 
 
 def _lobes(lung: np.ndarray) -> np.ndarray:

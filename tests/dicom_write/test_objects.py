@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +22,7 @@ from lungct.dicom_write.write import DICOM_FILES, write_dicom
 from lungct.records import Analysis
 from lungct.report.pictures import LUNG_RGB, OPACITY_RGB, most_affected_slice
 from lungct.settings import DicomSettings
-from tests.dicom_write.conftest import Analyse, without_opacities
+from tests.dicom_write.conftest import Analyse, analysed, without_opacities
 
 CREATED = datetime(2026, 1, 2, 3, 4, 5)
 PDF = b"%PDF-1.7 odd length!!"
@@ -58,8 +60,8 @@ def test_every_object_is_written(analyse: Analyse, tmp_path: Path) -> None:
     ("settings", "n_files"),
     [
         ({"segmentations": False, "structured_report": False}, 10),
-        ({"structured_report": False}, 12),
-        ({"secondary_captures": False}, 4),
+        ({"structured_report": False}, 13),
+        ({"secondary_captures": False}, 5),
     ],
 )
 def test_settings_choose_the_objects(
@@ -158,7 +160,7 @@ def test_only_time_stamps_tell_two_runs_apart(analyse: Analyse, tmp_path: Path) 
         assert {a.keyword for a, b in zip(one, other, strict=True) if a != b} <= TIME_STAMPS
 
 
-def test_other_weights_version_findings_or_settings_give_other_uids(
+def test_other_weights_version_findings_patient_or_settings_give_other_uids(
     analyse: Analyse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     analysis = analyse()
@@ -167,16 +169,48 @@ def test_other_weights_version_findings_or_settings_give_other_uids(
     weights = replace(analysis, findings=replace(analysis.findings, models=models))
     assert not before & uids(objects(weights, tmp_path))
     assert not before & uids(objects(without_opacities(analysis), tmp_path))
+    header = deepcopy(analysis.chest.patient.header)
+    header.PatientName = "Corrected^Name"
+    chest = replace(analysis.chest, patient=replace(analysis.chest.patient, header=header))
+    assert not before & uids(objects(replace(analysis, chest=chest), tmp_path))
     write_dicom(tmp_path, DicomSettings(omit_empty_frames=False), analysis, PDF, CREATED)
     assert dcmread(tmp_path / "dicom" / "anatomy_seg.dcm").SOPInstanceUID not in before
     monkeypatch.setattr(lungct, "__version__", "99")
     assert not before & uids(objects(analysis, tmp_path))
 
 
+def test_names_of_files_do_not_matter(analyse: Analyse, tmp_path: Path) -> None:
+    def copy(path: Path) -> None:
+        shutil.copy(path, path.with_name(f"copy_of_{path.name}"))
+
+    before = uids(objects(analyse(copy), tmp_path))
+    for path in sorted((tmp_path / "study").iterdir()):
+        path.rename(path.with_name(f"renamed_{path.stem[::-1]}"))
+    assert uids(objects(analysed(tmp_path / "study"), tmp_path)) == before
+
+
+def test_device_is_the_same_in_every_analysis(analyse: Analyse, tmp_path: Path) -> None:
+    analysis = analyse()
+    devices = {
+        item.UID
+        for one in (analysis, without_opacities(analysis))
+        for item in objects(one, tmp_path)["measurements_sr"].ContentSequence
+        if item.ConceptNameCodeSequence[0].CodeMeaning == "Device Observer UID"
+    }
+    assert len(devices) == 1
+
+
+def test_key_slice_of_a_multi_frame_source_refers_to_its_frame(analyse: Analyse, tmp_path: Path) -> None:
+    analysis = analyse(enhanced=True, reversed_files=True)
+    reference = objects(analysis, tmp_path)["key_slice_1"].SourceImageSequence[0]
+    index = most_affected_slice(analysis.anatomy, analysis.opacities)
+    assert reference.ReferencedFrameNumber == analysis.chest.source.images[index].frame + 1
+
+
 def test_each_kind_of_object_is_a_series_of_its_own(analyse: Analyse, tmp_path: Path) -> None:
     written = objects(analyse(), tmp_path)
     series = {dataset.SeriesInstanceUID: dataset.SeriesNumber for dataset in written.values()}
-    assert len(series) == len(set(series.values())) == 5
+    assert len(series) == len(set(series.values())) == 6
     assert len({dataset.SOPInstanceUID for dataset in written.values()}) == len(written)
 
 

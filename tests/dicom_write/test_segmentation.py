@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from copy import deepcopy
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from pydicom.uid import (
 
 from lungct.dicom_write.write import write_dicom
 from lungct.geometry import from_canonical
-from lungct.records import Analysis, Lobe, MaskArray
+from lungct.records import Analysis, BronchovascularTree, Lobe, MaskArray
 from lungct.report.pictures import LOBE_RGB
 from lungct.settings import DicomSettings
 from phantom.dicom_faults import Fault
@@ -39,6 +42,8 @@ AS_STORED: dict[str, dict[str, Any]] = {
     "enhanced, reversed": {"enhanced": True, "reversed_files": True},
     "a slice twice": {"faults": (Fault.DUPLICATE_SLICE,)},
 }
+SPLIT = {"in two files": 12, "a file a frame": 1}
+"""Frames a file of a multi-frame series."""
 RESAMPLED: dict[str, dict[str, Any]] = {
     "tilted gantry": {"orientation": Orientation.GANTRY_TILT},
     "a slice missing": {"faults": (Fault.MISSING_SLICE,)},
@@ -69,6 +74,60 @@ def test_lobes_and_opacities_come_back(analyse: Analyse, tmp_path: Path, options
     analysis = analyse(**options)
     assert_holds(read(analysis, tmp_path, "anatomy"), analysis.anatomy.lobes, analysis)
     assert_holds(read(analysis, tmp_path, "findings"), analysis.opacities.mask, analysis)
+    tree = analysis.tree.airways + 2 * analysis.tree.vessels
+    assert_holds(read(analysis, tmp_path, "airways_vessels"), tree, analysis)
+
+
+@pytest.mark.parametrize("frames_per_file", SPLIT.values(), ids=SPLIT.keys())
+def test_lobes_of_several_multi_frame_files_come_back(
+    analyse: Analyse, tmp_path: Path, frames_per_file: int
+) -> None:
+    analysis = analyse(lambda path: split(path, frames_per_file), enhanced=True)
+    assert_holds(read(analysis, tmp_path, "anatomy"), analysis.anatomy.lobes, analysis)
+
+
+def split(path: Path, frames_per_file: int) -> None:
+    """Replace a multi-frame file by several, in an order that is not that of the slices."""
+    whole = dcmread(path)
+    groups, size = list(whole.PerFrameFunctionalGroupsSequence), whole.Rows * whole.Columns * 2
+    for number, begin in enumerate(range(0, len(groups), frames_per_file)):
+        part = deepcopy(whole)
+        part.PerFrameFunctionalGroupsSequence = groups[begin : begin + frames_per_file]
+        part.NumberOfFrames = frames_per_file
+        part.PixelData = whole.PixelData[begin * size : (begin + frames_per_file) * size]
+        part.SOPInstanceUID = part.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{(number * 7) % 25 + 1}"
+        part.save_as(path.with_name(f"part{number}.dcm"))
+    path.unlink()
+
+
+def test_copies_of_files_are_referred_to_once(analyse: Analyse, tmp_path: Path) -> None:
+    def copy(path: Path) -> None:
+        shutil.copy(path, path.with_name(f"copy_of_{path.name}"))
+
+    for options in ({"enhanced": True}, {"faults": (Fault.MISSING_SLICE,)}):
+        shutil.rmtree(tmp_path / "study", ignore_errors=True)
+        segmentation = read(analyse(copy, **options), tmp_path, "anatomy")
+        listed = [image.ReferencedSOPInstanceUID for image in segmentation.SourceImageSequence]
+        assert len(listed) == len(set(listed)) == (1 if "enhanced" in options else 23)
+        numbers = [
+            source.get("ReferencedFrameNumber", 1)
+            for frame in segmentation.PerFrameFunctionalGroupsSequence
+            for derivation in frame.get("DerivationImageSequence", [])
+            for source in derivation.SourceImageSequence
+        ]
+        assert max(numbers, default=0) <= 24
+
+
+def test_rounded_directions_of_a_tilted_stack_do_not_matter(analyse: Analyse, tmp_path: Path) -> None:
+    def roll(path: Path) -> None:
+        image = dcmread(path)
+        image.ImageOrientationPatient = [0.996, 0.087, 0, -0.084, 0.962, -0.259]
+        image.save_as(path)
+
+    analysis = analyse(roll, orientation=Orientation.GANTRY_TILT)
+    segmentation = read(analysis, tmp_path, "anatomy")
+    volume = segmentation.get_volume(combine_segments=True, skip_overlap_checks=True)
+    assert np.count_nonzero(volume.array) == np.count_nonzero(analysis.anatomy.lobes)
 
 
 @pytest.mark.parametrize("options", AS_STORED.values(), ids=AS_STORED.keys())
@@ -163,3 +222,21 @@ def test_missing_lobe_leaves_no_empty_segment_and_no_gap(analyse: Analyse, tmp_p
     assert [segment.TrackingID for segment in segments] == [
         lobe.value for lobe in Lobe if lobe is not Lobe.LEFT_LOWER
     ]
+
+
+def test_without_airways_and_vessels_there_is_no_object_of_them(analyse: Analyse, tmp_path: Path) -> None:
+    analysis = analyse()
+    nothing = np.zeros_like(analysis.tree.airways)
+    write_dicom(tmp_path, DicomSettings(), without(analysis, nothing, nothing), None, CREATED)
+    assert not (tmp_path / "dicom" / "airways_vessels_seg.dcm").exists()
+
+
+def test_vessels_alone_are_segment_one(analyse: Analyse, tmp_path: Path) -> None:
+    analysis = analyse()
+    nothing = np.zeros_like(analysis.tree.airways)
+    segmentation = read(without(analysis, nothing, analysis.tree.vessels), tmp_path, "airways_vessels")
+    assert [segment.TrackingID for segment in segmentation.SegmentSequence] == ["pulmonary_vessels"]
+
+
+def without(analysis: Analysis, airways: MaskArray, vessels: MaskArray) -> Analysis:
+    return replace(analysis, tree=BronchovascularTree(airways, vessels))

@@ -14,10 +14,12 @@ from lungct.findings.quality import (
     lung_volume_flags,
     model_flags,
     selection_flags,
+    tree_flags,
     truncation_flags,
 )
 from lungct.findings.quantification import quantify, score
 from lungct.records import (
+    BronchovascularTree,
     Chest,
     Classification,
     CtVolume,
@@ -123,8 +125,30 @@ def test_lossy_compression_is_flagged() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("is_wanted", "missing", "expected"),
+    [
+        (True, "airways", ["TREE_NOT_SEGMENTED"]),
+        (True, "vessels", ["TREE_NOT_SEGMENTED"]),
+        (False, "vessels", []),
+    ],
+)
+def test_airways_or_vessels_sought_in_vain(
+    tree: BronchovascularTree, is_wanted: bool, missing: str, expected: list[str]
+) -> None:
+    nothing = np.zeros_like(tree.airways)
+    lacking = BronchovascularTree(tree.airways, tree.vessels, is_wanted)
+    lacking = replace(lacking, airways=nothing) if missing == "airways" else replace(lacking, vessels=nothing)
+    assert codes(tree_flags(lacking)) == expected
+    assert not codes(tree_flags(tree))
+
+
 def test_flags_of_every_kind_reach_the_report(
-    chest: Chest, anatomy: LungAnatomy, classification: Classification, opacities: Opacities
+    chest: Chest,
+    anatomy: LungAnatomy,
+    classification: Classification,
+    opacities: Opacities,
+    tree: BronchovascularTree,
 ) -> None:
     flagged = replace(
         chest,
@@ -132,7 +156,7 @@ def test_flags_of_every_kind_reach_the_report(
         volume=chest.volume.with_flags(QualityFlag("SLICES_MISSING", "why")),
     )
     quantification = quantify(anatomy, opacities, chest.volume.voxel_ml)
-    findings = conclude(flagged, anatomy, classification, opacities, quantification)
+    findings = conclude(flagged, anatomy, classification, opacities, tree, quantification)
     assert codes(findings.flags)[:2] == ["SLICES_MISSING", "THICK_SLICES"]
     assert {"LUNG_VOLUME_IMPLAUSIBLE", "MODELS_PROVISIONAL"} <= set(codes(findings.flags))
 

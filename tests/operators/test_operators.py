@@ -17,6 +17,7 @@ from lungct.inference.weights import save_model
 from lungct.journal import Journal
 from lungct.networks import Classifier3d, lobe_unet, opacity_unet
 from lungct.records import (
+    BronchovascularTree,
     Chest,
     Classification,
     Findings,
@@ -28,6 +29,7 @@ from lungct.records import (
     Selection,
 )
 from lungct.settings import Settings
+from operators.airway_vessel_segmenter import AirwayVesselSegmenter
 from operators.classifier import Classifier
 from operators.dicom_loader import DicomLoader
 from operators.lobe_quantifier import LobeQuantifier
@@ -176,6 +178,7 @@ def test_writer_ends_the_graph_and_leaves_the_findings_in_the_journal(
     anatomy: LungAnatomy,
     classification: Classification,
     opacities: Opacities,
+    tree: BronchovascularTree,
     findings: Findings,
     journal: Journal,
 ) -> None:
@@ -188,10 +191,31 @@ def test_writer_ends_the_graph_and_leaves_the_findings_in_the_journal(
         anatomy=anatomy,
         classification=classification,
         opacities=opacities,
+        tree=tree,
         quantification=findings.quantification,
     )
     assert journal.findings == findings
     assert (tmp_path / "report.pdf").stat().st_size > 0
+    assert (tmp_path / "dicom" / "measurements_sr.dcm").stat().st_size > 0
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_airway_vessel_segmenter_emits_a_tree_whatever_happens(
+    chest: Chest,
+    anatomy: LungAnatomy,
+    journal: Journal,
+    monkeypatch: pytest.MonkeyPatch,
+    is_wanted: bool,
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("lungct.anatomy.tree.segment_airways", fail)
+    stage = AirwayVesselSegmenter(Fragment(), name="tree", journal=journal, is_wanted=is_wanted)
+    tree = run(stage, chest=chest, anatomy=anatomy)
+    assert not tree.airways.any()
+    assert tree.airways.shape == chest.volume.volume_hu.shape
+    assert tree.is_wanted == is_wanted
 
 
 def test_every_input_of_the_graph_is_connected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

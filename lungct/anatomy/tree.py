@@ -1,0 +1,34 @@
+"""Airways and vessels, for pictures and segmentations; whatever happens here never costs the findings."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from lungct.anatomy.airways import segment_airways
+from lungct.anatomy.vessels import segment_vessels
+from lungct.records import BronchovascularTree, CtVolume, LungAnatomy
+
+logger = logging.getLogger("lungct")
+
+
+def segment_tree(volume: CtVolume, anatomy: LungAnatomy) -> BronchovascularTree:
+    """Airways and vessels; empty where they cannot be found.
+
+    Args:
+        volume: canonical volume.
+        anatomy: lobes on the same grid.
+    """
+    try:
+        airways = segment_airways(volume, anatomy.lobes)
+        return BronchovascularTree(airways, segment_vessels(volume, anatomy.lobes, airways))
+    except Exception as error:
+        logger.warning("airways and vessels are left out: %s", type(error).__name__)
+        return no_tree(volume)
+
+
+def no_tree(volume: CtVolume, *, is_wanted: bool = True) -> BronchovascularTree:
+    """Neither airways nor vessels."""
+    nothing = np.zeros(volume.volume_hu.shape, np.uint8)
+    return BronchovascularTree(nothing, nothing, is_wanted)

@@ -1,0 +1,137 @@
+"""An even grid of about a millimetre around the lungs, on which thin tubes are looked for.
+
+Filters that compare directions need even voxels; slices of 3 mm are interpolated, fine ones are averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lungct.records import MaskArray
+
+Box = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True)
+class WorkGrid:
+    """Part of a volume and the even grid laid over it.
+
+    Attributes:
+        box: the part, in voxels of the volume.
+        shape: of the even grid, which covers exactly the box.
+        spacing_mm: of the even grid; differs from the wanted spacing by rounding only.
+    """
+
+    box: Box
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of one voxel of the even grid."""
+        return float(np.prod(self.spacing_mm))
+
+
+def lay_grid(
+    lobes: MaskArray, spacing_mm: Sequence[float], wanted_mm: Sequence[float], margin_mm: Sequence[float]
+) -> WorkGrid:
+    """Lay an even grid around the lungs.
+
+    Args:
+        lobes: ``[slices, rows, columns]``, not empty.
+        spacing_mm: of the volume.
+        wanted_mm: of the new grid.
+        margin_mm: how far it reaches beyond the lungs: caudal, cranial, and on all sides in the plane.
+    """
+    caudal_mm, cranial_mm, around_mm = margin_mm
+    margins = ((caudal_mm, cranial_mm), (around_mm, around_mm), (around_mm, around_mm))
+    box, shape, spacing = [], [], []
+    for axis, (before_mm, after_mm) in enumerate(margins):
+        others = tuple(other for other in range(3) if other != axis)
+        inside = np.flatnonzero(lobes.any(axis=others))
+        step = spacing_mm[axis]
+        start = max(0, int(inside[0] - np.ceil(before_mm / step)))
+        stop = min(lobes.shape[axis], int(inside[-1] + 1 + np.ceil(after_mm / step)))
+        n_voxels = max(1, round((stop - start) * step / wanted_mm[axis]))
+        box.append(slice(start, stop))
+        shape.append(n_voxels)
+        spacing.append((stop - start) * step / n_voxels)
+    return WorkGrid((box[0], box[1], box[2]), (shape[0], shape[1], shape[2]), (spacing[0], spacing[1], spacing[2]))
+
+
+def to_grid(array: npt.NDArray[np.generic], grid: WorkGrid, device: torch.device | str = "cpu") -> Tensor:
+    """The box of ``array`` on the work grid, float32, interpolated linearly; averaged where it is much finer."""
+    part = torch.from_numpy(np.ascontiguousarray(array[grid.box])).to(device).float()
+    much_finer = [n > 1.6 * wanted for n, wanted in zip(part.shape, grid.shape, strict=True)]
+    coarser = [w if finer else n for finer, n, w in zip(much_finer, part.shape, grid.shape, strict=True)]
+    return resized(resized(part, coarser, "area"), grid.shape)
+
+
+def from_grid(mask: npt.NDArray[np.bool_], grid: WorkGrid) -> npt.NDArray[np.bool_]:
+    """A mask of the work grid on the voxels of the box: where the interpolated mask exceeds a half."""
+    shape = [part.stop - part.start for part in grid.box]
+    if shape == list(mask.shape):
+        return mask
+    return np.asarray((resized(torch.from_numpy(mask).float(), shape) > 0.5).numpy())
+
+
+def resized(values: Tensor, shape: Sequence[int], mode: str = "trilinear") -> Tensor:
+    """``[slices, rows, columns]`` stretched or squeezed to ``shape``; the same tensor where it has it."""
+    if tuple(values.shape) == tuple(shape):
+        return values
+    fitted: Tensor = functional.interpolate(values[None, None], tuple(shape), mode=mode)[0, 0]
+    return fitted
+
+
+def narrow_height(values: Tensor, width_mm: float, spacing_mm: Sequence[float]) -> Tensor:
+    """How far bright tubes narrower than ``width_mm`` stand out from what surrounds them; never negative.
+
+    The value itself less the largest of its greyscale openings in the three planes: a tube is narrow in all
+    of them, a sheet is not in the plane along it.
+
+    Args:
+        values: ``[slices, rows, columns]``, int16.
+        width_mm: side of the square window.
+        spacing_mm: of the three axes.
+    """
+    widths = [_odd(width_mm / step) for step in spacing_mm]
+    opened = torch.full_like(values, torch.iinfo(values.dtype).min)
+    for plane in ((0, 1), (0, 2), (1, 2)):
+        eroded = sliding(values, plane, widths, torch.minimum)
+        opened = torch.maximum(opened, sliding(eroded, plane, widths, torch.maximum))
+    return values - opened
+
+
+def dilated(mask: Tensor, reach_mm: float, spacing_mm: Sequence[float]) -> Tensor:
+    """The mask and all voxels within a box of ``reach_mm`` to every side of its own."""
+    widths = [_odd(2 * reach_mm / step, smallest=1) for step in spacing_mm]
+    return sliding(mask, (0, 1, 2), widths, torch.maximum)
+
+
+def _odd(width: float, smallest: int = 3) -> int:
+    return max(smallest, 2 * round((width - 1) / 2) + 1)
+
+
+def sliding(
+    values: Tensor, axes: Sequence[int], widths: Sequence[int], extreme: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Sliding extreme over a centred window, axis by axis, in a logarithmic number of passes."""
+    for axis in axes:
+        width = widths[axis]
+        half = [width // 2 if k == axis else n for k, n in enumerate(values.shape)]
+        first, last = values.narrow(axis, 0, 1), values.narrow(axis, values.shape[axis] - 1, 1)
+        values = torch.cat([first.expand(half), values, last.expand(half)], axis)
+        reach = 1
+        while reach < width:
+            step = min(reach, width - reach)
+            n = values.shape[axis] - step
+            values = extreme(values.narrow(axis, 0, n), values.narrow(axis, step, n))
+            reach += step
+    return values
