@@ -34,7 +34,7 @@ def deliver(folder: Path, outputs: OutputSettings, analysis: Analysis) -> None:
     pdf = b""
     try:
         if outputs.label_maps:
-            write_label_maps(folder, analysis)
+            write_label_maps(folder, analysis.chest.source, analysis.anatomy, analysis.opacities)
         if outputs.report_pdf or outputs.report_html or outputs.dicom.encapsulated_pdf:
             content, illustrations = report_content(analysis, Wording(outputs.language)), illustrate(analysis)
             pdf = pdf_report(content, illustrations, created, outputs.paper)

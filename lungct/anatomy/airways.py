@@ -1,9 +1,10 @@
-"""The airway tree: grown from the trachea as a wave that is cut off wherever it widens like a leak.
+"""The airway tree: a wave from the trachea that is cut off wherever it widens like a leak.
 
-Air flows from the trachea into ever darker thresholds. What the wave conquers is judged piece by piece,
-three voxel layers at a time: a piece wider than its ancestors allow is lung that was entered through a thin
-wall, and so is a thin piece without a brighter wall around it. Each level starts from the whole tree of the
-level before, so that every branch is followed with the mildest threshold it bears.
+The wave runs through darker air first, then through ever brighter, at last through whatever is enclosed by
+something brighter. What it conquers is judged piece by piece, a few voxel layers at a time: a piece wider
+than its ancestors allow is lung, entered through a thin wall, and so is a thin piece without a brighter wall
+around it. Every level starts from the whole tree of the level before, so that each branch is followed by
+the mildest threshold that it bears (the idea of Schlathölter et al. 2002 and van Ginneken et al. 2008).
 """
 
 from __future__ import annotations
@@ -13,34 +14,76 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage, sparse
 
-from lungct.anatomy.work_grid import from_grid, lay_grid, narrow_height, to_grid
+from lungct.anatomy.work_grid import WorkGrid, from_grid, lay_grid, narrow_height, to_grid
 from lungct.records import CtVolume, MaskArray
 
-WORK_SPACING_MM = 1.0
-MARGIN_MM = (5.0, 80.0, 10.0)
-SMOOTHING_MM = 0.4
+WORK_SPACING_MM = (1.0, 1.0, 1.0)
+"""Own decision: small enough for segmental bronchi, coarse enough for seconds on a CPU."""
 
-AIR_LEVELS_HU = (-950.0, -930.0, -910.0, -890.0, -870.0, -850.0)
-ENCLOSED_LEVELS_HU = (200.0, 150.0, 110.0)
-OUTSIDE_HU = 150.0
-DARK_HU = -550.0
-CLOSING_MM = 7.0
+MARGIN_MM = (5.0, 80.0, 10.0)
+"""How far the search reaches below, above and around the lungs: above lies the neck. Own decision."""
+
+SMOOTHING_VOXELS = 0.4
+"""Against noise; more closes small bronchi. Own decision."""
 
 TRACHEA_AIR_HU = -800.0
 TRACHEA_AREA_MM2 = (40.0, 700.0)
+"""Sections from 7 mm across, a child's, to 30 mm, beyond the normal of adults (27 mm, Breatnach 1984)."""
+
 TRACHEA_HEIGHT_MM = 15.0
-OFF_CENTRE_MM = 40.0
+"""What must be seen of it; a scan may begin just above the carina. Own decision."""
+
+TRACHEA_OFF_CENTRE_MM = 40.0
+LONGEST_TO_SHORTEST = 2.5
+"""A sabre-sheath trachea is twice as deep as wide."""
+
+FULLEST_BOX_SHARE = 0.5
+"""A disc fills 0.79 of its box; a bent or branching section less than half."""
+
+SHARE_IN_LUNG = 0.3
+"""A section with more of itself in the lobes is a bulla or a piece of lung. Own decision."""
+
+AIR_LEVELS_HU = (-950.0, -930.0, -910.0, -890.0, -870.0, -850.0)
+"""Inside the lungs, from air to normal lung, beyond which absolute values tell nothing. Own decision."""
+
+OUTSIDE_LUNGS_HU = 150.0
+"""Raises the levels outside the lungs, where soft tissue instead of lung lies behind the wall."""
+
+ENCLOSED_LEVELS_HU = (200.0, 150.0, 110.0)
+"""How far the surroundings of a lumen must be brighter: four times the noise of usual scans, then less."""
+
+ENCLOSED_WIDTH_MM = 7.0
+"""Lumina narrower than this are told by their walls: the wider ones are air in any scan."""
+
+DARK_HU = -550.0
+"""No lumen is brighter, however narrow. Own decision."""
+
+LUMEN_BORDER_HU = -500.0
+"""Half-way between air (-1000 HU) and soft tissue: the unbiased border outside the lungs."""
 
 LAYERS = 3
+"""Voxel layers that are judged together. Own decision."""
+
 WIDENING = 2.0
-SMALLEST_LIMIT_MM2 = 12.0
+"""How much wider than a piece its descendants may be: a bronchus widens where it forks."""
+
 TAPER = 0.7
-MAX_ROUNDS = 250
+"""A trunk keeps this share of its limit from piece to piece where a narrow spot would allow less."""
+
+SMALLEST_LIMIT_MM2 = 12.0
+"""Sections up to 4 mm across are never too wide: at this size voxels are counted, not areas measured."""
+
 THIN_MM2 = 25.0
 THIN_WALL_HU = 80.0
-SHORTEST_SPUR = 2
+"""Thinner pieces must be enclosed that far on average; about twice the noise."""
 
-PADDING = 2
+SHORTEST_SPUR = 2
+"""Side branches of fewer pieces are noise on the wall."""
+
+MOST_ROUNDS = 250
+"""Bounds the time of a level: 750 layers are more than any airway is long."""
+
+PADDING = 1
 
 BoolArray = npt.NDArray[np.bool_]
 IndexArray = npt.NDArray[np.intp]
@@ -48,162 +91,204 @@ FloatArray = npt.NDArray[np.float32]
 
 
 def segment_airways(volume: CtVolume, lobes: MaskArray) -> MaskArray:
+    """Find the lumen of trachea and bronchi.
+
+    Args:
+        volume: canonical volume.
+        lobes: labels on the same grid, 0 outside the lungs.
+
+    Returns:
+        ``[slices, rows, columns]``, 1 in the lumen; empty without lobes or where no trachea is seen.
+    """
     airways = np.zeros(volume.volume_hu.shape, np.uint8)
     if not lobes.any():
         return airways
-    grid = lay_grid(lobes, volume.spacing_mm, (WORK_SPACING_MM,) * 3, MARGIN_MM)
+    grid = lay_grid(lobes, volume.spacing_mm, WORK_SPACING_MM, MARGIN_MM)
     hu = to_grid(volume.volume_hu, grid).numpy()
     lungs = to_grid((lobes > 0).astype(np.uint8), grid).numpy() > 0.5
     trachea = find_trachea(hu, lungs, grid.spacing_mm)
-    if trachea is None:
-        return airways
-    tree = grow_tree(hu, lungs, trachea, grid)
-    airways[grid.box] = from_grid(tree, grid)
+    if trachea is not None:
+        airways[grid.box] = from_grid(grow_tree(hu, lungs, trachea, grid), grid)
     return airways
 
 
 def find_trachea(hu: FloatArray, lungs: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArray | None:
-    """The tallest stack of round, enclosed sections of air near the mid-line; None where there is none."""
+    """The tallest stack of round sections of air, enclosed by tissue and near the middle between the lungs.
+
+    Args:
+        hu: ``[slices, rows, columns]``, axes S, P, L.
+        lungs: the same shape, not empty.
+        spacing_mm: of the three axes.
+
+    Returns:
+        Mask of the same shape; None where nothing looks like a trachea.
+    """
     in_plane = np.zeros((3, 3, 3), bool)
     in_plane[1] = ndimage.generate_binary_structure(2, 1)
     sections, n_sections = ndimage.label(hu < TRACHEA_AIR_HU, in_plane)
+    voxels = np.bincount(sections.ravel(), minlength=n_sections + 1)
+    in_lung = np.bincount(sections[lungs], minlength=n_sections + 1)
+    area_mm2 = voxels * spacing_mm[1] * spacing_mm[2]
+    low, high = TRACHEA_AREA_MM2
+    fits = (area_mm2 > low) & (area_mm2 < high) & (in_lung < SHARE_IN_LUNG * voxels)
+    for edge in (0, -1):
+        fits[sections[:, edge]] = False
+        fits[sections[:, :, edge]] = False
     columns = np.flatnonzero(lungs.any(axis=(0, 1)))
-    middle = (columns[0] + columns[-1]) / 2
-    inside = np.bincount(sections[lungs], minlength=n_sections + 1)
-    size = np.bincount(sections.ravel(), minlength=n_sections + 1)
-    area_mm2 = size * spacing_mm[1] * spacing_mm[2]
-    fits = (area_mm2 > TRACHEA_AREA_MM2[0]) & (area_mm2 < TRACHEA_AREA_MM2[1]) & (inside < 0.3 * size)
-    fits[0] = False
-    fits[np.unique(sections[:, [0, -1]])] = False
-    fits[np.unique(sections[:, :, [0, -1]])] = False
+    middle_mm = (columns[0] + columns[-1] + 1) / 2 * spacing_mm[2]
     for number, box in enumerate(ndimage.find_objects(sections), 1):
-        if fits[number]:
-            _, rows, cols = box
-            height = (rows.stop - rows.start) * spacing_mm[1]
-            width = (cols.stop - cols.start) * spacing_mm[2]
-            off_mm = abs((cols.start + cols.stop) / 2 - middle) * spacing_mm[2]
-            fits[number] = (
-                max(height, width) < 2.5 * min(height, width)
-                and area_mm2[number] > 0.5 * height * width
-                and off_mm < OFF_CENTRE_MM
-            )
+        fits[number] &= _is_round(box, area_mm2[number], middle_mm, spacing_mm)
     stacks, _ = ndimage.label(fits[sections])
-    heights = [(box[0].stop - box[0].start) * spacing_mm[0] for box in ndimage.find_objects(stacks)]
-    if not heights or max(heights) < TRACHEA_HEIGHT_MM:
+    heights_mm = [(box[0].stop - box[0].start) * spacing_mm[0] for box in ndimage.find_objects(stacks)]
+    if not heights_mm or max(heights_mm) < TRACHEA_HEIGHT_MM:
         return None
-    return np.asarray(stacks == int(np.argmax(heights)) + 1)
+    return np.asarray(stacks == int(np.argmax(heights_mm)) + 1)
+
+
+def _is_round(
+    box: tuple[slice, ...], area_mm2: float, middle_mm: float, spacing_mm: tuple[float, float, float]
+) -> bool:
+    """Whether a section is compact and near the middle."""
+    _, rows, columns = box
+    depth_mm, width_mm = (rows.stop - rows.start) * spacing_mm[1], (columns.stop - columns.start) * spacing_mm[2]
+    off_mm = abs((columns.start + columns.stop) / 2 * spacing_mm[2] - middle_mm)
+    compact = max(depth_mm, width_mm) < LONGEST_TO_SHORTEST * min(depth_mm, width_mm)
+    return compact and area_mm2 > FULLEST_BOX_SHARE * depth_mm * width_mm and off_mm < TRACHEA_OFF_CENTRE_MM
+
+
+def grow_tree(hu: FloatArray, lungs: BoolArray, trachea: BoolArray, grid: WorkGrid) -> BoolArray:
+    """The airways that hang on the trachea.
+
+    Args:
+        hu: on the even ``grid``.
+        lungs: the same shape.
+        trachea: the same shape, not empty.
+        grid: gives the size of its voxels.
+    """
+    smooth = ndimage.gaussian_filter(hu, SMOOTHING_VOXELS)
+    darkness = torch.from_numpy(-np.rint(smooth).astype(np.int16))
+    enclosed = narrow_height(darkness, ENCLOSED_WIDTH_MM, grid.spacing_mm).numpy()
+    padded = [np.pad(array, PADDING) for array in (smooth, enclosed, lungs, trachea)]
+    hu, enclosed, lungs, trachea = (array.ravel() for array in padded)
+    tree = _Tree(np.flatnonzero(trachea), padded[0].shape, grid, enclosed)
+    before = np.zeros(hu.size, bool)
+    for level in AIR_LEVELS_HU:
+        air = hu < np.where(lungs, level, level + OUTSIDE_LUNGS_HU)
+        tree.thicken(air & ~before)
+        tree.grow(air)
+        before = air
+    for level in ENCLOSED_LEVELS_HU:
+        tree.grow((enclosed > level) & (hu < DARK_HU) & lungs)
+    tree.thicken((hu < LUMEN_BORDER_HU) & ~lungs)
+    core = (slice(PADDING, -PADDING),) * 3
+    return tree.without_spurs().reshape(padded[0].shape)[core]
 
 
 class _Tree:
-    def __init__(self, seed, shape, voxel_mm3, seed_area_mm2):
-        self.voxel_mm3 = voxel_mm3
-        self.piece = np.zeros(int(np.prod(shape)), np.int32)
-        self.order = np.full(self.piece.size, -1, np.int32)
-        self.parents = [0, 0]
-        self.limits = [0.0, WIDENING * seed_area_mm2]
+    """A growing tree on a flattened, padded grid: which piece every voxel belongs to, and how pieces hang.
+
+    Attributes:
+        piece: number of the piece of every voxel; 0 outside the tree, 1 in the trachea.
+        parents: the piece each piece springs from.
+        limits_mm2: the widest section that each piece allows its children.
+    """
+
+    def __init__(self, seed: IndexArray, shape: tuple[int, ...], grid: WorkGrid, enclosed: npt.NDArray[np.int16]) -> None:
+        self.enclosed = enclosed
+        self.voxel_mm2 = grid.voxel_mm3 ** (2 / 3)
+        self.piece = np.zeros(enclosed.size, np.int32)
         self.piece[seed] = 1
-        steps = np.array(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij")).reshape(3, -1).T
-        offsets = steps @ np.array([shape[1] * shape[2], shape[2], 1])
-        self.offsets = offsets[offsets != 0]
+        n_sections = np.unique(seed // (shape[1] * shape[2])).size
+        self.parents = [0, 1]
+        self.limits_mm2 = [0.0, WIDENING * seed.size / n_sections * self.voxel_mm2]
+        steps = np.argwhere(np.ones((3, 3, 3))) - 1
+        offsets = steps @ (shape[1] * shape[2], shape[2], 1)
+        self._offsets = offsets[offsets != 0]
+        self._order = np.full(enclosed.size, -1, np.int32)
 
-    def around(self, voxels):
-        return voxels[:, None] + self.offsets
+    def _around(self, voxels: IndexArray) -> IndexArray:
+        """The 26 neighbours ``[n, 26]`` of voxels ``[n]``."""
+        return np.asarray(voxels[:, None] + self._offsets)
 
-    def components(self, voxels):
-        self.order[voxels] = np.arange(voxels.size)
-        near = self.order[voxels[:, None] + self.offsets[self.offsets > 0]]
-        self.order[voxels] = -1
-        one, column = np.nonzero(near >= 0)
-        graph = sparse.coo_matrix((np.ones(one.size, bool), (one, near[one, column])), (voxels.size,) * 2)
-        return sparse.csgraph.connected_components(graph, directed=False)
-
-    def skin(self, allowed):
-        tree = np.flatnonzero(self.piece)
-        near = np.unique(self.around(tree))
+    def thicken(self, allowed: BoolArray) -> None:
+        """Give every allowed neighbour of the tree to the piece it touches."""
+        near = np.unique(self._around(np.flatnonzero(self.piece)))
         near = near[allowed[near] & (self.piece[near] == 0)]
-        self.piece[near] = self.piece[self.around(near)].max(axis=1)
+        self.piece[near] = self.piece[self._around(near)].max(axis=1)
 
-    def grow(self, front, allowed, enclosed):
+    def grow(self, allowed: BoolArray) -> None:
+        """Send a wave from the whole tree into allowed voxels."""
         visited = self.piece > 0
-        for i in range(MAX_ROUNDS):
-            voxels, layer = self.advance(front, allowed, visited)
-            if not voxels.size:
-                break
-            front = self.judge(voxels, layer, enclosed, goes_on=i > 0)
+        front = np.flatnonzero(visited)
+        for n_rounds in range(MOST_ROUNDS):
+            layers = []
+            for _ in range(LAYERS):
+                near = np.unique(self._around(front))
+                front = near[allowed[near] & ~visited[near]]
+                visited[front] = True
+                layers.append(front)
+            if not layers[0].size:
+                return
+            front = self._judge(layers, has_trunk=n_rounds > 0)
 
-    def advance(self, front, allowed, visited):
-        layers = []
-        for _ in range(LAYERS):
-            near = np.unique(self.around(front))
-            front = near[allowed[near] & ~visited[near]]
-            visited[front] = True
-            layers.append(front)
-        return np.concatenate(layers), np.repeat(np.arange(LAYERS), [len(x) for x in layers])
+    def _judge(self, layers: list[IndexArray], *, has_trunk: bool) -> IndexArray:
+        """Take in the pieces of new layers that look like airway; the last layer of these is returned.
 
-    def judge(self, voxels, layer, enclosed, goes_on):
-        n, piece = self.components(voxels)
-        size = np.bincount(piece, minlength=n)
-        area = size * self.voxel_mm3 ** (2 / 3) / LAYERS
-        wall = np.bincount(piece, enclosed[voxels], n) / size
-        limits = np.asarray(self.limits, np.float32)
-        first = layer == 0
-        near = self.piece[self.around(voxels[first])]
-        parent_of_voxel = near[np.arange(len(near)), limits[near].argmax(axis=1)]
-        parent = np.zeros(n, np.int32)
-        order = np.argsort(limits[parent_of_voxel])
-        parent[piece[first][order]] = parent_of_voxel[order]
-        fits = (area <= limits[parent]) & ((area > THIN_MM2) | (wall > THIN_WALL_HU))
-        numbers = np.where(fits, np.cumsum(fits) + len(self.parents) - 1, 0)
-        n_limits = len(limits)
-        largest = np.zeros(n_limits)
-        np.maximum.at(largest, parent, area * fits)
-        main = (area == largest[parent]) & goes_on
-        floor = np.where(main, TAPER * limits[parent], SMALLEST_LIMIT_MM2)
-        limit = np.minimum(np.maximum(WIDENING * area, np.maximum(floor, SMALLEST_LIMIT_MM2)), limits[parent])
+        Args:
+            layers: new voxels, innermost first.
+            has_trunk: the widest child of a piece continues it; in the first round it is a side branch.
+        """
+        voxels = np.concatenate(layers)
+        n_pieces, label = self._connected(voxels)
+        size = np.bincount(label, minlength=n_pieces)
+        area_mm2 = size * self.voxel_mm2 / LAYERS
+        wall_hu = np.bincount(label, self.enclosed[voxels], n_pieces) / size
+        parent = self._parents_of(layers[0], label[: layers[0].size], n_pieces)
+        limit_mm2 = np.asarray(self.limits_mm2)[parent]
+        fits = (area_mm2 <= limit_mm2) & ((area_mm2 > THIN_MM2) | (wall_hu > THIN_WALL_HU))
+        widest = np.zeros(len(self.parents))
+        np.maximum.at(widest, parent, area_mm2 * fits)
+        is_trunk = (area_mm2 == widest[parent]) & has_trunk
+        own_mm2 = np.maximum(WIDENING * area_mm2, SMALLEST_LIMIT_MM2)
+        own_mm2 = np.minimum(np.maximum(own_mm2, np.where(is_trunk, TAPER * limit_mm2, 0.0)), limit_mm2)
+        self.piece[voxels] = np.where(fits, np.cumsum(fits) + len(self.parents) - 1, 0)[label]
         self.parents.extend(parent[fits].tolist())
-        self.limits.extend(limit[fits].tolist())
-        self.piece[voxels] = numbers[piece]
-        return voxels[(layer == LAYERS - 1) & fits[piece]]
+        self.limits_mm2.extend(own_mm2[fits].tolist())
+        last = label[voxels.size - layers[-1].size :]
+        return layers[-1][fits[last]]
 
-    def pruned(self):
-        n = len(self.parents)
-        height = np.zeros(n, int)
-        best = np.zeros(n, int)
-        for k in range(n - 1, 1, -1):
-            p = self.parents[k]
-            if height[k] + 1 > height[p]:
-                height[p] = height[k] + 1
-                best[p] = k
-        keep = np.zeros(n, bool)
-        keep[1] = True
-        for k in range(2, n):
-            p = self.parents[k]
-            keep[k] = keep[p] and (height[k] + 1 >= SHORTEST_SPUR or (best[p] == k and p != 1))
-        return keep[self.piece]
+    def _connected(self, voxels: IndexArray) -> tuple[int, npt.NDArray[np.int32]]:
+        """Number of 26-connected pieces of ``voxels`` and the piece of each."""
+        self._order[voxels] = np.arange(voxels.size)
+        half = self._offsets[self._offsets > 0]
+        near = self._order[voxels[:, None] + half]
+        self._order[voxels] = -1
+        one, way = np.nonzero(near >= 0)
+        links = sparse.coo_matrix((np.ones(one.size, bool), (one, near[one, way])), (voxels.size,) * 2)
+        n_pieces, label = sparse.csgraph.connected_components(links, directed=False)
+        return n_pieces, label
 
+    def _parents_of(self, inner: IndexArray, label: npt.NDArray[np.int32], n_pieces: int) -> IndexArray:
+        """For each new piece the most permissive piece of the tree that its innermost voxels touch."""
+        limits_mm2 = np.asarray(self.limits_mm2)
+        touched = self.piece[self._around(inner)]
+        best = touched[np.arange(inner.size), limits_mm2[touched].argmax(axis=1)]
+        rising = np.argsort(limits_mm2[best])
+        parent = np.zeros(n_pieces, np.intp)
+        parent[label[rising]] = best[rising]
+        return parent
 
-def grow_tree(hu, lungs, trachea, grid, debug=None):
-    hu = ndimage.gaussian_filter(hu, SMOOTHING_MM)
-    enclosed = narrow_height(torch.from_numpy(-np.rint(hu).astype(np.int16)), CLOSING_MM, grid.spacing_mm).numpy()
-    hu, inside, start, enclosed = (
-        np.pad(a, PADDING, constant_values=v) for a, v in ((hu, 3000), (lungs, False), (trachea, False), (enclosed, 0))
-    )
-    shape = hu.shape
-    hu, inside, start, enclosed = (a.ravel() for a in (hu, inside, start, enclosed))
-    seed = np.flatnonzero(start)
-    tall = np.count_nonzero(trachea.any(axis=(1, 2)))
-    tree = _Tree(seed, shape, grid.voxel_mm3, seed.size / tall * grid.voxel_mm3 ** (2 / 3))
-    before = np.zeros(hu.size, bool)
-    for level in AIR_LEVELS_HU:
-        allowed = hu < np.where(inside, level, level + OUTSIDE_HU)
-        tree.skin(allowed & ~before)
-        tree.grow(np.flatnonzero(tree.piece), allowed, enclosed)
-        before = allowed
-        if debug is not None: debug.append((level, (tree.piece > 0).sum(), ((tree.piece > 0) & inside).sum()))
-    for level in ENCLOSED_LEVELS_HU:
-        tree.grow(np.flatnonzero(tree.piece), (enclosed > level) & inside & (hu < DARK_HU), enclosed)
-        if debug is not None: debug.append((level, (tree.piece > 0).sum(), ((tree.piece > 0) & inside).sum()))
-    kept = tree.pruned()
-    if debug is not None: debug.append(('pruned', kept.sum(), (kept & inside).sum()))
-    core = slice(PADDING, -PADDING)
-    return kept.reshape(shape)[core, core, core]
+    def without_spurs(self) -> BoolArray:
+        """The tree without side branches that end at once."""
+        n_pieces = len(self.parents)
+        height, tallest = np.ones(n_pieces, int), np.zeros(n_pieces, int)
+        for piece in range(n_pieces - 1, 1, -1):
+            parent = self.parents[piece]
+            if height[piece] + 1 > height[parent]:
+                height[parent], tallest[parent] = height[piece] + 1, piece
+        kept = np.arange(n_pieces) == 1
+        for piece in range(2, n_pieces):
+            parent = self.parents[piece]
+            lasts = height[piece] >= SHORTEST_SPUR or (tallest[parent] == piece and parent > 1)
+            kept[piece] = kept[parent] and lasts
+        return np.asarray(kept[self.piece])

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 
 from lungct.geometry import LPS_TO_RAS, from_canonical
-from lungct.records import Analysis, CtVolume, MaskArray
+from lungct.records import CtVolume, LungAnatomy, MaskArray, Opacities
 
 LOBES_FILE = "lobes.nii.gz"
 OPACITIES_FILE = "opacities.nii.gz"
@@ -16,15 +16,16 @@ OPACITIES_FILE = "opacities.nii.gz"
 _REVERSE_INDICES = np.eye(4)[[2, 1, 0, 3]]
 
 
-def write_label_maps(folder: Path, analysis: Analysis) -> None:
-    """Write both label maps on the grid of the volume as stored.
+def write_label_maps(folder: Path, source: CtVolume, anatomy: LungAnatomy, opacities: Opacities) -> None:
+    """Write both label maps.
 
     Args:
         folder: existing folder.
-        analysis: lobes and opacities.
+        source: the volume as stored; the files lie on its grid.
+        anatomy: lobes on the canonical grid.
+        opacities: mask on the canonical grid.
     """
-    source = analysis.chest.source
-    for name, mask in ((LOBES_FILE, analysis.anatomy.lobes), (OPACITIES_FILE, analysis.opacities.mask)):
+    for name, mask in ((LOBES_FILE, anatomy.lobes), (OPACITIES_FILE, opacities.mask)):
         _write_nifti(folder / name, from_canonical(mask, source), source)
 
 

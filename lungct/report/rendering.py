@@ -7,7 +7,7 @@ rendering", IEEE TVCG 1(2)): nothing to install, no display, no driver that a co
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
@@ -49,7 +50,7 @@ class Material:
     per_mm: float
 
 
-_LOBES = {lobe: Material(rgb, surface=0.16, per_mm=0.0015) for lobe, rgb in LOBE_RGB.items()}
+_LOBES = [Material(LOBE_RGB[lobe], surface=0.16, per_mm=0.0015) for lobe in Lobe]
 _AIRWAYS = Material(AIRWAY_RGB, surface=0.7, per_mm=0.1)
 _VESSELS = Material(VESSEL_RGB, surface=0.5, per_mm=0.15)
 _OPACITIES = Material(OPACITY_RGB, surface=0.8, per_mm=0.2)
@@ -73,24 +74,33 @@ def render_lungs(volume: CtVolume, structures: Structures) -> tuple[Image.Image,
         volume: canonical volume; only its grid is looked at.
         structures: masks on that grid.
     """
-    canvas = _Canvas(structures, volume.spacing_mm)
-    for mask, material in _parts(structures):
-        canvas.add(mask, material)
+    parts = [
+        *_found(structures.lobes, _LOBES),
+        *_found(structures.airways, (_AIRWAYS,)),
+        *_found(structures.vessels, (_VESSELS,)),
+        *_found(structures.opacity, (_OPACITIES,)),
+    ]
+    canvas = _Canvas([box for _, box, _ in parts], volume)
+    for mask, box, material in parts:
+        canvas.add(mask, box, material)
     return (
         _picture(_project(canvas.depth, canvas.front, axis=1, backwards=False), "R", "L"),
         _picture(_project(canvas.depth, canvas.left, axis=2, backwards=True), "A", "P"),
     )
 
 
-def _parts(structures: Structures) -> Iterator[tuple[npt.NDArray[np.bool_], Material]]:
-    for lobe in Lobe:
-        yield structures.lobes == lobe.label, _LOBES[lobe]
-    for mask, material in (
-        (structures.airways, _AIRWAYS),
-        (structures.vessels, _VESSELS),
-        (structures.opacity, _OPACITIES),
-    ):
-        yield mask > 0, material
+_Box = tuple[slice, slice, slice]
+BoolArray = npt.NDArray[np.bool_]
+
+
+def _found(labels: MaskArray, materials: Sequence[Material]) -> list[tuple[BoolArray, _Box, Material]]:
+    """Mask and box of every label from 1 on that has voxels."""
+    boxes = ndimage.find_objects(labels, max_label=len(materials))
+    return [
+        (labels[box] == label, box, material)
+        for label, (box, material) in enumerate(zip(boxes, materials, strict=True), start=1)
+        if box is not None
+    ]
 
 
 class _Canvas:
@@ -102,34 +112,28 @@ class _Canvas:
         left: the same towards the left.
     """
 
-    def __init__(self, structures: Structures, spacing_mm: tuple[float, float, float]) -> None:
-        drawn = (structures.lobes > 0) | (structures.airways > 0)
-        box = _bounding_box(drawn) or [(0, n) for n in drawn.shape]
-        self.voxels_per_source = [mm / GRID_MM for mm in spacing_mm]
-        self.begin = [
-            math.floor(begin * ratio - MARGIN_MM / GRID_MM)
-            for (begin, _), ratio in zip(box, self.voxels_per_source, strict=True)
-        ]
-        shape = [
-            math.ceil(end * ratio + MARGIN_MM / GRID_MM) - begin
-            for (_, end), ratio, begin in zip(box, self.voxels_per_source, self.begin, strict=True)
-        ]
+    def __init__(self, boxes: Sequence[_Box], volume: CtVolume) -> None:
+        self.voxels_per_source = [mm / GRID_MM for mm in volume.spacing_mm]
+        self.begin, shape = [], []
+        for axis, ratio in enumerate(self.voxels_per_source):
+            begin = min((box[axis].start for box in boxes), default=0)
+            end = max((box[axis].stop for box in boxes), default=volume.volume_hu.shape[axis])
+            self.begin.append(math.floor(begin * ratio - MARGIN_MM / GRID_MM))
+            shape.append(math.ceil(end * ratio + MARGIN_MM / GRID_MM) - self.begin[axis])
         self.depth = torch.zeros(shape)
         self.front, self.left = torch.zeros(3, *shape), torch.zeros(3, *shape)
 
-    def add(self, mask: npt.NDArray[np.bool_], material: Material) -> None:
+    def add(self, mask: BoolArray, box: _Box, material: Material) -> None:
         """Add a structure; only the box around it costs time."""
-        box = _bounding_box(mask)
-        if box is None:
-            return
-        soft = torch.from_numpy(mask[tuple(slice(*part) for part in box)]).float()
-        place = []
-        for axis, ((begin, end), ratio) in enumerate(zip(box, self.voxels_per_source, strict=True)):
+        soft = torch.from_numpy(mask).float()
+        place = [slice(0)] * 3
+        for axis in (1, 2, 0):  # those that shrink most come first
+            begin, end, ratio = box[axis].start, box[axis].stop, self.voxels_per_source[axis]
             low = max(math.floor(begin * ratio) - SOFT_EDGE, self.begin[axis])
             high = min(math.ceil(end * ratio) + SOFT_EDGE, self.begin[axis] + self.depth.shape[axis])
             places = np.asarray((np.arange(low, high) + 0.5) / ratio - 0.5 - begin, np.float64)
             soft = _resampled(soft, axis, places, ratio)
-            place.append(slice(low - self.begin[axis], high - self.begin[axis]))
+            place[axis] = slice(low - self.begin[axis], high - self.begin[axis])
         self._light(soft, material, tuple(place))
 
     def _light(self, soft: Tensor, material: Material, place: tuple[slice, ...]) -> None:
@@ -143,17 +147,6 @@ class _Canvas:
             lit = depth * (AMBIENT + (1 - AMBIENT) * facing)
             for channel, level in zip(towards, material.rgb, strict=True):
                 channel[place] += lit * (level / 255)
-
-
-def _bounding_box(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]] | None:
-    """First and past-the-last index along every axis; None for an empty mask."""
-    box = []
-    for axis in range(3):
-        found = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        if not found.size:
-            return None
-        box.append((int(found[0]), int(found[-1]) + 1))
-    return box
 
 
 def _resampled(soft: Tensor, axis: int, places: Float64Array, ratio: float) -> Tensor:

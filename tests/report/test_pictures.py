@@ -14,7 +14,7 @@ from lungct.report.pictures import LUNG_RGB, OPACITY_RGB, coronal, draw, most_af
 
 
 def test_label_maps_lie_on_the_grid_of_the_series(tmp_path: Path, analysis: Analysis) -> None:
-    write_label_maps(tmp_path, analysis)
+    write_label_maps(tmp_path, analysis.chest.source, analysis.anatomy, analysis.opacities)
     image, chest = sitk.ReadImage(tmp_path / LOBES_FILE), analysis.chest
     origin = chest.source.affine_lps @ (0, 0, 0, 1)
     assert image.GetOrigin() == pytest.approx(origin[:3])
@@ -23,7 +23,7 @@ def test_label_maps_lie_on_the_grid_of_the_series(tmp_path: Path, analysis: Anal
 
 
 def test_label_maps_cover_the_lung_of_the_stored_volume(tmp_path: Path, analysis: Analysis) -> None:
-    write_label_maps(tmp_path, analysis)
+    write_label_maps(tmp_path, analysis.chest.source, analysis.anatomy, analysis.opacities)
     lobes = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / LOBES_FILE))
     opacity = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / OPACITIES_FILE))
     assert (analysis.chest.source.volume_hu[lobes > 0] == -850).all()

@@ -1,0 +1,125 @@
+"""The airway tree on phantoms, and what must not be taken for it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from lungct.anatomy.airways import segment_airways
+from lungct.records import CtVolume, Lobe
+from phantom.thorax import Phantom, make_thorax
+
+WALL_HU, LUNG_HU, AIR_HU = 0, -860, -1000
+NOISE_HU = 15.0
+
+
+def volume_of(volume_hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> CtVolume:
+    return CtVolume(volume_hu, np.diag([*spacing_mm, 1.0])[[2, 1, 0, 3]])
+
+
+@pytest.fixture(scope="module")
+def thorax() -> Phantom:
+    return make_thorax(3, (2.0, 1.0, 1.0), pattern="covid")
+
+
+@pytest.fixture(scope="module")
+def found(thorax: Phantom) -> np.ndarray:
+    return segment_airways(volume_of(thorax.volume_hu, thorax.spacing_mm), thorax.lobes) > 0
+
+
+def tube(shape: tuple[int, ...], start: tuple[float, ...], end: tuple[float, ...]) -> np.ndarray:
+    """Distance of every voxel to a line, in voxels."""
+    points = np.moveaxis(np.indices(shape), 0, -1) - np.array(start)
+    line = np.subtract(end, start)
+    along = np.clip(points @ line / (line @ line), 0, 1)
+    return np.linalg.norm(points - along[..., None] * line, axis=-1)
+
+
+def drawn_chest(gap: slice | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tissue with two lungs, a trachea that forks, and one bronchus in the right lung; 1.5 mm even voxels.
+
+    ``gap`` takes the wall of the bronchus away in those columns. Returned are HU, lobes and the lumen.
+    """
+    shape = (90, 70, 110)
+    volume_hu = np.full(shape, 40, np.float32)
+    lobes = np.zeros(shape, np.uint8)
+    lobes[5:70, 12:58, 8:44] = Lobe.RIGHT_UPPER.label
+    lobes[5:70, 12:58, 66:102] = Lobe.LEFT_UPPER.label
+    volume_hu[lobes > 0] = LUNG_HU
+    trachea = tube(shape, (89, 35, 55), (50, 35, 55))
+    right, left = tube(shape, (50, 35, 55), (36, 35, 42)), tube(shape, (50, 35, 55), (36, 35, 68))
+    bronchus = tube(shape, (36, 35, 42), (24, 35, 14))
+    wall = bronchus < 3.6
+    if gap is not None:
+        wall[..., gap] = False
+    volume_hu[wall] = WALL_HU
+    lumen = (trachea < 5.5) | (right < 4) | (left < 4) | (bronchus < 2)
+    volume_hu[lumen] = AIR_HU
+    noise = np.random.default_rng(0).normal(0, NOISE_HU, shape)
+    return (ndimage.gaussian_filter(volume_hu, 0.5) + noise).astype(np.int16), lobes, lumen
+
+
+def test_tree_of_the_phantom_is_found(found: np.ndarray, thorax: Phantom) -> None:
+    truth = thorax.airways > 0
+    dice = 2 * np.count_nonzero(found & truth) / (np.count_nonzero(found) + np.count_nonzero(truth))
+    assert dice >= 0.85
+
+
+def test_trachea_and_both_main_bronchi_down_to_the_lobes_are_found(found: np.ndarray, thorax: Phantom) -> None:
+    """Inside the lobes the phantom's airways are narrower than two voxels of this scan."""
+    truth = (thorax.airways > 0) & (thorax.lobes == 0)
+    middle = truth.shape[2] // 2
+    for half in (np.s_[..., :middle], np.s_[..., middle:]):
+        assert np.count_nonzero(found[half] & truth[half]) >= 0.9 * np.count_nonzero(truth[half])
+
+
+def test_nothing_leaks_out_of_the_phantoms_airways(found: np.ndarray, thorax: Phantom) -> None:
+    near = ndimage.binary_dilation(thorax.airways, np.ones((3, 3, 3)))
+    assert np.count_nonzero(found & ~near) < 0.02 * np.count_nonzero(found)
+
+
+def test_bronchus_is_followed_into_the_lung() -> None:
+    volume_hu, lobes, lumen = drawn_chest()
+    found = segment_airways(volume_of(volume_hu, (1.5, 1.5, 1.5)), lobes) > 0
+    inside = lumen & (lobes > 0)
+    assert np.count_nonzero(found & inside) >= 0.7 * np.count_nonzero(inside)
+    assert not (found & ~ndimage.binary_dilation(lumen, np.ones((3, 3, 3)))).any()
+
+
+def test_hole_in_the_wall_does_not_flood_the_lung() -> None:
+    volume_hu, lobes, lumen = drawn_chest(gap=slice(24, 30))
+    volume_hu[(lobes > 0) & ~lumen & (volume_hu < -700)] -= 100
+    found = segment_airways(volume_of(volume_hu, (1.5, 1.5, 1.5)), lobes) > 0
+    leak = found & ~ndimage.binary_dilation(lumen, np.ones((3, 3, 3)))
+    assert np.count_nonzero(found & lumen) >= 0.8 * np.count_nonzero(lumen & (lobes == 0))
+    assert np.count_nonzero(leak) < 0.02 * np.count_nonzero(found)
+
+
+def test_without_a_trachea_nothing_is_found() -> None:
+    volume_hu, lobes, lumen = drawn_chest()
+    volume_hu[ndimage.binary_dilation(lumen, iterations=2) & (lobes == 0)] = 40
+    assert not segment_airways(volume_of(volume_hu, (1.5, 1.5, 1.5)), lobes).any()
+
+
+def test_column_of_air_far_from_the_middle_is_no_trachea() -> None:
+    volume_hu, lobes, lumen = drawn_chest()
+    volume_hu[lumen] = 40
+    volume_hu[20:90, 60:67, 100:107] = AIR_HU
+    assert not segment_airways(volume_of(volume_hu, (1.5, 1.5, 1.5)), lobes).any()
+
+
+def test_without_lobes_nothing_is_found() -> None:
+    volume_hu, lobes, _ = drawn_chest()
+    airways = segment_airways(volume_of(volume_hu, (1.5, 1.5, 1.5)), np.zeros_like(lobes))
+    assert airways.dtype == np.uint8
+    assert airways.shape == volume_hu.shape
+    assert not airways.any()
+
+
+@pytest.mark.parametrize("part", [np.s_[:60], np.s_[40:], np.s_[30:60], np.s_[45:46], np.s_[:, 30:40]])
+def test_truncated_chest_is_no_error(part: tuple[slice, ...]) -> None:
+    volume_hu, lobes, lumen = drawn_chest()
+    found = segment_airways(volume_of(volume_hu[part], (1.5, 1.5, 1.5)), lobes[part]) > 0
+    near = ndimage.binary_dilation(lumen, np.ones((3, 3, 3)))[part]
+    assert np.count_nonzero(found & ~near) <= 0.02 * np.count_nonzero(found)
