@@ -21,6 +21,9 @@ from lungct.errors import SettingsError
 
 SECTION = "lungct"
 
+Language = Literal["en", "de", "fr", "es", "nl", "it"]
+Paper = Literal["A4", "Letter"]
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,8 +80,8 @@ class DicomSettings(_Section):
 class OutputSettings(_Section):
     """Which files are written beside ``result.json``."""
 
-    language: Literal["en", "de", "fr", "es", "nl", "it"] = "en"
-    paper: Literal["A4", "Letter"] = "A4"
+    language: Language = "en"
+    paper: Paper = "A4"
     airways_vessels: bool = True
     label_maps: bool = True
     report_pdf: bool = True

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime
+from html import escape
 from pathlib import Path
-from typing import Literal
 
 from fpdf import FPDF
 from fpdf.enums import DocumentCompliance
@@ -15,12 +15,24 @@ import lungct
 from lungct.report import pdf_parts as parts
 from lungct.report.content import ReportContent
 from lungct.report.illustrations import Illustrations
+from lungct.settings import Paper
 
 REPORT_FILE = "report.pdf"
-Paper = Literal["A4", "Letter"]
 
 _FONTS = Path(__file__).parent / "fonts"
 _CJK_FONT = "DroidSansFallback"
+
+CREATOR = f"lungct {lungct.__version__}"
+
+_XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+    xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/"
+    xmlns:pdfaid="http://www.aiim.org/pdfa/ns/id/">
+<rdf:Description rdf:about="" xmp:CreatorTool="{creator}" xmp:CreateDate="{created}" xmp:ModifyDate="{created}">
+<pdfaid:part>2</pdfaid:part><pdfaid:conformance>U</pdfaid:conformance>
+<dc:title><rdf:Alt><rdf:li xml:lang="x-default">{title}</rdf:li></rdf:Alt></dc:title>
+</rdf:Description></rdf:RDF></x:xmpmeta>"""
+"""Instead of fpdf2's, which states the time of the clock: the same analysis gives the same bytes."""
 
 logging.getLogger("fpdf").setLevel(logging.ERROR)
 """Its warnings quote the characters of a patient's name that a font lacks."""
@@ -58,7 +70,8 @@ class _Document(FPDF):
         self.set_creation_date(created)
         self.set_title(self.words("title"))
         self.set_lang(self.words.language)
-        self.set_creator(f"lungct {lungct.__version__}")
+        title = escape(self.words("title"))
+        self.set_xmp_metadata(_XMP.format(title=title, created=created.isoformat(), creator=CREATOR))
         self._add_fonts(content)
         self.set_margin(parts.MARGIN_MM)
         self.set_auto_page_break(auto=True, margin=parts.MARGIN_MM)

@@ -50,7 +50,7 @@ def drawn_chest(gap: slice | None = None) -> tuple[np.ndarray, np.ndarray, np.nd
     trachea = tube(shape, (89, 35, 55), (50, 35, 55))
     right, left = tube(shape, (50, 35, 55), (36, 35, 42)), tube(shape, (50, 35, 55), (36, 35, 68))
     bronchus = tube(shape, (36, 35, 42), (24, 35, 14))
-    wall = bronchus < 3.6
+    wall = (right < 5.5) | (left < 5.5) | (bronchus < 3.6)
     if gap is not None:
         wall[..., gap] = False
     volume_hu[wall] = WALL_HU
@@ -66,7 +66,9 @@ def test_tree_of_the_phantom_is_found(found: np.ndarray, thorax: Phantom) -> Non
     assert dice >= 0.85
 
 
-def test_trachea_and_both_main_bronchi_down_to_the_lobes_are_found(found: np.ndarray, thorax: Phantom) -> None:
+def test_trachea_and_both_main_bronchi_down_to_the_lobes_are_found(
+    found: np.ndarray, thorax: Phantom
+) -> None:
     """Inside the lobes the phantom's airways are narrower than two voxels of this scan."""
     truth = (thorax.airways > 0) & (thorax.lobes == 0)
     middle = truth.shape[2] // 2

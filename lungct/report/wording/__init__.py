@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
-Language = Literal["en", "de", "fr", "es", "nl", "it"]
+from lungct.settings import Language
+
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 
 
