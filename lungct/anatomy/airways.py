@@ -35,22 +35,21 @@ TRACHEA_HEIGHT_MM = 15.0
 
 TRACHEA_OFF_CENTRE_MM = 40.0
 LONGEST_TO_SHORTEST = 2.5
-"""A sabre-sheath trachea is twice as deep as wide."""
-
-FULLEST_BOX_SHARE = 0.5
-"""A disc fills 0.79 of its box; a bent or branching section less than half."""
+EMPTIEST_BOX_SHARE = 0.5
+"""A sabre-sheath trachea is twice as deep as wide; a disc fills 0.79 of its box, a bent section half."""
 
 SHARE_IN_LUNG = 0.3
 """A section with more of itself in the lobes is a bulla or a piece of lung. Own decision."""
 
 AIR_LEVELS_HU = (-950.0, -930.0, -910.0, -890.0, -870.0, -850.0)
-"""Inside the lungs, from air to normal lung, beyond which absolute values tell nothing. Own decision."""
+DARKER_THAN_LUNG_HU = 20.0
+"""Levels inside the lungs, as long as they lie that far below the lungs' median. Own decision."""
 
-OUTSIDE_LUNGS_HU = 150.0
+OUTSIDE_LUNGS_HU = 100.0
 """Raises the levels outside the lungs, where soft tissue instead of lung lies behind the wall."""
 
 ENCLOSED_LEVELS_HU = (200.0, 150.0, 110.0)
-"""How far the surroundings of a lumen must be brighter: four times the noise of usual scans, then less."""
+"""How much brighter the surroundings of a lumen must be, if it is no darker than lung. Own decision."""
 
 ENCLOSED_WIDTH_MM = 7.0
 """Lumina narrower than this are told by their walls: the wider ones are air in any scan."""
@@ -64,7 +63,7 @@ LUMEN_BORDER_HU = -500.0
 LAYERS = 3
 """Voxel layers that are judged together. Own decision."""
 
-WIDENING = 2.0
+WIDENING = 2.5
 """How much wider than a piece its descendants may be: a bronchus widens where it forks."""
 
 TAPER = 0.7
@@ -77,7 +76,7 @@ THIN_MM2 = 25.0
 THIN_WALL_HU = 80.0
 """Thinner pieces must be enclosed that far on average; about twice the noise."""
 
-SHORTEST_SPUR = 2
+SHORTEST_SPUR = 3
 """Side branches of fewer pieces are noise on the wall."""
 
 MOST_ROUNDS = 250
@@ -112,7 +111,9 @@ def segment_airways(volume: CtVolume, lobes: MaskArray) -> MaskArray:
     return airways
 
 
-def find_trachea(hu: FloatArray, lungs: BoolArray, spacing_mm: tuple[float, float, float]) -> BoolArray | None:
+def find_trachea(
+    hu: FloatArray, lungs: BoolArray, spacing_mm: tuple[float, float, float]
+) -> BoolArray | None:
     """The tallest stack of round sections of air, enclosed by tissue and near the middle between the lungs.
 
     Args:
@@ -150,20 +151,24 @@ def _is_round(
 ) -> bool:
     """Whether a section is compact and near the middle."""
     _, rows, columns = box
-    depth_mm, width_mm = (rows.stop - rows.start) * spacing_mm[1], (columns.stop - columns.start) * spacing_mm[2]
+    depth_mm, width_mm = (
+        (rows.stop - rows.start) * spacing_mm[1],
+        (columns.stop - columns.start) * spacing_mm[2],
+    )
     off_mm = abs((columns.start + columns.stop) / 2 * spacing_mm[2] - middle_mm)
     compact = max(depth_mm, width_mm) < LONGEST_TO_SHORTEST * min(depth_mm, width_mm)
-    return compact and area_mm2 > FULLEST_BOX_SHARE * depth_mm * width_mm and off_mm < TRACHEA_OFF_CENTRE_MM
+    fills = area_mm2 > EMPTIEST_BOX_SHARE * depth_mm * width_mm
+    return bool(compact and fills and off_mm < TRACHEA_OFF_CENTRE_MM)
 
 
 def grow_tree(hu: FloatArray, lungs: BoolArray, trachea: BoolArray, grid: WorkGrid) -> BoolArray:
     """The airways that hang on the trachea.
 
     Args:
-        hu: on the even ``grid``.
+        hu: ``[slices, rows, columns]``.
         lungs: the same shape.
         trachea: the same shape, not empty.
-        grid: gives the size of its voxels.
+        grid: that they lie on, with even voxels.
     """
     smooth = ndimage.gaussian_filter(hu, SMOOTHING_VOXELS)
     darkness = torch.from_numpy(-np.rint(smooth).astype(np.int16))
@@ -172,13 +177,16 @@ def grow_tree(hu: FloatArray, lungs: BoolArray, trachea: BoolArray, grid: WorkGr
     hu, enclosed, lungs, trachea = (array.ravel() for array in padded)
     tree = _Tree(np.flatnonzero(trachea), padded[0].shape, grid, enclosed)
     before = np.zeros(hu.size, bool)
-    for level in AIR_LEVELS_HU:
+    lung_hu = float(np.median(hu[lungs]))
+    for level in (level for level in AIR_LEVELS_HU if level < lung_hu - DARKER_THAN_LUNG_HU):
         air = hu < np.where(lungs, level, level + OUTSIDE_LUNGS_HU)
         tree.thicken(air & ~before)
         tree.grow(air)
         before = air
     for level in ENCLOSED_LEVELS_HU:
-        tree.grow((enclosed > level) & (hu < DARK_HU) & lungs)
+        narrow = (enclosed > level) & (hu < DARK_HU) & lungs
+        tree.thicken(narrow)
+        tree.grow(narrow)
     tree.thicken((hu < LUMEN_BORDER_HU) & ~lungs)
     core = (slice(PADDING, -PADDING),) * 3
     return tree.without_spurs().reshape(padded[0].shape)[core]
@@ -193,7 +201,9 @@ class _Tree:
         limits_mm2: the widest section that each piece allows its children.
     """
 
-    def __init__(self, seed: IndexArray, shape: tuple[int, ...], grid: WorkGrid, enclosed: npt.NDArray[np.int16]) -> None:
+    def __init__(
+        self, seed: IndexArray, shape: tuple[int, ...], grid: WorkGrid, enclosed: npt.NDArray[np.int16]
+    ) -> None:
         self.enclosed = enclosed
         self.voxel_mm2 = grid.voxel_mm3 ** (2 / 3)
         self.piece = np.zeros(enclosed.size, np.int32)
@@ -255,7 +265,8 @@ class _Tree:
         self.parents.extend(parent[fits].tolist())
         self.limits_mm2.extend(own_mm2[fits].tolist())
         last = label[voxels.size - layers[-1].size :]
-        return layers[-1][fits[last]]
+        front: IndexArray = layers[-1][fits[last]]
+        return front
 
     def _connected(self, voxels: IndexArray) -> tuple[int, npt.NDArray[np.int32]]:
         """Number of 26-connected pieces of ``voxels`` and the piece of each."""

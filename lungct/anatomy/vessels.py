@@ -1,8 +1,9 @@
 """Pulmonary vessels: whatever is bright, narrow in every plane and long.
 
-A bright tube is what a greyscale opening removes in all three planes at once: a fissure or the pleura stays
-in the plane along it, a consolidation in every plane. What the opening removed is sharpened by the blur of
-the scanner, so that the mask ends where the vessel does and not where its halo ends.
+A bright tube is what greyscale openings remove in all three planes at once: a fissure stays in the plane
+along it, a consolidation in every plane, and the lung's border too, since the chest wall behind it is wide.
+On phantoms this tells vessels apart better than the eigenvalues of the Hessian and costs a tenth. The
+Hessian's trace then sharpens what was removed, so that the mask ends where the vessel does, not its halo.
 """
 
 from __future__ import annotations
@@ -19,19 +20,41 @@ from lungct.anatomy.work_grid import dilated, from_grid, lay_grid, narrow_height
 from lungct.records import CtVolume, MaskArray
 
 FINEST_MM = 0.6
-MARGIN_MM = (10.0, 10.0, 10.0)
+"""Finer voxels are merged, which bounds time and memory. Own decision."""
+
+MARGIN_MM = (16.0, 16.0, 16.0)
+"""The chest around the lungs must be seen, or their border would stand out. As wide as the widest window."""
+
+CLIP_HU = (-1000.0, 500.0)
+"""From air to well above blood with contrast medium: metal must not raise everything around it."""
+
 BRANCH_MM = 9.0
+"""Vessels up to this width stand out whole; beyond the hilum none is wider. Own decision."""
+
+FAINTEST_HU = 120.0
+"""Lower heights are noise and lung texture (some 20 HU, opening included some 60). Own decision."""
+
+CORE_HU = 500.0
+"""More than half-way from lung to blood: only voxels inside vessels wider than the blur. Own decision."""
+
+BEND_WEIGHT = 0.5
+"""Weight of curvature beside height; results on seven phantoms hardly change from 0.2 to 0.7."""
+
+VESSEL_SHARE = 0.5
+"""Half of what the core of a thick vessel scores: the unbiased border."""
+
 TRUNK_MM = 16.0
 TRUNK_GRID_MM = 1.2
 TRUNK_SHARE = 0.8
 TRUNK_REACH_MM = 3.0
-CLIP_HU = (-1000.0, 500.0)
-CORE_HU = 500.0
-BEND_WEIGHT = 0.5
-FAINTEST_HU = 120.0
-VESSEL_SHARE = 0.48
-SHORTEST_MM = 8.0
+"""Interlobar arteries are about 16 mm wide. What is too wide for a branch is taken only where it is nearly as
+dense as blood and at most ``TRUNK_REACH_MM`` from a branch: consolidations are dense too. Own decision."""
+
 AIRWAY_WALL_MM = 0.8
+"""Own decision: thinner than most walls, since the artery lies against them."""
+
+SHORTEST_MM = 8.0
+"""Pieces that extend less are specks: noise, nodules, lymph nodes. Own decision."""
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -39,6 +62,17 @@ BoolArray = npt.NDArray[np.bool_]
 def segment_vessels(
     volume: CtVolume, lobes: MaskArray, airways: MaskArray, device: torch.device | str = "cpu"
 ) -> MaskArray:
+    """Find arteries and veins inside the lungs.
+
+    Args:
+        volume: canonical volume.
+        lobes: labels on the same grid, 0 outside the lungs.
+        airways: lumen on the same grid; its walls are left out.
+        device: where to filter.
+
+    Returns:
+        ``[slices, rows, columns]``, 1 in vessels; never outside the lobes, empty without lobes.
+    """
     vessels = np.zeros(volume.volume_hu.shape, np.uint8)
     if not lobes.any():
         return vessels
@@ -101,9 +135,11 @@ def laplacian(values: Tensor, spacing_mm: Sequence[float]) -> Tensor:
 
 
 def long_pieces(mask: BoolArray, spacing_mm: Sequence[float]) -> BoolArray:
-    pieces, n_pieces = cc3d.connected_components(mask, connectivity=26, return_N=True)
-    boxes = cc3d.statistics(pieces)["bounding_boxes"]
-    extent_mm = [np.linalg.norm([(s.stop - s.start) * mm for s, mm in zip(box, spacing_mm)]) for box in boxes]
-    kept = np.array(extent_mm) >= SHORTEST_MM
+    """The mask without 26-connected pieces whose box has a shorter diagonal than ``SHORTEST_MM``."""
+    pieces = cc3d.connected_components(mask, connectivity=26)
+    boxes = cc3d.statistics(pieces, no_slice_conversion=True)["bounding_boxes"].astype(np.int64)
+    extents_mm = np.linalg.norm((boxes[:, 1::2] - boxes[:, ::2] + 1) * spacing_mm, axis=1)
+    kept = extents_mm >= SHORTEST_MM
     kept[0] = False
-    return kept[pieces]
+    long: BoolArray = kept[pieces]
+    return long

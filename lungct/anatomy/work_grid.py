@@ -1,7 +1,4 @@
-"""An even grid of about a millimetre around the lungs, on which thin tubes are looked for.
-
-Filters that compare directions need even voxels; slices of 3 mm are interpolated, fine ones are averaged.
-"""
+"""The grid on which thin tubes are looked for, and the filter that makes them stand out."""
 
 from __future__ import annotations
 
@@ -21,12 +18,12 @@ Box = tuple[slice, slice, slice]
 
 @dataclass(frozen=True)
 class WorkGrid:
-    """Part of a volume and the even grid laid over it.
+    """Part of a volume and the grid laid over it.
 
     Attributes:
         box: the part, in voxels of the volume.
-        shape: of the even grid, which covers exactly the box.
-        spacing_mm: of the even grid; differs from the wanted spacing by rounding only.
+        shape: of the grid, which covers exactly the box.
+        spacing_mm: of the grid; differs from the wanted spacing by rounding only.
     """
 
     box: Box
@@ -35,14 +32,14 @@ class WorkGrid:
 
     @property
     def voxel_mm3(self) -> float:
-        """Volume of one voxel of the even grid."""
+        """Volume of one voxel of the grid."""
         return float(np.prod(self.spacing_mm))
 
 
 def lay_grid(
     lobes: MaskArray, spacing_mm: Sequence[float], wanted_mm: Sequence[float], margin_mm: Sequence[float]
 ) -> WorkGrid:
-    """Lay an even grid around the lungs.
+    """Lay a grid around the lungs.
 
     Args:
         lobes: ``[slices, rows, columns]``, not empty.
@@ -51,23 +48,22 @@ def lay_grid(
         margin_mm: how far it reaches beyond the lungs: caudal, cranial, and on all sides in the plane.
     """
     caudal_mm, cranial_mm, around_mm = margin_mm
-    margins = ((caudal_mm, cranial_mm), (around_mm, around_mm), (around_mm, around_mm))
-    box, shape, spacing = [], [], []
-    for axis, (before_mm, after_mm) in enumerate(margins):
-        others = tuple(other for other in range(3) if other != axis)
-        inside = np.flatnonzero(lobes.any(axis=others))
-        step = spacing_mm[axis]
-        start = max(0, int(inside[0] - np.ceil(before_mm / step)))
-        stop = min(lobes.shape[axis], int(inside[-1] + 1 + np.ceil(after_mm / step)))
-        n_voxels = max(1, round((stop - start) * step / wanted_mm[axis]))
+    margins_mm = ((caudal_mm, cranial_mm), (around_mm, around_mm), (around_mm, around_mm))
+    box, shape = [], []
+    for axis, (before_mm, after_mm) in enumerate(margins_mm):
+        inside = np.flatnonzero(lobes.any(axis=tuple({0, 1, 2} - {axis})))
+        start = max(0, int(inside[0] - np.ceil(before_mm / spacing_mm[axis])))
+        stop = min(lobes.shape[axis], int(inside[-1] + 1 + np.ceil(after_mm / spacing_mm[axis])))
         box.append(slice(start, stop))
-        shape.append(n_voxels)
-        spacing.append((stop - start) * step / n_voxels)
-    return WorkGrid((box[0], box[1], box[2]), (shape[0], shape[1], shape[2]), (spacing[0], spacing[1], spacing[2]))
+        shape.append(max(1, round((stop - start) * spacing_mm[axis] / wanted_mm[axis])))
+    got_mm = [(b.stop - b.start) * mm / n for b, mm, n in zip(box, spacing_mm, shape, strict=True)]
+    return WorkGrid(
+        (box[0], box[1], box[2]), (shape[0], shape[1], shape[2]), (got_mm[0], got_mm[1], got_mm[2])
+    )
 
 
 def to_grid(array: npt.NDArray[np.generic], grid: WorkGrid, device: torch.device | str = "cpu") -> Tensor:
-    """The box of ``array`` on the work grid, float32, interpolated linearly; averaged where it is much finer."""
+    """The box of ``array`` on the grid, float32, interpolated linearly; averaged where much finer."""
     part = torch.from_numpy(np.ascontiguousarray(array[grid.box])).to(device).float()
     much_finer = [n > 1.6 * wanted for n, wanted in zip(part.shape, grid.shape, strict=True)]
     coarser = [w if finer else n for finer, n, w in zip(much_finer, part.shape, grid.shape, strict=True)]

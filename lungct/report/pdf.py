@@ -28,7 +28,8 @@ _XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/">
 <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"
     xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/"
     xmlns:pdfaid="http://www.aiim.org/pdfa/ns/id/">
-<rdf:Description rdf:about="" xmp:CreatorTool="{creator}" xmp:CreateDate="{created}" xmp:ModifyDate="{created}">
+<rdf:Description rdf:about=""
+    xmp:CreatorTool="{creator}" xmp:CreateDate="{created}" xmp:ModifyDate="{created}">
 <pdfaid:part>2</pdfaid:part><pdfaid:conformance>U</pdfaid:conformance>
 <dc:title><rdf:Alt><rdf:li xml:lang="x-default">{title}</rdf:li></rdf:Alt></dc:title>
 </rdf:Description></rdf:RDF></x:xmpmeta>"""

@@ -91,7 +91,6 @@ def test_bronchus_is_followed_into_the_lung() -> None:
 
 def test_hole_in_the_wall_does_not_flood_the_lung() -> None:
     volume_hu, lobes, lumen = drawn_chest(gap=slice(24, 30))
-    volume_hu[(lobes > 0) & ~lumen & (volume_hu < -700)] -= 100
     found = segment_airways(volume_of(volume_hu, (1.5, 1.5, 1.5)), lobes) > 0
     leak = found & ~ndimage.binary_dilation(lumen, np.ones((3, 3, 3)))
     assert np.count_nonzero(found & lumen) >= 0.8 * np.count_nonzero(lumen & (lobes == 0))

@@ -52,11 +52,11 @@ def test_vessels_of_the_phantom_are_found(
 
 
 def test_thin_vessel_is_found_in_any_direction() -> None:
-    for direction in ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)):
+    for direction in np.array([(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)]):
         volume_hu, lobes = one_lung()
-        along = np.arange(-15, 16)[:, None] * np.array(direction)
+        along = np.array([25, 40, 40]) + np.arange(-15, 16)[:, None] * direction
         line = np.zeros(SHAPE, bool)
-        line[tuple((along + (25, 40, 40)).T)] = True
+        line[tuple(along.T)] = True
         line = ndimage.binary_dilation(line)
         volume_hu[line] = 40
         found = vessels_of(volume_hu, lobes)
