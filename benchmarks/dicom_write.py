@@ -21,6 +21,9 @@ from lungct.delivery import deliver
 from lungct.dicom_write.write import write_dicom
 from lungct.settings import DicomSettings, OutputSettings
 
+PDF = bytes(2_500_000)
+"""As large as a report."""
+
 ONLY_SEGMENTATIONS = {"structured_report": False, "encapsulated_pdf": False, "secondary_captures": False}
 ONLY_CAPTURES = {"segmentations": False, "structured_report": False, "encapsulated_pdf": False}
 ENCODINGS: dict[str, dict[str, Any]] = {
@@ -41,12 +44,12 @@ def main() -> int:
         analysis = analysed_study(folder / "study")
         works = {"all files": partial(deliver, outputs=OutputSettings(), analysis=analysis)}
         settings = {f"SEG {name}": ONLY_SEGMENTATIONS | encoding for name, encoding in ENCODINGS.items()}
-        for name, values in (settings | {"key slices": ONLY_CAPTURES}).items():
+        for name, values in ({"all DICOM objects": {}} | settings | {"key slices": ONLY_CAPTURES}).items():
             works[name] = partial(
                 write_dicom,
                 settings=DicomSettings(**values),
                 analysis=analysis,
-                pdf=None,
+                pdf=PDF if name == "all DICOM objects" else None,
                 created=datetime.now(),
             )
         print(f"{HEADER}{'MB written':>12}")
