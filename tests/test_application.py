@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from pydicom import dcmread
 from scipy import ndimage
 
 from lungct.journal import Journal
@@ -25,14 +26,18 @@ from phantom.dicom_study import write_localizer, write_study
 from phantom.study_options import StudyOptions
 from tests.application_runs import MODELS, PLANTED, REAL_STUDIES, ROOT, PhantomRun, Run, run_application
 
-DICOM_NAMES = [
-    "anatomy_seg",
-    "findings_seg",
-    *(f"key_slice_{i}" for i in range(1, 10)),
-    "measurements_sr",
-    "report_pdf",
+DELIVERED = [
+    "dicom/airways_vessels_seg.dcm",
+    "dicom/anatomy_seg.dcm",
+    "dicom/findings_seg.dcm",
+    *(f"dicom/key_slice_{number}.dcm" for number in range(1, 10)),
+    "dicom/measurements_sr.dcm",
+    "dicom/report_pdf.dcm",
+    "lobes.nii.gz",
+    "opacities.nii.gz",
+    "report.html",
+    "report.pdf",
 ]
-DELIVERED = [*(f"dicom/{name}.dcm" for name in DICOM_NAMES), "lobes.nii.gz", "opacities.nii.gz", "report.pdf"]
 
 Outcome = Callable[..., Run]
 
@@ -62,6 +67,17 @@ def test_phantom_study_is_analysed(phantom_run: PhantomRun) -> None:
 def test_phantom_run_delivers_every_file(phantom_run: PhantomRun) -> None:
     assert phantom_run.run.files == [*DELIVERED, "result.json"]
     assert phantom_run.run.result["outputs"] == DELIVERED
+
+
+def test_second_run_writes_the_same_dicom_objects(phantom_run: PhantomRun, tmp_path: Path) -> None:
+    study = phantom_run.run.out.parent / "study"
+    second = run_application(study, tmp_path / "out")
+    assert second.files == phantom_run.run.files
+    for name in DELIVERED:
+        if name.startswith("dicom/"):
+            first, again = (dcmread(out / name) for out in (phantom_run.run.out, second.out))
+            assert first.SOPInstanceUID == again.SOPInstanceUID, name
+            assert first.get("PixelData") == again.get("PixelData"), name
 
 
 @pytest.mark.parametrize("what", [*Lobe, "opacity"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from fpdf import FPDF
 from fpdf.fonts import FontFace
@@ -47,21 +47,26 @@ def header(page: FPDF, content: ReportContent) -> None:
     write(page, content.words("title"), 15, "B")
     write(page, content.words("notice"), 9, "B", ALERT_RGB)
     page.ln(1)
+    _pairs(page, content.header, FontFace(color=_BLACK))
+    page.ln(1.5)
+
+
+def _pairs(page: FPDF, pairs: Sequence[tuple[str, str]], value_style: FontFace) -> None:
+    """Labels and values, two pairs a line."""
     page.set_font(FONT, "", 8)
     with page.table(
-        col_widths=(36, 57, 36, 57),
+        col_widths=(45, 48, 45, 48),
         width=page.epw,
         first_row_as_headings=False,
         text_align="LEFT",
         borders_layout="NONE",
-        line_height=4.2,
+        line_height=4.3,
     ) as table:
-        for pair in zip(content.header[::2], content.header[1::2], strict=True):
+        for line in zip(pairs[::2], pairs[1::2], strict=True):
             row = table.row()
-            for label, value in pair:
+            for label, value in line:
                 row.cell(label, style=FontFace(color=GREY))
-                row.cell(value, style=FontFace(color=_BLACK))
-    page.ln(1.5)
+                row.cell(value, style=value_style)
 
 
 def flags(page: FPDF, content: ReportContent) -> None:
@@ -211,19 +216,7 @@ def regions(page: FPDF, content: ReportContent) -> None:
 
 def conclusion(page: FPDF, content: ReportContent) -> None:
     """What the table sums up to, infection and involvement, and what was analysed."""
-    with page.table(
-        col_widths=(50, 43, 50, 43),
-        width=page.epw,
-        first_row_as_headings=False,
-        text_align="LEFT",
-        borders_layout="NONE",
-        line_height=4.4,
-    ) as table:
-        for pair in zip(content.totals[::2], content.totals[1::2], strict=True):
-            row = table.row()
-            for label, value in pair:
-                row.cell(label, style=FontFace(color=GREY))
-                row.cell(value, style=FontFace(emphasis="BOLD"))
+    _pairs(page, content.totals, FontFace(emphasis="BOLD"))
     page.ln(1)
     for label, value in content.conclusion:
         write(page, f"{label}: {value}", 11, "B")

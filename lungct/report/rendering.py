@@ -52,8 +52,8 @@ class Material:
 
 _LOBES = [Material(LOBE_RGB[lobe], surface=0.16, per_mm=0.0015) for lobe in Lobe]
 _AIRWAYS = Material(AIRWAY_RGB, surface=0.7, per_mm=0.1)
-_VESSELS = Material(VESSEL_RGB, surface=0.5, per_mm=0.15)
-_OPACITIES = Material(OPACITY_RGB, surface=0.8, per_mm=0.2)
+_VESSELS = Material(VESSEL_RGB, surface=0.2, per_mm=0.05)
+_OPACITIES = Material(OPACITY_RGB, surface=0.85, per_mm=0.4)
 
 
 @dataclass(frozen=True, eq=False)
