@@ -1,4 +1,4 @@
-"""Masks as DICOM Segmentation: lobes in one object, opacities in another (they overlap; ADR 0016)."""
+"""Masks as DICOM Segmentation: lobes, opacities, airways and vessels, which overlap (ADR 0016, 0021)."""
 
 from __future__ import annotations
 
