@@ -18,7 +18,10 @@ from pydicom.valuerep import PersonName
 from lungct.dicom_write.common import TYPE_2_KEYWORDS
 from lungct.dicom_write.write import write_dicom
 from lungct.records import Lobe
+from lungct.report.content import report_content
+from lungct.report.illustrations import illustrate
 from lungct.report.pdf import pdf_report
+from lungct.report.wording import Wording
 from lungct.settings import DicomSettings
 from phantom.study_options import Orientation
 from tests.application_runs import REAL_STUDIES, PhantomRun, Run
@@ -92,7 +95,8 @@ def folders(
         small_study(folder / "study", CHANGES.get(name), **OPTIONS.get(name, {}))
         analysis = FINDINGS.get(name, lambda same: same)(analysed(folder / "study"))
         created = datetime(2026, 1, 2, 3, 4, 5)
-        write_dicom(folder, DicomSettings(), analysis, pdf_report(analysis, created), created)
+        pdf = pdf_report(report_content(analysis, Wording("en")), illustrate(analysis), created)
+        write_dicom(folder, DicomSettings(), analysis, pdf, created)
         return folder / "study", folder / "dicom"
 
     @cache
