@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from phantom.anatomy import Anatomy, Regions
 from phantom.fields import BoolArray, FloatArray, Grid, RandomField
@@ -21,14 +22,15 @@ class Lungs:
     """The painted lungs; ``[slices, rows, columns]``.
 
     Attributes:
-        hu: float32 Hounsfield units, meaningful inside the lobes.
-        opacity, airways, vessels: masks, inside the lobes only.
+        hu: float32 Hounsfield units; outside the lobes what was there, with the bronchi of the hila.
+        opacity, vessels: masks, inside the lobes only.
+        generations: int8, generation of the bronchus in whose lumen a voxel lies, -1 elsewhere.
     """
 
     hu: FloatArray
     opacity: BoolArray
-    airways: BoolArray
     vessels: BoolArray
+    generations: npt.NDArray[np.int8]
 
 
 def paint_lungs(
@@ -38,14 +40,16 @@ def paint_lungs(
     regions: Regions,
     opacities: Sequence[Opacity],
     *,
+    around_hu: FloatArray,
     blood_hu: float,
 ) -> Lungs:
-    """Paint the lungs on a canonical grid around them.
+    """Paint the lungs on a canonical grid around them, into what ``around_hu`` shows there.
 
     Raises:
         ValueError: an opacity does not fit into its lobe.
     """
     hu = _parenchyma_hu(anatomy, grid, regions, np.random.default_rng([seed, 3]))
+    np.copyto(hu, around_hu, where=regions.lobes == 0)
     painter = OpacityPainter(anatomy, grid, regions, hu)
     for index, opacity in enumerate(opacities):
         painter.place(opacity, np.random.default_rng([seed, 4, index]))
@@ -53,7 +57,7 @@ def paint_lungs(
     densities = (blood_hu, AIRWAY_WALL_HU, AIRWAY_LUMEN_HU)
     for share, density in zip((trees.vessels, trees.walls, trees.lumen), densities, strict=True):
         hu += share * (np.float32(density) - hu)
-    return Lungs(hu, painter.mask, trees.lumen > 0.5, trees.vessels > 0.5)
+    return Lungs(hu, painter.mask, trees.vessels > 0.5, trees.generations)
 
 
 def _parenchyma_hu(anatomy: Anatomy, grid: Grid, regions: Regions, rng: np.random.Generator) -> FloatArray:

@@ -13,6 +13,9 @@ import numpy as np
 from lungct.records import Lobe
 from phantom.fields import Capsule, Ellipsoid, Point, Shape
 
+TRACHEAL, MAIN, LOBAR = range(3)
+"""Generations of the windpipe; the next are segmental bronchi."""
+
 CARINA: Point = (34.0, 15.0, 3.0)
 RIGHT_MAIN_END: Point = (14.0, 21.0, -33.0)
 LEFT_MAIN_END: Point = (4.0, 25.0, 40.0)
@@ -32,6 +35,9 @@ VEIN_ROOTS: dict[Lobe, Point] = {
 }
 
 
+WINDPIPE_GENERATIONS = (TRACHEAL, TRACHEAL, MAIN, MAIN, *(LOBAR for _ in HILA))
+
+
 @dataclass(frozen=True)
 class Mediastinum:
     """The shapes of one person's mediastinum.
@@ -40,7 +46,7 @@ class Mediastinum:
         heart: chambers with the muscle around them.
         blood: vessels that carry blood, and the chambers' lumen.
         soft: oesophagus, hilar tissue, thyroid.
-        windpipe: lumen of trachea and main bronchi down to the lobar bronchi's roots.
+        windpipe: lumen of trachea, main and lobar bronchi, in the order of ``WINDPIPE_GENERATIONS``.
     """
 
     heart: tuple[Ellipsoid, ...]

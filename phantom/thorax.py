@@ -18,6 +18,7 @@ from phantom.anatomy import Anatomy
 from phantom.body import Body
 from phantom.fields import Grid, bounding_box, inside
 from phantom.lungs import paint_lungs
+from phantom.mediastinum import WINDPIPE_GENERATIONS
 from phantom.opacities import Opacity, Pattern, draw_pattern
 from phantom.scanner import Kernel, scan
 
@@ -37,8 +38,9 @@ class Phantom:
         lobes: uint8, ``Lobe.label`` 1 to 5; a lobe holds its vessels, airways and opacities, but neither
             trachea nor main bronchi.
         opacity: uint8, 1 in opacities; always inside a lobe.
-        airways: uint8, 1 in the lumen of trachea, bronchi and airways.
         vessels: uint8, 1 in vessels inside the lungs.
+        generations: int8, 0 in the lumen of the trachea, 1 of main, 2 of lobar, 3 of segmental bronchi and so
+            on; -1 elsewhere.
         spacing_mm: distance between voxel centres along (slices, rows, columns).
         opacities: what was placed.
     """
@@ -46,10 +48,15 @@ class Phantom:
     volume_hu: npt.NDArray[np.int16]
     lobes: MaskArray
     opacity: MaskArray
-    airways: MaskArray
     vessels: MaskArray
+    generations: npt.NDArray[np.int8]
     spacing_mm: tuple[float, float, float]
     opacities: tuple[Opacity, ...] = ()
+
+    @cached_property
+    def airways(self) -> MaskArray:
+        """1 in the lumen of trachea and bronchi."""
+        return (self.generations >= 0).astype(np.uint8)
 
     @property
     def voxel_ml(self) -> float:
@@ -103,16 +110,26 @@ def make_thorax(
         opacities = (*opacities, *drawn)
     body = Body(anatomy, np.random.default_rng([seed, 2]))
     box = bounding_box(regions.lobes > 0)
-    lungs = paint_lungs(
-        seed, anatomy, grid.crop(box), regions.crop(box), opacities, blood_hu=body.contrast.blood_hu
-    )
     volume = body.paint(grid, regions)
-    np.copyto(volume[box], lungs.hu, where=regions.lobes[box] > 0)
-    opacity, airways, vessels = (np.zeros(grid.shape, np.uint8) for _ in range(3))
-    opacity[box], airways[box], vessels[box] = lungs.opacity, lungs.airways, lungs.vessels
-    airways |= inside(grid, *anatomy.mediastinum.windpipe) & (regions.lobes == 0)
+    lungs = paint_lungs(
+        seed, anatomy, grid.crop(box), regions.crop(box), opacities,
+        around_hu=volume[box], blood_hu=body.contrast.blood_hu,
+    )  # fmt: skip
+    volume[box] = lungs.hu
+    opacity, vessels = (np.zeros(grid.shape, np.uint8) for _ in range(2))
+    opacity[box], vessels[box] = lungs.opacity, lungs.vessels
+    generations = _windpipe_generations(anatomy, grid, regions.lobes)
+    np.copyto(generations[box], lungs.generations, where=generations[box] < 0)
     volume_hu = scan(volume, spacing_mm, kernel, noise_hu, np.random.default_rng([seed, 6]))
-    return Phantom(volume_hu, regions.lobes, opacity, airways, vessels, spacing_mm, tuple(opacities))
+    return Phantom(volume_hu, regions.lobes, opacity, vessels, generations, spacing_mm, tuple(opacities))
+
+
+def _windpipe_generations(anatomy: Anatomy, grid: Grid, lobes: MaskArray) -> npt.NDArray[np.int8]:
+    """Generations outside the lobes; where tubes meet, the oldest."""
+    generations = np.full(grid.shape, -1, np.int8)
+    for tube, generation in reversed([*zip(anatomy.mediastinum.windpipe, WINDPIPE_GENERATIONS, strict=True)]):
+        generations[inside(grid, tube) & (lobes == 0)] = generation
+    return generations
 
 
 def _grid(

@@ -1,8 +1,9 @@
-"""Vessels and airways inside the lungs: trees that reach every part of a lobe and taper on the way."""
+"""Vessels and bronchi of the lungs: trees that reach every part of a lobe and taper on the way."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from lungct.records import LEFT_LOBES, Lobe
 from phantom.anatomy import Anatomy
 from phantom.fields import BoolArray, Capsule, FloatArray, Grid
-from phantom.mediastinum import HILA, VEIN_ROOTS
+from phantom.mediastinum import HILA, LOBAR, VEIN_ROOTS
 
 Points = npt.NDArray[np.float64]
 
@@ -19,10 +20,18 @@ ML_PER_TIP = 2.2
 TIP_RADIUS_MM = 0.48
 MURRAY_EXPONENT = 2.75
 TIP_DEPTH_MM = 4.0
-AIRWAY_MIN_TIPS = 14
 STRAIGHT_TIPS = 3
 THICK_VOXELS = 1.3
-LUMEN_SHARE = 0.58
+
+BRONCHUS_MIN_TIPS = 14
+BRONCHUS_ASIDE = np.array([0.55, 0.83, 0.0])
+LUMEN_SHARE = 0.85
+WALL_SHARE = (0.3, 0.55)
+FLARE = 1.2
+HILUM_REACH_MM = 30.0
+"""The lumen's part of the artery's calibre makes segmental bronchi 4 to 6 mm wide and the smallest 2 mm; the
+wall, part of the lumen's radius, is 0.12 to 0.18 of the outer diameter. Beyond the hilum a bronchus ends
+where it leaves the lung."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +42,14 @@ class Branch:
         start, end: canonical (z, y, x).
         tips: number of tips it feeds; radii follow from it.
         tips_before: the same of the branch it springs from.
+        forks: number of forks between the root and this branch.
     """
 
     start: Points
     end: Points
     tips: int
     tips_before: int
+    forks: int
 
     def capsule(self, calibre: float) -> Capsule:
         """The vessel's tube."""
@@ -46,30 +57,34 @@ class Branch:
             calibre * TIP_RADIUS_MM * n ** (1 / MURRAY_EXPONENT)
             for n in (min(self.tips_before, 1.6 * self.tips), self.tips)
         )
-        start, end = self.start.tolist(), self.end.tolist()
-        return Capsule((start[0], start[1], start[2]), (end[0], end[1], end[2]), first, last)
+        return _capsule(self.start, self.end, first, last)
+
+
+def _capsule(start: Points, end: Points, first: float, last: float) -> Capsule:
+    (a, b, c), (d, e, f) = start.tolist(), end.tolist()
+    return Capsule((a, b, c), (d, e, f), first, last)
 
 
 def grow(root: Points, tips: Points, rng: np.random.Generator) -> list[Branch]:
     """Grow a tree from ``root`` (z, y, x) to every point of ``tips`` ``[n, 3]`` by halving the points."""
     branches: list[Branch] = []
-    waiting = [(root, tips, len(tips))]
+    waiting = [(root, tips, len(tips), 0)]
     while waiting:
-        start, points, before = waiting.pop()
+        start, points, before, forks = waiting.pop()
         count = len(points)
         if count == 1:
-            branches.append(Branch(start, points[0], 1, before))
+            branches.append(Branch(start, points[0], 1, before, forks))
             continue
         centre = points.mean(axis=0)
         reach = float(rng.uniform(0.38, 0.58))
         end = start + reach * (centre - start)
         if count > STRAIGHT_TIPS:
             middle = (start + end) / 2 + rng.normal(0, 0.06, 3) * np.linalg.norm(end - start)
-            branches.append(Branch(start, middle, count, before))
-            branches.append(Branch(middle, end, count, count))
+            branches.append(Branch(start, middle, count, before, forks))
+            branches.append(Branch(middle, end, count, count, forks))
         else:
-            branches.append(Branch(start, end, count, before))
-        waiting.extend((end, half, count) for half in _halve(points - centre, points, rng))
+            branches.append(Branch(start, end, count, before, forks))
+        waiting.extend((end, half, count, forks + 1) for half in _halve(points - centre, points, rng))
     return branches
 
 
@@ -84,17 +99,25 @@ def _halve(off: Points, points: Points, rng: np.random.Generator) -> tuple[Point
 
 @dataclass(frozen=True, eq=False)
 class Trees:
-    """Share of each voxel filled by vessel, airway lumen and airway wall; float32, 0 to 1."""
+    """What vessels, bronchial lumina and bronchial walls fill; ``[slices, rows, columns]``.
+
+    Attributes:
+        vessels, lumen, walls: share of each voxel, float32, 0 to 1; bronchi begin outside the lung.
+        generations: int8, generation of the bronchus whose lumen fills most of the voxel; -1 elsewhere.
+    """
 
     vessels: FloatArray
     lumen: FloatArray
     walls: FloatArray
+    generations: npt.NDArray[np.int8]
 
 
 def plant(anatomy: Anatomy, grid: Grid, lobes: npt.NDArray[np.uint8], rng: np.random.Generator) -> Trees:
-    """Draw arteries with their airways, and veins, into the lobes of ``grid``."""
-    trees = Trees(*(np.zeros(grid.shape, np.float32) for _ in range(3)))
-    calibre, wall_mm = float(rng.uniform(0.85, 1.2)), float(rng.uniform(0.35, 0.8))
+    """Draw arteries with their bronchi, and veins, into the lobes of ``grid``."""
+    shares = (np.zeros(grid.shape, np.float32) for _ in range(3))
+    trees = Trees(*shares, np.full(grid.shape, -1, np.int8))
+    calibre, wall_share = float(rng.uniform(0.85, 1.2)), float(rng.uniform(*WALL_SHARE))
+    bronchi: list[tuple[int, Capsule]] = []
     for lobe in Lobe:
         spots = _tips(anatomy, lobe, rng)
         half = len(spots) // 2
@@ -105,12 +128,27 @@ def plant(anatomy: Anatomy, grid: Grid, lobes: npt.NDArray[np.uint8], rng: np.ra
         for where, tips in ((same_side, range(trunk, 2 * half + 2)), (own, range(trunk))):
             vessels = [branch.capsule(calibre) for branch in (*arteries, *veins) if branch.tips in tips]
             _cover(trees.vessels, grid, vessels, where)
-            aired = [b.capsule(calibre) for b in arteries if b.tips >= AIRWAY_MIN_TIPS and b.tips in tips]
-            _cover(trees.walls, grid, [_airway(artery, wall_mm, wall_mm) for artery in aired], where)
-            _cover(trees.lumen, grid, [_airway(artery, wall_mm, 0.0) for artery in aired], where)
-    np.minimum(trees.walls, 1 - trees.lumen, out=trees.walls)
+        bronchi.extend(_bronchi(anatomy, arteries, calibre, wall_share))
+    _draw_bronchi(trees, grid, bronchi, wall_share, anatomy.mediastinum.windpipe[-len(HILA) :])
     np.minimum(trees.vessels, 1 - trees.lumen - trees.walls, out=trees.vessels)
     return trees
+
+
+def _draw_bronchi(
+    trees: Trees,
+    grid: Grid,
+    bronchi: list[tuple[int, Capsule]],
+    wall_share: float,
+    lobar: tuple[Capsule, ...],
+) -> None:
+    """Draw lumina and walls; where bronchi meet, the voxel belongs to the older generation."""
+    everywhere = np.broadcast_to(np.True_, grid.shape)
+    _cover(trees.walls, grid, [_widened(lumen, 1 + wall_share) for _, lumen in bronchi], everywhere)
+    lumina = [*((LOBAR, lumen) for lumen in lobar), *bronchi]
+    for generation in sorted({generation for generation, _ in lumina}):
+        _cover(trees.lumen, grid, [lumen for of, lumen in lumina if of == generation], everywhere)
+        trees.generations[(trees.lumen > 0.5) & (trees.generations < 0)] = generation
+    np.minimum(trees.walls, 1 - trees.lumen, out=trees.walls)
 
 
 def _side(lobes: npt.NDArray[np.uint8], lobe: Lobe) -> BoolArray:
@@ -130,15 +168,37 @@ def _tips(anatomy: Anatomy, lobe: Lobe, rng: np.random.Generator) -> Points:
     return np.asarray(spots + rng.uniform(-2, 2, spots.shape), np.float64)
 
 
-def _airway(artery: Capsule, wall_mm: float, grow_mm: float) -> Capsule:
-    """An airway of somewhat more than half the artery's calibre beside it, towards the head and the back."""
-    ends, radii = [], []
-    for at, radius in ((artery.start, artery.start_radius), (artery.end, artery.end_radius)):
-        lumen = LUMEN_SHARE * radius
-        reach = radius + lumen + wall_mm
-        ends.append((at[0] + 0.5 * reach, at[1] + 0.75 * reach, at[2]))
-        radii.append(lumen + grow_mm)
-    return Capsule(ends[0], ends[1], radii[0], radii[1])
+def _bronchi(
+    anatomy: Anatomy, arteries: list[Branch], calibre: float, wall_share: float
+) -> Iterator[tuple[int, Capsule]]:
+    """Generation and lumen of bronchi beside the arteries, towards the head and the back.
+
+    They spring from the end of the lobar bronchus, where the arteries do, and join without gaps.
+    """
+    root = arteries[0].start
+    reached = {tuple(root): (root, anatomy.mediastinum.windpipe[-1].end_radius)}
+    for artery in arteries:
+        if artery.tips < BRONCHUS_MIN_TIPS or tuple(artery.start) not in reached:
+            continue
+        is_hilar = np.linalg.norm(artery.end - root) < HILUM_REACH_MM
+        if not (is_hilar or _is_lung(anatomy, artery.end)):
+            continue
+        start, start_radius = reached[tuple(artery.start)]
+        vessel_radius = artery.capsule(calibre).end_radius
+        radius = LUMEN_SHARE * vessel_radius
+        end = artery.end + (vessel_radius + (1 + wall_share) * radius) * BRONCHUS_ASIDE
+        reached[tuple(artery.end)] = end, radius
+        yield LOBAR + artery.forks, _capsule(start, end, min(start_radius, FLARE * radius), radius)
+
+
+def _is_lung(anatomy: Anatomy, point: Points) -> bool:
+    """Whether the anatomy, seen coarsely and so alike on every grid, has lung there."""
+    place = [np.abs(axis - at).argmin() for axis, at in zip(anatomy.coarse.axes_mm, point, strict=True)]
+    return bool(anatomy.coarse_regions.lobes[tuple(place)])
+
+
+def _widened(tube: Capsule, factor: float) -> Capsule:
+    return replace(tube, start_radius=factor * tube.start_radius, end_radius=factor * tube.end_radius)
 
 
 def _cover(share: FloatArray, grid: Grid, tubes: list[Capsule], where: BoolArray) -> None:
