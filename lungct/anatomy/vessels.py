@@ -2,8 +2,8 @@
 
 A bright tube is what greyscale openings remove in all three planes at once: a fissure stays in the plane
 along it, a consolidation in every plane, and the lung's border too, since the chest wall behind it is wide.
-On phantoms this tells vessels apart better than the eigenvalues of the Hessian and costs a tenth. The
-Hessian's trace then sharpens what was removed, so that the mask ends where the vessel does, not its halo.
+The Laplacian then sharpens what was removed, as much as the kernel has blurred it, so that the mask ends
+where the vessel does, not its halo.
 """
 
 from __future__ import annotations
@@ -34,21 +34,30 @@ BRANCH_MM = 9.0
 FAINTEST_HU = 120.0
 """Lower heights are noise and lung texture (some 20 HU, opening included some 60). Own decision."""
 
-CORE_HU = 500.0
-"""More than half-way from lung to blood: only voxels inside vessels wider than the blur. Own decision."""
+CORE_SHARE = 1 / 2000
+CORE_HU = 300.0
+"""What stands out highest in the lungs, about 2 ml, is the inside of thick vessels; if it is lower, there are
+none. Own decision."""
 
-BEND_WEIGHT = 0.5
-"""Weight of curvature beside height; results on seven phantoms hardly change from 0.2 to 0.7."""
+FLANK_SHARES = (0.5, 0.8)
+"""Of the core's height: where curvature beside height tells the blur, whatever the vessels' calibre."""
 
-VESSEL_SHARE = 0.5
-"""Half of what the core of a thick vessel scores: the unbiased border."""
+VOXEL_BLUR = 0.16
+SHARPEST_MM2 = 0.28
+SHARPENING = 0.8
+"""How far to sharpen: this part of the blur beyond what voxels (by their area) and sharp kernels have."""
+
+VESSEL_SHARES = (0.495, 0.083)
+"""The border is half of the core's height, and more per mm of voxel: the coarser the voxels, the more vessels
+are too thin to fill half of one. These shares and the sharpening were chosen on phantoms 1 to 3."""
 
 TRUNK_MM = 16.0
 TRUNK_GRID_MM = 1.2
-TRUNK_SHARE = 0.8
+TRUNK_SHARE = 0.85
 TRUNK_REACH_MM = 3.0
-"""Interlobar arteries are about 16 mm wide. What is too wide for a branch is taken only where it is nearly as
-dense as blood and at most ``TRUNK_REACH_MM`` from a branch: consolidations are dense too. Own decision."""
+"""Interlobar arteries are about 16 mm wide. What is too wide for a branch is taken only where it stands out
+nearly as the core does and at most ``TRUNK_REACH_MM`` from a branch: consolidations are dense too. Own
+decision."""
 
 AIRWAY_WALL_MM = 0.8
 """Own decision: thinner than most walls, since the artery lies against them."""
@@ -89,8 +98,8 @@ def segment_vessels(
 def tubes(hu: Tensor, lungs: Tensor, spacing_mm: Sequence[float]) -> Tensor:
     """Where a voxel is more vessel than anything else.
 
-    Height alone would include the halo of blur around a vessel, curvature alone noise. Both are measured
-    against the cores of thick vessels in this very scan, since kernel, dose and contrast medium change them.
+    Everything is measured against the cores of thick vessels in this very scan, since kernel, dose and
+    contrast medium change them.
 
     Args:
         hu: ``[slices, rows, columns]``.
@@ -102,25 +111,36 @@ def tubes(hu: Tensor, lungs: Tensor, spacing_mm: Sequence[float]) -> Tensor:
     """
     height = narrow_height(hu.round().short(), BRANCH_MM, spacing_mm)
     height = (height - height[lungs].median()).float()
-    core = lungs & (height > CORE_HU)
-    if not core.any():
-        return core
+    heights = height[lungs]
+    core_hu = float(heights.topk(max(1, int(CORE_SHARE * len(heights)))).values.median())
+    if core_hu < CORE_HU:
+        return torch.zeros_like(lungs)
+    voxel_mm = float(np.cbrt(np.prod(spacing_mm)))
     bend = laplacian(height, spacing_mm).neg_()
-    contrast_hu = float(hu[core].median() - hu[lungs].median())
-    bend.mul_(BEND_WEIGHT / float(bend[core].median().clamp_min(1.0)))
-    bend.add_(height, alpha=1.0 / contrast_hu)
-    branches = lungs & (bend > VESSEL_SHARE * (1.0 + BEND_WEIGHT)) & (height > FAINTEST_HU)
-    trunks = _trunks(hu, contrast_hu, spacing_mm) & dilated(branches, TRUNK_REACH_MM, spacing_mm)
+    low, high = (share * core_hu for share in FLANK_SHARES)
+    flank = lungs & (height > low) & (height < high)
+    score = bend.mul_(_sharpening_mm2(height[flank], bend[flank], voxel_mm)).add_(height)
+    least, per_mm = VESSEL_SHARES
+    branches = lungs & (score > (least + per_mm * voxel_mm) * core_hu) & (height > FAINTEST_HU)
+    trunks = _trunks(hu, core_hu, spacing_mm) & dilated(branches, TRUNK_REACH_MM, spacing_mm)
     return branches | (lungs & trunks)
 
 
-def _trunks(hu: Tensor, contrast_hu: float, spacing_mm: Sequence[float]) -> Tensor:
+def _sharpening_mm2(height: Tensor, bend: Tensor, voxel_mm: float) -> float:
+    """Weight of the curvature that makes up for the kernel's blur, from flanks of vessels ``[n]``."""
+    curvature = float((bend / height).median()) if len(height) else 0.0
+    if curvature <= 0:
+        return 0.0
+    return max(0.0, SHARPENING * (1 / curvature - VOXEL_BLUR * voxel_mm**2 - SHARPEST_MM2))
+
+
+def _trunks(hu: Tensor, core_hu: float, spacing_mm: Sequence[float]) -> Tensor:
     """Wide and solid, seen on half the resolution: the inside of vessels too wide for the fine window."""
     shape = [max(1, round(n * step / TRUNK_GRID_MM)) for n, step in zip(hu.shape, spacing_mm, strict=True)]
     shape = [min(pair) for pair in zip(shape, hu.shape, strict=True)]
     coarse_mm = [n * step / m for n, step, m in zip(hu.shape, spacing_mm, shape, strict=True)]
     height = narrow_height(resized(hu, shape, "area").round().short(), TRUNK_MM, coarse_mm)
-    return resized(height.float(), hu.shape) > TRUNK_SHARE * contrast_hu
+    return resized(height.float(), hu.shape) > TRUNK_SHARE * core_hu
 
 
 def laplacian(values: Tensor, spacing_mm: Sequence[float]) -> Tensor:
