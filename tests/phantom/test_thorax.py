@@ -120,6 +120,14 @@ def test_trachea_is_not_lung(phantom: Phantom) -> None:
     assert central.sum() * phantom.voxel_ml > 20
 
 
+def test_bronchi_hang_on_the_trachea_generation_by_generation() -> None:
+    generations = make_thorax(3, (2.0, 1.0, 1.0)).generations
+    for deepest in range(6):
+        tree = (generations >= 0) & (generations <= deepest)
+        pieces, _ = ndimage.label(tree, np.ones((3, 3, 3)))
+        assert np.bincount(pieces[tree]).max() > 0.99 * np.count_nonzero(tree), deepest
+
+
 def test_opacities_have_the_asked_volume_in_the_asked_lobe(diseased: Phantom, phantom: Phantom) -> None:
     assert diseased.opacity_ml[Lobe.RIGHT_LOWER] == pytest.approx(90.0, abs=diseased.voxel_ml)
     assert diseased.opacity_ml[Lobe.LEFT_LOWER] == pytest.approx(60.0, abs=diseased.voxel_ml)
