@@ -11,6 +11,7 @@ SCORE_BANDS_PERCENT = (5.0, 25.0, 50.0, 75.0)
 
 MODERATE_FROM = 6
 SEVERE_FROM = 15
+MAX_SCORE = 25
 
 
 def quantify(anatomy: LungAnatomy, opacities: Opacities, voxel_ml: float) -> Quantification:

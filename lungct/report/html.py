@@ -10,9 +10,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from lungct.findings.classification import DECISION_CUT_OFF
+from lungct.findings.quantification import MAX_SCORE
 from lungct.records import Analysis
 from lungct.report.content import ReportContent
-from lungct.report.illustrations import Illustrations
+from lungct.report.illustrations import SEVERITY_BANDS, Illustrations
 from lungct.report.slices import slice_pictures
 
 HTML_FILE = "report.html"
@@ -52,6 +53,8 @@ def html_report(analysis: Analysis, content: ReportContent, illustrations: Illus
         figures=figures,
         frames=frames,
         contours=contours,
+        bands=SEVERITY_BANDS,
+        n_scores=MAX_SCORE + 1,
         cut_off_percent=100 * DECISION_CUT_OFF,
         cut_off=words.number(DECISION_CUT_OFF, 2),
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from lungct.records import Analysis, LungAnatomy, Opacities
+from lungct.findings.quantification import MAX_SCORE, MODERATE_FROM, SEVERE_FROM
+from lungct.records import Analysis, Involvement, LungAnatomy, Opacities
 from lungct.report.pictures import (
     LUNG_RGB,
     OPACITY_RGB,
@@ -24,6 +26,14 @@ from lungct.report.rendering import Structures, render_lungs
 PROFILE_WIDTH = 220
 SMALLEST_SHARE_OF_LUNG = 0.05
 """Of the slice with most lung; a percentage of less lung than that says nothing."""
+
+SEVERITY_BANDS: Final = (
+    (Involvement.NONE, range(1), (225, 225, 225)),
+    (Involvement.MILD, range(1, MODERATE_FROM), (150, 195, 225)),
+    (Involvement.MODERATE, range(MODERATE_FROM, SEVERE_FROM), (230, 159, 0)),
+    (Involvement.SEVERE, range(SEVERE_FROM, MAX_SCORE + 1), (180, 50, 20)),
+)
+"""Scores and colours, of different lightness, so that any colour vision and printer keeps them apart."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,10 @@ from fpdf.fonts import FontFace
 from PIL import Image
 
 from lungct.findings.classification import DECISION_CUT_OFF
-from lungct.findings.quantification import MODERATE_FROM, SEVERE_FROM
+from lungct.findings.quantification import MAX_SCORE
+from lungct.records import Involvement
 from lungct.report.content import ReportContent
-from lungct.report.illustrations import Illustrations
+from lungct.report.illustrations import SEVERITY_BANDS, Illustrations
 
 Rgb = tuple[int, int, int]
 
@@ -27,12 +28,9 @@ _BAR_RGB: Rgb = (0, 114, 178)
 _ALERT_FILL_RGB: Rgb = (255, 236, 217)
 _CLEAN_RGB: Rgb = (0, 90, 60)
 _CLEAN_FILL_RGB: Rgb = (226, 243, 236)
-_BANDS: dict[str, Rgb] = {"mild": (150, 195, 225), "moderate": (230, 159, 0), "severe": (180, 50, 20)}
-"""Of different lightness, so that any colour vision and printer keeps them apart."""
 
 _MM_PER_POINT = 0.46
 _PICTURE_ROWS_MM = (56.0, 52.0)
-_MAX_SCORE = 25
 
 
 def write(page: FPDF, text: str, size: float = 8, style: str = "", rgb: Rgb = _BLACK) -> None:
@@ -178,12 +176,12 @@ def _severity(page: FPDF, content: ReportContent, left: float) -> None:
     """The score on a scale of 0 to 25 with its bands."""
     words, score = content.words, content.severity_score
     _heading(page, f"{words('severity')}: {words('of_25', score=score)}")
-    top, step = page.get_y() + 1, (page.w - page.r_margin - left) / (_MAX_SCORE + 1)
-    bounds = (1, MODERATE_FROM, SEVERE_FROM, _MAX_SCORE + 1)
-    _box(page, left, top, (step, 4), _TRACK_RGB)
-    for (band, rgb), begin, end in zip(_BANDS.items(), bounds, bounds[1:], strict=False):
-        _box(page, left + begin * step, top, ((end - begin) * step, 4), rgb)
-        _caption(page, left + begin * step, top + 4.8, (end - begin) * step, words(f"involvement.{band}"))
+    top, step = page.get_y() + 1, (page.w - page.r_margin - left) / (MAX_SCORE + 1)
+    for band, scores, rgb in SEVERITY_BANDS:
+        begin, width = left + scores.start * step, len(scores) * step
+        _box(page, begin, top, (width, 4), rgb)
+        if band != Involvement.NONE:
+            _caption(page, begin, top + 4.8, width, words(f"involvement.{band}"))
     _box(page, left + score * step - 0.4, top - 1.2, (step + 0.8, 6.4), _BLACK)
     _box(page, left + score * step, top - 0.8, (step, 5.6), _WHITE)
     page.set_xy(left + score * step - 2, top)
