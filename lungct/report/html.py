@@ -28,13 +28,12 @@ def html_report(analysis: Analysis, content: ReportContent, illustrations: Illus
         illustrations: its pictures.
     """
     words = content.words
-    slice_key = "picture.most_opacity" if illustrations.shows_opacity else "picture.most_lung"
     figures = [
         (_data_url(picture), words(key))
         for picture, key in (
             (illustrations.front, "picture.front"),
             (illustrations.left, "picture.left"),
-            (illustrations.plain, slice_key),
+            (illustrations.plain, illustrations.slice_key),
             (illustrations.contours, "picture.contours"),
             (illustrations.coronal, "picture.coronal"),
             (illustrations.profile, "picture.profile"),

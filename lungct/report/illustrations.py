@@ -58,6 +58,11 @@ class Illustrations:
     profile: Image.Image
     shows_opacity: bool
 
+    @property
+    def slice_key(self) -> str:
+        """Key of the caption of ``plain``."""
+        return "picture.most_opacity" if self.shows_opacity else "picture.most_lung"
+
 
 def illustrate(analysis: Analysis) -> Illustrations:
     """Draw all pictures of an analysis."""

@@ -86,14 +86,13 @@ def flags(page: FPDF, content: ReportContent) -> None:
 def pictures(page: FPDF, content: ReportContent, illustrations: Illustrations) -> None:
     """3-D from two sides, and the transverse slice plain and with contours."""
     words = content.words
-    slice_key = "picture.most_opacity" if illustrations.shows_opacity else "picture.most_lung"
     top, width, height, left = page.get_y(), (page.epw - 9) / 4, _PICTURE_ROWS_MM[0], page.l_margin
     front, side = illustrations.front, illustrations.left
     front_width = (2 * width + 3) * front.width / (front.width + side.width)  # both at one scale
     for picture, key, box_width in (
         (front, "picture.front", front_width),
         (side, "picture.left", 2 * width - front_width),
-        (illustrations.plain, slice_key, width),
+        (illustrations.plain, illustrations.slice_key, width),
         (illustrations.contours, "picture.contours", width),
     ):
         _place(page, picture, (left, top, box_width, height), words(key))
