@@ -31,13 +31,15 @@ def deliver(folder: Path, outputs: OutputSettings, analysis: Analysis) -> None:
         OutputError: a file cannot be written.
     """
     created = datetime.now().replace(microsecond=0)
+    needs_pdf = outputs.report_pdf or outputs.dicom.encapsulated_pdf
     pdf = b""
     try:
         if outputs.label_maps:
             write_label_maps(folder, analysis.chest.source, analysis.anatomy, analysis.opacities)
-        if outputs.report_pdf or outputs.report_html or outputs.dicom.encapsulated_pdf:
+        if needs_pdf or outputs.report_html:
             content, illustrations = report_content(analysis, Wording(outputs.language)), illustrate(analysis)
-            pdf = pdf_report(content, illustrations, created, outputs.paper)
+            if needs_pdf:
+                pdf = pdf_report(content, illustrations, created, outputs.paper)
             if outputs.report_pdf:
                 (folder / REPORT_FILE).write_bytes(pdf)
             if outputs.report_html:
