@@ -74,18 +74,12 @@ _VESSELS = Segment(
 )
 
 
-def lobes_found(lobes: MaskArray) -> tuple[Lobe, ...]:
-    """The lobes of a label map that have voxels; their places here, from 1, are their segment numbers.
-
-    Viewers hang on empty segments and expect numbers without gaps.
-    """
-    return tuple(lobe for lobe in Lobe if (lobes == lobe.label).any())
-
-
 def anatomy_segmentation(
     analysis: Analysis, images: Sequence[Dataset], origin: Origin, settings: DicomSettings
 ) -> Segmentation:
-    """The five lobes, without those that are missing.
+    """The five lobes, without those that are missing; the others are numbered from 1.
+
+    Viewers hang on empty segments and expect numbers without gaps.
 
     Args:
         analysis: lobes and what made them.
@@ -93,7 +87,7 @@ def anatomy_segmentation(
         origin: identity.
         settings: how to store the masks.
     """
-    found = lobes_found(analysis.anatomy.lobes)
+    found = analysis.anatomy.lobes_found
     number_of = np.zeros(len(Lobe) + 1, np.uint8)
     for number, lobe in enumerate(found, start=1):
         number_of[lobe.label] = number

@@ -35,7 +35,6 @@ from pydicom.uid import UID, generate_uid
 import lungct
 from lungct.dicom_write import codes as concepts
 from lungct.dicom_write.common import APPLICATION, Origin, finish
-from lungct.dicom_write.segmentation import lobes_found
 from lungct.records import (
     LEFT_LOBES,
     RIGHT_LOBES,
@@ -151,7 +150,7 @@ def _lobes(analysis: Analysis, segmentation: Segmentation, origin: Origin) -> li
                 Measurement(concepts.LOBE_SCORE, quantification.lobe_scores[lobe], concepts.SCORE_UNITS),
             ],
         )
-        for number, lobe in enumerate(lobes_found(analysis.anatomy.lobes), start=1)
+        for number, lobe in enumerate(analysis.anatomy.lobes_found, start=1)
     ]
 
 
@@ -161,7 +160,7 @@ def _lungs(analysis: Analysis, segmentation: Segmentation, origin: Origin) -> li
     A lung is several segments and TID 1411 allows one, so these groups follow TID 1501, which lets them
     refer to any image.
     """
-    quantification, found = analysis.findings.quantification, lobes_found(analysis.anatomy.lobes)
+    quantification, found = analysis.findings.quantification, analysis.anatomy.lobes_found
     study = [
         *_probabilities(analysis.findings.probabilities),
         Measurement(concepts.SEVERITY_SCORE, quantification.severity_score, concepts.SCORE_UNITS),

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import reduce
+from functools import cached_property, reduce
 
 from lungct.records.images import Chest, MaskArray, QualityFlag
 
@@ -54,6 +54,11 @@ class LungAnatomy:
 
     lobes: MaskArray
     model: ModelInfo
+
+    @cached_property
+    def lobes_found(self) -> tuple[Lobe, ...]:
+        """The lobes that have voxels."""
+        return tuple(lobe for lobe in Lobe if (self.lobes == lobe.label).any())
 
 
 @dataclass(frozen=True, eq=False)
