@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from io import BytesIO
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image
 
 from lungct.findings.classification import DECISION_CUT_OFF
 from lungct.findings.quantification import MAX_SCORE
 from lungct.records import Analysis
 from lungct.report.content import ReportContent
 from lungct.report.illustrations import SEVERITY_BANDS, Illustrations
+from lungct.report.pictures import to_file
 from lungct.report.slices import slice_pictures
 
 HTML_FILE = "report.html"
@@ -29,7 +28,7 @@ def html_report(analysis: Analysis, content: ReportContent, illustrations: Illus
     """
     words = content.words
     figures = [
-        (_data_url(picture), words(key))
+        (b64encode(to_file(picture, format="PNG")).decode(), words(key))
         for picture, key in (
             (illustrations.front, "picture.front"),
             (illustrations.left, "picture.left"),
@@ -57,9 +56,3 @@ def html_report(analysis: Analysis, content: ReportContent, illustrations: Illus
         cut_off_percent=100 * DECISION_CUT_OFF,
         cut_off=words.number(DECISION_CUT_OFF, 2),
     )
-
-
-def _data_url(picture: Image.Image) -> str:
-    file = BytesIO()
-    picture.save(file, format="PNG")
-    return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any, Final
 
 import numpy as np
@@ -124,3 +125,10 @@ def mark(picture: Image.Image, left: str, right: str, pixels_per_mm: float = PIX
     pen.line((begin, bottom, begin + bar, bottom), fill="white", width=4)
     label = f"{SCALE_BAR_MM / 10:.0f} cm"
     pen.text((begin, bottom - 4), label, anchor="lb", font_size=font_size * 2 // 3, **READABLE)
+
+
+def to_file(picture: Image.Image, **options: Any) -> bytes:
+    """The bytes of an image file; options as for :meth:`PIL.Image.Image.save`."""
+    file = BytesIO()
+    picture.save(file, **options)
+    return file.getvalue()

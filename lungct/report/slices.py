@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from lungct.records import Analysis
-from lungct.report.pictures import LUNG_RGB, OPACITY_RGB, Plane, grey_levels, mark, transverse
+from lungct.report.pictures import LUNG_RGB, OPACITY_RGB, Plane, grey_levels, mark, to_file, transverse
 
 LONGEST_SIDE = 400
 """Own decision: 300 slices stay below 10 MB."""
@@ -33,7 +32,7 @@ def slice_pictures(analysis: Analysis) -> Iterator[tuple[bytes, bytes]]:
 def _jpeg(plane: Plane, size: tuple[int, int], pixels_per_mm: float) -> bytes:
     picture = Image.fromarray(grey_levels(plane.plane_hu)).resize(size, Image.Resampling.BILINEAR)
     mark(picture, "R", "L", pixels_per_mm)
-    return _file(picture, format="JPEG", quality=JPEG_QUALITY)
+    return to_file(picture, format="JPEG", quality=JPEG_QUALITY)
 
 
 def _contours(plane: Plane, size: tuple[int, int]) -> bytes:
@@ -43,7 +42,7 @@ def _contours(plane: Plane, size: tuple[int, int]) -> bytes:
         lines[large & ~_inner(large)] = value
     picture = Image.fromarray(lines, mode="P")
     picture.putpalette([0, 0, 0, *LUNG_RGB, *OPACITY_RGB])
-    return _file(picture, format="PNG", transparency=0, optimize=False)
+    return to_file(picture, format="PNG", transparency=0, optimize=False)
 
 
 def _inner(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -51,9 +50,3 @@ def _inner(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     inner = np.zeros_like(mask)
     inner[1:-1, 1:-1] = mask[1:-1, 1:-1] & mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
     return inner
-
-
-def _file(picture: Image.Image, **options: object) -> bytes:
-    file = BytesIO()
-    picture.save(file, **options)  # type: ignore[arg-type]
-    return file.getvalue()
