@@ -13,6 +13,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 import lungct
 from lungct.dicom_write.common import APPLICATION, Origin, finish
+from lungct.dicom_write.references import reference
 from lungct.geometry import from_canonical
 from lungct.records import Analysis, SliceHeader
 from lungct.report.pictures import PIXELS_PER_MM, READABLE, draw, most_affected_slice, transverse
@@ -91,9 +92,7 @@ def _caption(picture: Image.Image, source: SliceHeader | None) -> None:
 
 
 def _reference(source: SliceHeader) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID = source.sop_class_uid
-    item.ReferencedSOPInstanceUID = source.sop_instance_uid
+    item = reference(source.sop_class_uid, source.sop_instance_uid)
     if source.sop_class_uid != CTImageStorage:
         item.ReferencedFrameNumber = source.frame + 1
     item.PurposeOfReferenceCodeSequence = [

@@ -11,6 +11,7 @@ from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
 from lungct.dicom_write.codes import PDF_TITLE
 from lungct.dicom_write.common import Origin, finish
+from lungct.dicom_write.references import reference
 
 SERIES = 9304
 
@@ -36,16 +37,9 @@ def encapsulated_pdf(pdf: bytes, images: Sequence[Dataset], origin: Origin) -> S
     document.DocumentTitle = "Chest CT infection analysis (research use only)"
     document.ConceptNameCodeSequence = [CodedConcept.from_code(PDF_TITLE)]
     document.VerificationFlag = "UNVERIFIED"
-    document.SourceInstanceSequence = [_reference(image) for image in images]
+    document.SourceInstanceSequence = [reference(image.SOPClassUID, image.SOPInstanceUID) for image in images]
     document.MIMETypeOfEncapsulatedDocument = "application/pdf"
     document.EncapsulatedDocumentLength = len(pdf)
     document.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
     finish(document, origin)
     return document
-
-
-def _reference(image: Dataset) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID = image.SOPClassUID
-    item.ReferencedSOPInstanceUID = image.SOPInstanceUID
-    return item

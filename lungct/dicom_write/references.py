@@ -38,6 +38,11 @@ def source_images(chest: Chest, origin: Origin) -> list[Dataset]:
     ]
 
 
+def reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
+    """An item that refers to an object."""
+    return _with(ReferencedSOPClassUID=sop_class_uid, ReferencedSOPInstanceUID=sop_instance_uid)
+
+
 def _single_frame(image: SliceHeader, chest: Chest, series: Series, origin: Origin) -> Dataset:
     dataset = _common(image, series, origin)
     dataset.ImagePositionPatient = _decimal(image.position_mm)
