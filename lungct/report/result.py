@@ -15,9 +15,10 @@ import lungct
 from lungct.errors import EXIT_ANALYSED, LungCtError
 from lungct.journal import Journal
 from lungct.records import Extent, Findings, Lobe, Reason, Scan, Selection, SeriesVerdict
+from lungct.report.wording import Wording
 
 SCHEMA_VERSION: Final = "1.0"
-NOTICE = "Research use only. Not for diagnosis or treatment decisions."
+NOTICE = Wording("en")("notice")
 REPORTED_PACKAGES = (
     "torch",
     "monai",
