@@ -6,6 +6,7 @@ import logging
 from datetime import datetime
 from html import escape
 from pathlib import Path
+from typing import cast
 
 from fpdf import FPDF
 from fpdf.enums import DocumentCompliance
@@ -82,8 +83,7 @@ class _Document(FPDF):
         """Fonts for all names; the large one only where a name needs it."""
         self.add_font(parts.FONT, fname=_FONTS / "DejaVuSans.ttf")
         self.add_font(parts.FONT, "B", fname=_FONTS / "DejaVuSans-Bold.ttf")
-        font = self.fonts[parts.FONT.lower()]
-        assert isinstance(font, TTFFont)  # noqa: S101  narrows the type
+        font = cast(TTFFont, self.fonts[parts.FONT.lower()])
         if any(ord(letter) not in font.cmap for _, value in content.header for letter in value):
             self.add_font(_CJK_FONT, fname=_FONTS / f"{_CJK_FONT}.ttf")
             self.set_fallback_fonts([_CJK_FONT], exact_match=False)
