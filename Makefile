@@ -2,11 +2,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
+PACKAGER := .venv-map/bin
+PACKAGER_INSTALLED := .venv-map/.installed
+MAP ?= lungct:$(shell sed -n 's/^  version: //p' app.yaml)
+
 OHIF := .venv/ohif-3.12.10
 STUDY ?= demo/study
 RESULTS ?= demo/out
 
-.PHONY: setup demo test check schema ohif
+.PHONY: setup setup-map demo test check map schema ohif
 
 setup: $(INSTALLED)
 
@@ -14,6 +18,16 @@ $(INSTALLED): requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet $$(grep '^pip==' requirements.txt)
 	$(BIN)/pip install --quiet --editable '.[dev,training]'
+	touch $@
+
+setup-map: $(PACKAGER_INSTALLED)
+
+# The packager takes the base image from the version of Holoscan beside it, and knows its own version only.
+$(PACKAGER_INSTALLED): requirements.txt
+	$(PYTHON) -m venv .venv-map
+	$(PACKAGER)/pip install --quiet $$(grep '^pip==' requirements.txt)
+	$(PACKAGER)/pip install --quiet holoscan-cli==4.2.0 wheel-axle-runtime
+	$(PACKAGER)/pip install --quiet --no-deps holoscan-cu13==4.2.0 $$(grep '^monai-deploy-app-sdk==' requirements.txt)
 	touch $@
 
 demo: setup  ## analyse a phantom study and compare the findings with the truth
@@ -30,6 +44,9 @@ check: setup  ## style, types, import direction
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/pytest --quiet tests/test_import_direction.py
+
+map: setup-map  ## package the application as the image MAP; needs docker with buildx
+	$(PACKAGER)/monai-deploy package app -c app.yaml -m models -t $(MAP) --platform x86_64 $(MAP_OPTIONS)
 
 schema: setup  ## JSON Schema of result.json
 	$(BIN)/python -m lungct.report.schema > docs/reference/result.schema.json
