@@ -9,12 +9,11 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "OFF")
+from startup import prepare_process
 
 from lungct.errors import EXIT_ANALYSED, LungCtError, OutputError, without_text
 from lungct.inference.device import keep_freed_memory
@@ -24,7 +23,6 @@ from lungct.settings import read_settings
 
 logger = logging.getLogger("lungct")
 
-HOLOSCAN_STACK_BYTES = 32 * 1024**2
 SETTINGS_FILE = Path(__file__).resolve().parent.parent / "app.yaml"
 
 
@@ -33,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parse_arguments(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True)
     logger.setLevel(arguments.log_level)
-    _enlarge_stack()
+    prepare_process()
     keep_freed_memory()
     from lungct.delivery import DELIVERED_FILES
 
@@ -72,14 +70,6 @@ def _analyse(arguments: argparse.Namespace, staging: Path, journal: Journal) -> 
     ChestCtApplication(arguments.input, arguments.model, staging, settings, journal).run()
     if journal.findings is None:
         raise LungCtError("the analysis stopped before its last stage; please report it", "INCOMPLETE")
-
-
-def _enlarge_stack() -> None:
-    """Give Holoscan the stack it recommends, as far as the hard limit allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
-    wanted = HOLOSCAN_STACK_BYTES if hard == resource.RLIM_INFINITY else min(HOLOSCAN_STACK_BYTES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
 
 
 def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

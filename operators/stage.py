@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ import torch
 from monai.deploy.core import ExecutionContext, Fragment, InputContext, Operator, OperatorSpec, OutputContext
 
 from lungct.errors import without_text
-from lungct.inference.weights import LoadedModel, load_model
+from lungct.inference.weights import LoadedModel, VerifiedModel, build_model, verify_model
 from lungct.journal import Journal
 
 
@@ -60,19 +61,22 @@ class Stage(Operator):
 
 
 class ModelStage(Stage):
-    """A stage that needs a network; its weights are loaded and verified before the first stage runs.
+    """A stage that needs a network.
+
+    Its weights are verified before the first stage runs. The network is built when the stage runs, since its
+    libraries take seconds to import, and a study without an eligible series needs none.
 
     Attributes:
         model_name: folder below the models folder.
         build: makes the untrained network.
         parameters: what ``model.json`` must tell besides the weights.
-        model: the loaded network.
+        verified: the weights, from :meth:`start` on.
     """
 
     model_name: ClassVar[str]
     build: ClassVar[Callable[[], torch.nn.Module]]
     parameters: ClassVar[tuple[str, ...]] = ()
-    model: LoadedModel
+    verified: VerifiedModel
 
     def __init__(
         self, fragment: Fragment, *args: Any, models_dir: Path, device: torch.device, **options: Any
@@ -83,7 +87,10 @@ class ModelStage(Stage):
         super().__init__(fragment, *args, **options)
 
     def start(self) -> None:
-        """Load the weights."""
-        self.model = load_model(
-            self.models_dir, self.model_name, type(self).build, self.device, self.parameters
-        )
+        """Verify the weights."""
+        self.verified = verify_model(self.models_dir, self.model_name, self.parameters)
+
+    @cached_property
+    def model(self) -> LoadedModel:
+        """The network with its weights."""
+        return build_model(self.verified, type(self).build, self.device)

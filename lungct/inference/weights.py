@@ -38,6 +38,15 @@ class _Metadata(BaseModel):
     parameters: dict[str, FiniteFloat] = {}
 
 
+@dataclass(frozen=True)
+class VerifiedModel:
+    """Weights that match their checksum, not yet in a network."""
+
+    weights_file: Path
+    info: ModelInfo
+    parameters: Mapping[str, float]
+
+
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
     """A network ready for inference and what is known about it."""
@@ -54,39 +63,61 @@ def load_model(
     device: torch.device,
     parameters: Sequence[str] = (),
 ) -> LoadedModel:
-    """Build a network and fill it with verified weights, in evaluation mode, float32, on ``device``.
+    """:func:`verify_model` and :func:`build_model` in one."""
+    return build_model(verify_model(models_dir, name, parameters), build, device)
+
+
+def verify_model(models_dir: Path, name: str, parameters: Sequence[str] = ()) -> VerifiedModel:
+    """Compare the weights with their checksum; needs no network and little time.
 
     Args:
         models_dir: folder with one sub-folder a model.
         name: the sub-folder.
-        build: makes the untrained network.
-        device: where it shall run.
         parameters: names that ``parameters`` of ``model.json`` must hold.
 
     Raises:
-        ModelError: files are missing, the checksum differs or the weights are of another architecture.
+        ModelError: files are missing or the checksum differs.
     """
     metadata = _read_metadata(models_dir / name / METADATA_FILE)
     weights_file = models_dir / name / WEIGHTS_FILE
     try:
         sha256 = file_sha256(weights_file)
-        if sha256 != metadata.sha256:
-            raise ModelError(f"{name}/{WEIGHTS_FILE} does not match its checksum: install the model again")
+    except OSError as error:
+        raise _cannot_load(name, error) from error
+    if sha256 != metadata.sha256:
+        raise ModelError(f"{name}/{WEIGHTS_FILE} does not match its checksum: install the model again")
+    if missing := [parameter for parameter in parameters if parameter not in metadata.parameters]:
+        raise ModelError(f"{name}/{METADATA_FILE} lacks {', '.join(missing)}: install the model again")
+    info = ModelInfo(name, metadata.version, sha256, provisional=metadata.provisional)
+    return VerifiedModel(weights_file, info, metadata.parameters)
+
+
+def build_model(verified: VerifiedModel, build: Callable[[], nn.Module], device: torch.device) -> LoadedModel:
+    """Build a network and fill it with verified weights, in evaluation mode, float32, on ``device``.
+
+    Args:
+        verified: the weights.
+        build: makes the untrained network.
+        device: where it shall run.
+
+    Raises:
+        ModelError: the weights are of another architecture.
+    """
+    try:
         network = build()
         network.load_state_dict(
             {
                 key: tensor.float() if tensor.is_floating_point() else tensor
-                for key, tensor in load_file(weights_file).items()
+                for key, tensor in load_file(verified.weights_file).items()
             }
         )
-        info = ModelInfo(name, metadata.version, sha256, provisional=metadata.provisional)
     except (OSError, SafetensorError, RuntimeError, KeyError) as error:
-        raise ModelError(
-            f"cannot load model {name} ({type(error).__name__}): install the model again"
-        ) from error
-    if missing := [parameter for parameter in parameters if parameter not in metadata.parameters]:
-        raise ModelError(f"{name}/{METADATA_FILE} lacks {', '.join(missing)}: install the model again")
-    return LoadedModel(network.to(device).eval(), info, metadata.parameters)
+        raise _cannot_load(verified.info.name, error) from error
+    return LoadedModel(network.to(device).eval(), verified.info, verified.parameters)
+
+
+def _cannot_load(name: str, error: Exception) -> ModelError:
+    return ModelError(f"cannot load model {name} ({type(error).__name__}): install the model again")
 
 
 def save_model(model_dir: Path, network: nn.Module, metadata: Mapping[str, Any]) -> None:
