@@ -1,0 +1,173 @@
+"""The package as the real packager makes it: checked, broken on purpose, and run at the image's own paths."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.application_runs import PhantomRun, Run
+from tests.packaging import sandbox
+from tests.packaging.checks import faults
+from tests.packaging.image import PACKAGED, PACKAGER, ROOT, Image, copy_source, lay_out, record
+
+pytestmark = pytest.mark.skipif(
+    not PACKAGER.exists() or bool(sandbox.missing_tools()),
+    reason=f"needs `make setup-map` and the programs bwrap and jq (missing: {sandbox.missing_tools()})",
+)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    folder = tmp_path_factory.mktemp("image")
+    return lay_out(record(ROOT, folder / "context"), folder / "root")
+
+
+@pytest.fixture
+def broken(image: Image, tmp_path: Path) -> Path:
+    """A copy of the image to break."""
+    shutil.copytree(image.root, tmp_path / "root")
+    return tmp_path / "root"
+
+
+def run_image(image: Image, study: Path, out: Path, *arguments: str) -> Run:
+    """Start the image's entry point as a container engine does."""
+    out.mkdir()
+    process = sandbox.run(
+        ["/var/holoscan/tools", *arguments],
+        readable={
+            image.root / "opt": "/opt",
+            image.root / "etc/holoscan": "/etc/holoscan",
+            image.root / "var/holoscan": "/var/holoscan",
+            study: image.environment["HOLOSCAN_INPUT_PATH"],
+        },
+        writable={out: image.environment["HOLOSCAN_OUTPUT_PATH"]},
+        environment=image.environment | {"PATH": f"{sys.prefix}/bin:/usr/bin:/bin"},
+        folder=image.environment["HOLOSCAN_WORKDIR"],
+    )
+    return Run(process.returncode, process.stdout + process.stderr, out)
+
+
+def run_source(study: Path, out: Path) -> Run:
+    """Start the application in the source tree, which cannot be written."""
+    out.mkdir()
+    process = sandbox.run(
+        ["python", "app", "-i", "/study", "-o", "/out", "-m", "models"],
+        readable={ROOT / name: f"/source/{name}" for name in PACKAGED} | {study: "/study"},
+        writable={out: "/out"},
+        environment={"PATH": f"{sys.prefix}/bin:/usr/bin:/bin"},
+        folder="/source",
+    )
+    return Run(process.returncode, process.stdout + process.stderr, out)
+
+
+def test_image_has_no_faults(image: Image) -> None:
+    assert not list(faults(image.root))
+
+
+def replace(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def without_operators(root: Path) -> str:
+    shutil.rmtree(root / "opt/holoscan/app/operators")
+    return "nothing in the image provides operators.classifier"
+
+
+def unpinned_holoscan(root: Path) -> str:
+    replace(root / "tmp/requirements.txt", "holoscan-cu13==4.6.0", "holoscan-cu13")
+    return "not pinned: holoscan-cu13"
+
+
+def holoscan_that_needs_a_gpu(root: Path) -> str:
+    replace(root / "tmp/requirements.txt", "holoscan-cu13==4.6.0", "holoscan-cu13==5.0.0")
+    return "holoscan-cu13 is not 4.x"
+
+
+def requirement_that_is_none(root: Path) -> str:
+    replace(root / "tmp/requirements.txt", "fpdf2==2.8.9\n", "fpdf2==2.8.9")
+    return "not pinned: fpdf2==2.8.9uharfbuzz"
+
+
+def unlisted_package(root: Path) -> str:
+    replace(root / "tmp/requirements.txt", "nibabel", "#nibabel")
+    return "nothing in the image provides nibabel"
+
+
+def folder_of_tests(root: Path) -> str:
+    (root / "opt/holoscan/app/tests").mkdir()
+    return "/opt/holoscan/app/tests"
+
+
+def study_inside(root: Path) -> str:
+    (root / "opt/holoscan/app/lungct/1.dcm").touch()
+    return "/opt/holoscan/app/lungct/1.dcm"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        without_operators,
+        unpinned_holoscan,
+        holoscan_that_needs_a_gpu,
+        requirement_that_is_none,
+        unlisted_package,
+        folder_of_tests,
+        study_inside,
+    ],
+)
+def test_spoilt_image_is_found_out(broken: Path, spoil: Callable[[Path], str]) -> None:
+    expected = spoil(broken)
+    assert [fault for fault in faults(broken) if expected in fault]
+
+
+def test_mistakes_in_the_source_are_found_out(tmp_path: Path) -> None:
+    source = copy_source(tmp_path / "source")
+    replace(source / "app.yaml", "input-formats", "inputFormats")
+    replace(source / "app.yaml", "gpuMemory", "gpu-memory")
+    replace(source / "requirements.txt", "holoscan-cu13==4.6.0", "holoscan-cu13")
+    (source / "models" / "README.md").write_text("a file beside the models is packaged as a model")
+    image = lay_out(record(source, tmp_path / "context"), tmp_path / "root")
+    found = "\n".join(faults(image.root))
+    for expected in (
+        "$.input.formats",
+        "'gpu-memory' was unexpected",
+        "not pinned: holoscan-cu13",
+        "$.models",
+    ):
+        assert expected in found
+
+
+def test_image_finds_what_the_application_finds(
+    image: Image, phantom_run: PhantomRun, tmp_path: Path
+) -> None:
+    run = run_image(image, phantom_run.run.out.parent / "study", tmp_path / "out")
+    assert "Application exited with 0" in run.log, run.log
+    assert run.result["findings"] == phantom_run.run.result["findings"]
+    assert run.files == phantom_run.run.files
+
+
+def test_exit_code_is_swallowed_and_result_tells(image: Image, tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    run = run_image(image, tmp_path / "study", tmp_path / "out")
+    assert "Application exited with 4" in run.log, run.log
+    assert run.exit_code == 0
+    assert run.result["status"] == "bad_input"
+
+
+def test_image_shows_its_manifests(image: Image, tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    log = run_image(image, tmp_path / "study", tmp_path / "out", "show").log
+    assert '"input"' in log
+    assert '"gpuMemory": "4Gi"' in log
+
+
+def test_source_tree_runs_read_only_without_network(phantom_run: PhantomRun, tmp_path: Path) -> None:
+    run = run_source(phantom_run.run.out.parent / "study", tmp_path / "out")
+    assert run.exit_code == 0, run.log
+    assert run.result["findings"] == phantom_run.run.result["findings"]
