@@ -10,7 +10,7 @@ OHIF := .venv/ohif-3.12.10
 STUDY ?= demo/study
 RESULTS ?= demo/out
 
-.PHONY: setup setup-map demo test check map schema ohif
+.PHONY: setup setup-map demo test check map sbom schema ohif
 
 setup: $(INSTALLED)
 
@@ -47,6 +47,9 @@ check: setup  ## style, types, import direction
 
 map: setup-map  ## package the application as the image MAP; needs docker with buildx
 	$(PACKAGER)/monai-deploy package app -c app.yaml -m models -t $(MAP) --platform x86_64 $(MAP_OPTIONS)
+
+sbom: setup  ## bill of materials of the image in sbom.json, licences checked
+	$(BIN)/python deploy/sbom.py > sbom.json
 
 schema: setup  ## JSON Schema of result.json
 	$(BIN)/python -m lungct.report.schema > docs/reference/result.schema.json
