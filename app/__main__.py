@@ -16,6 +16,7 @@ from pathlib import Path
 from startup import prepare_process
 
 from lungct.errors import EXIT_ANALYSED, LungCtError, OutputError, without_text
+from lungct.file_names import DELIVERED_FILES
 from lungct.inference.device import keep_freed_memory
 from lungct.journal import Journal
 from lungct.output import RESULT_FILE, OutputFolder
@@ -33,8 +34,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     logger.setLevel(arguments.log_level)
     prepare_process()
     keep_freed_memory()
-    from lungct.delivery import DELIVERED_FILES
-
     try:
         with OutputFolder(arguments.output, DELIVERED_FILES) as folder:
             return _run(arguments, folder)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from lungct.dicom_write.write import DICOM_FILES, write_dicom
+from lungct.dicom_write.write import write_dicom
+from lungct.file_names import HTML_FILE, REPORT_FILE
 from lungct.output import cannot_write
 from lungct.records import Analysis
 from lungct.report.content import report_content
-from lungct.report.html import HTML_FILE, html_report
+from lungct.report.html import html_report
 from lungct.report.illustrations import illustrate
-from lungct.report.label_maps import LOBES_FILE, OPACITIES_FILE, write_label_maps
-from lungct.report.pdf import REPORT_FILE, pdf_report
+from lungct.report.label_maps import write_label_maps
+from lungct.report.pdf import pdf_report
 from lungct.report.wording import Wording
 from lungct.settings import OutputSettings
-
-DELIVERED_FILES = (LOBES_FILE, OPACITIES_FILE, REPORT_FILE, HTML_FILE, *DICOM_FILES)
 
 
 def deliver(folder: Path, outputs: OutputSettings, analysis: Analysis) -> None:

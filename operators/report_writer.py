@@ -7,7 +7,6 @@ from typing import Any
 
 from monai.deploy.core import Fragment
 
-from lungct.delivery import deliver
 from lungct.findings.conclusion import conclude
 from lungct.records import (
     Analysis,
@@ -44,6 +43,8 @@ class ReportWriter(Stage):
         quantification: Quantification,
     ) -> Findings:
         """The findings, after they were written."""
+        from lungct.delivery import deliver  # slow to import, and only this stage needs it
+
         findings = conclude(chest, anatomy, classification, opacities, tree, quantification)
         deliver(self.folder, self.outputs, Analysis(chest, anatomy, opacities, tree, findings))
         return findings

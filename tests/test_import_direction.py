@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
-    {"errors", "records"},
+    {"errors", "file_names", "records"},
     {"settings", "geometry", "journal", "output", "preprocessing", "networks"},
     {"dicom_read", "inference"},
     {"anatomy"},

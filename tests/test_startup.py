@@ -14,6 +14,8 @@ SLOW = (
     "torchvision",
     "segmentation_models_pytorch",
     "torch._dynamo",
+    "fpdf",
+    "lungct.delivery",
 )
 
 SCRIPT = """

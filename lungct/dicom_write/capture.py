@@ -14,15 +14,14 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 import lungct
 from lungct.dicom_write.common import APPLICATION, Origin, finish
 from lungct.dicom_write.references import reference
+from lungct.file_names import KEY_SLICES
 from lungct.geometry import from_canonical
 from lungct.records import Analysis, SliceHeader
 from lungct.report.pictures import PIXELS_PER_MM, READABLE, draw, most_affected_slice, transverse
 
 SERIES = 9305
-N_KEY_SLICES = 8
+N_KEY_SLICES = len(KEY_SLICES) - 1
 """Besides the most affected one."""
-
-N_CAPTURES = 1 + N_KEY_SLICES
 
 
 def secondary_captures(analysis: Analysis, origin: Origin) -> list[SCImage]:

@@ -8,24 +8,23 @@ from pathlib import Path
 
 from pydicom import Dataset
 
-from lungct.dicom_write.capture import N_CAPTURES, secondary_captures
+from lungct.dicom_write.capture import secondary_captures
 from lungct.dicom_write.common import origin_of
 from lungct.dicom_write.encapsulated import encapsulated_pdf
 from lungct.dicom_write.references import source_images
 from lungct.dicom_write.segmentation import anatomy_segmentation, findings_segmentation, tree_segmentation
 from lungct.dicom_write.structured_report import structured_report
+from lungct.file_names import (
+    ANATOMY_SEG,
+    DICOM_FOLDER,
+    FINDINGS_SEG,
+    KEY_SLICES,
+    MEASUREMENTS_SR,
+    REPORT_DICOM,
+    TREE_SEG,
+)
 from lungct.records import Analysis
 from lungct.settings import DicomSettings
-
-DICOM_FOLDER = "dicom"
-_CAPTURES = tuple(f"key_slice_{number}.dcm" for number in range(1, N_CAPTURES + 1))
-_ANATOMY, _OPACITIES, _TREE = "anatomy_seg.dcm", "findings_seg.dcm", "airways_vessels_seg.dcm"
-_REPORT, _PDF = "measurements_sr.dcm", "report_pdf.dcm"
-
-DICOM_FILES = tuple(
-    f"{DICOM_FOLDER}/{name}" for name in (_ANATOMY, _OPACITIES, _TREE, _REPORT, _PDF, *_CAPTURES)
-)
-"""In a folder of their own, since exporters send everything in a folder as DICOM."""
 
 
 def write_dicom(
@@ -57,14 +56,14 @@ def _objects(
     if settings.segmentations:
         anatomy = anatomy_segmentation(analysis, images, origin, settings)
         opacities = findings_segmentation(analysis, images, origin, settings)
-        yield _ANATOMY, anatomy
+        yield ANATOMY_SEG, anatomy
         if opacities is not None:
-            yield _OPACITIES, opacities
+            yield FINDINGS_SEG, opacities
         if (tree := tree_segmentation(analysis, images, origin, settings)) is not None:
-            yield _TREE, tree
+            yield TREE_SEG, tree
         if settings.structured_report:
-            yield _REPORT, structured_report(analysis, images, anatomy, opacities, origin)
+            yield MEASUREMENTS_SR, structured_report(analysis, images, anatomy, opacities, origin)
     if pdf is not None:
-        yield _PDF, encapsulated_pdf(pdf, images, origin)
+        yield REPORT_DICOM, encapsulated_pdf(pdf, images, origin)
     if settings.secondary_captures:
-        yield from zip(_CAPTURES, secondary_captures(analysis, origin), strict=False)
+        yield from zip(KEY_SLICES, secondary_captures(analysis, origin), strict=False)

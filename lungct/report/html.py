@@ -15,8 +15,6 @@ from lungct.report.illustrations import SEVERITY_BANDS, Illustrations
 from lungct.report.pictures import to_file
 from lungct.report.slices import slice_pictures
 
-HTML_FILE = "report.html"
-
 
 def html_report(analysis: Analysis, content: ReportContent, illustrations: Illustrations) -> str:
     """The whole file.

@@ -7,11 +7,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from lungct.file_names import LOBES_FILE, OPACITIES_FILE
 from lungct.geometry import LPS_TO_RAS, from_canonical
 from lungct.records import CtVolume, LungAnatomy, MaskArray, Opacities
-
-LOBES_FILE = "lobes.nii.gz"
-OPACITIES_FILE = "opacities.nii.gz"
 
 _REVERSE_INDICES = np.eye(4)[[2, 1, 0, 3]]
 

@@ -18,8 +18,6 @@ from lungct.report.content import ReportContent
 from lungct.report.illustrations import Illustrations
 from lungct.settings import Paper
 
-REPORT_FILE = "report.pdf"
-
 _FONTS = Path(__file__).parent / "fonts"
 _CJK_FONT = "DroidSansFallback"
 

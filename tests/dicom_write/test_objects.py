@@ -18,7 +18,8 @@ from pydicom.valuerep import PersonName
 import lungct
 from lungct.dicom_write.capture import key_slices
 from lungct.dicom_write.common import TYPE_2_KEYWORDS
-from lungct.dicom_write.write import DICOM_FILES, write_dicom
+from lungct.dicom_write.write import write_dicom
+from lungct.file_names import DICOM_FILES
 from lungct.records import Analysis
 from lungct.report.pictures import LUNG_RGB, OPACITY_RGB, most_affected_slice
 from lungct.settings import DicomSettings

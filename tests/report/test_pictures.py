@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from lungct.file_names import LOBES_FILE, OPACITIES_FILE
 from lungct.records import Analysis, Chest, LungAnatomy, Opacities
-from lungct.report.label_maps import LOBES_FILE, OPACITIES_FILE, write_label_maps
+from lungct.report.label_maps import write_label_maps
 from lungct.report.pictures import LUNG_RGB, OPACITY_RGB, coronal, draw, most_affected_slice, transverse
 
 

@@ -1,0 +1,21 @@
+"""Names of all files of an analysis but ``result.json``; what writes them is slow to import."""
+
+LOBES_FILE = "lobes.nii.gz"
+OPACITIES_FILE = "opacities.nii.gz"
+REPORT_FILE = "report.pdf"
+HTML_FILE = "report.html"
+
+DICOM_FOLDER = "dicom"
+ANATOMY_SEG, FINDINGS_SEG, TREE_SEG = "anatomy_seg.dcm", "findings_seg.dcm", "airways_vessels_seg.dcm"
+MEASUREMENTS_SR, REPORT_DICOM = "measurements_sr.dcm", "report_pdf.dcm"
+
+KEY_SLICES = tuple(f"key_slice_{number}.dcm" for number in range(1, 10))
+"""The most affected slice, and others."""
+
+DICOM_FILES = tuple(
+    f"{DICOM_FOLDER}/{name}"
+    for name in (ANATOMY_SEG, FINDINGS_SEG, TREE_SEG, MEASUREMENTS_SR, REPORT_DICOM, *KEY_SLICES)
+)
+"""In a folder of their own, since exporters send everything in a folder as DICOM."""
+
+DELIVERED_FILES = (LOBES_FILE, OPACITIES_FILE, REPORT_FILE, HTML_FILE, *DICOM_FILES)
