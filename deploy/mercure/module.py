@@ -50,11 +50,11 @@ def notification(result: dict[str, Any]) -> dict[str, Any]:
         result: content of ``result.json``.
     """
     if result["status"] != "analysed":
-        return {"text": f"lungct: not analysed: {result['reason']['message']}", "requested": True}
+        return {"text": f"not analysed: {result['reason']['message']}", "requested": True}
     findings = result["findings"]
     flags = ", ".join(flag["code"] for flag in result["quality_flags"])
     text = (
-        f"lungct, research use only: {DECISIONS[findings['diagnosis']]}; "
+        f"research use only: {DECISIONS[findings['diagnosis']]}; "
         f"involvement {findings['involvement']}, CT severity score {findings['severity_score']} of 25, "
         f"{_percent(findings)} of the lungs affected."
     )

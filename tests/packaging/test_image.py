@@ -167,6 +167,20 @@ def test_image_shows_its_manifests(image: Image, tmp_path: Path) -> None:
     assert '"gpuMemory": "4Gi"' in log
 
 
+def test_image_extracts_what_is_inside(image: Image, tmp_path: Path) -> None:
+    (tmp_path / "export").mkdir()
+    process = sandbox.run(
+        ["/var/holoscan/tools", "extract"],
+        readable={image.root / part: f"/{part}" for part in ("opt", "etc/holoscan", "var/holoscan")},
+        writable={tmp_path / "export": "/var/run/holoscan/export"},
+        environment=image.environment | {"PATH": "/usr/bin:/bin"},
+        folder=image.environment["HOLOSCAN_WORKDIR"],
+    )
+    assert (tmp_path / "export/app/__main__.py").is_file(), process.stderr
+    assert (tmp_path / "export/config/app.yaml").is_file()
+    assert (tmp_path / "export/models/lungs/model.safetensors").is_file()
+
+
 def test_source_tree_runs_read_only_without_network(phantom_run: PhantomRun, tmp_path: Path) -> None:
     run = run_source(phantom_run.run.out.parent / "study", tmp_path / "out")
     assert run.exit_code == 0, run.log
