@@ -12,9 +12,13 @@ UID = "1000"
 SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache")
 
 
-def missing_tools() -> list[str]:
-    """Programs that the sandbox needs and this machine lacks."""
-    return [tool for tool in ("bwrap", "jq") if not shutil.which(tool)]
+def obstacles() -> list[str]:
+    """What the sandbox needs and this machine lacks."""
+    missing = [f"the program {tool}" for tool in ("bwrap", "jq") if not shutil.which(tool)]
+    if not missing:
+        empty = run(["true"], readable={}, writable={}, environment={"PATH": "/usr/bin:/bin"}, folder="/")
+        missing += [f"namespaces ({empty.stderr.strip()})"] if empty.returncode else []
+    return missing
 
 
 def run(

@@ -14,10 +14,9 @@ from tests.packaging import sandbox
 from tests.packaging.checks import faults
 from tests.packaging.image import PACKAGED, PACKAGER, ROOT, Image, copy_source, lay_out, record
 
-pytestmark = pytest.mark.skipif(
-    not PACKAGER.exists() or bool(sandbox.missing_tools()),
-    reason=f"needs `make setup-map` and the programs bwrap and jq (missing: {sandbox.missing_tools()})",
-)
+MISSING = sandbox.obstacles() + ([] if PACKAGER.exists() else ["the packager: make setup-map"])
+
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"this machine lacks {', '.join(MISSING)}")
 
 
 @pytest.fixture(scope="module")
