@@ -41,7 +41,9 @@ class ChestCtApplication(Application):
         loader = DicomLoader(self, name="dicom_loader", input_path=self.input_path, **noted)
         selector = SeriesSelector(self, name="series_selector", limits=self.settings.selection, **noted)
         preprocessing = Preprocessing(self, name="preprocessing", **noted)
-        lung_segmenter = LungSegmenter(self, name="lung_segmenter", **model)
+        lung_segmenter = LungSegmenter(
+            self, name="lung_segmenter", segmenter=self.settings.lobe_segmenter, **model
+        )
         classifier = Classifier(self, name="classifier", **model)
         slice_segmenter = SliceSegmenter(self, name="slice_segmenter", **model)
         tree_segmenter = AirwayVesselSegmenter(

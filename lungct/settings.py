@@ -23,6 +23,7 @@ SECTION = "lungct"
 
 Language = Literal["en", "de", "fr", "es", "nl", "it"]
 Paper = Literal["A4", "Letter"]
+LobeSegmenter = Literal["own", "lungmask"]
 
 
 class _Section(BaseModel):
@@ -90,9 +91,14 @@ class OutputSettings(_Section):
 
 
 class Settings(_Section):
-    """Every setting of the pipeline."""
+    """Every setting of the pipeline.
+
+    Attributes:
+        lobe_segmenter: ``lungmask`` where a site has installed that package and its weights.
+    """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    lobe_segmenter: LobeSegmenter = "own"
     selection: SelectionLimits = Field(default_factory=SelectionLimits)
     outputs: OutputSettings = Field(default_factory=OutputSettings)
 

@@ -127,7 +127,7 @@ def plant(anatomy: Anatomy, grid: Grid, lobes: npt.NDArray[np.uint8], rng: np.ra
         same_side, own = _side(lobes, lobe), lobes == lobe.label
         for where, tips in ((same_side, range(trunk, 2 * half + 2)), (own, range(trunk))):
             vessels = [branch.capsule(calibre) for branch in (*arteries, *veins) if branch.tips in tips]
-            _cover(trees.vessels, grid, vessels, where)
+            cover(trees.vessels, grid, vessels, where)
         bronchi.extend(_bronchi(anatomy, arteries, calibre, wall_share))
     _draw_bronchi(trees, grid, bronchi, wall_share, anatomy.mediastinum.windpipe[-len(HILA) :])
     np.minimum(trees.vessels, 1 - trees.lumen - trees.walls, out=trees.vessels)
@@ -143,10 +143,10 @@ def _draw_bronchi(
 ) -> None:
     """Draw lumina and walls; where bronchi meet, the voxel belongs to the older generation."""
     everywhere = np.broadcast_to(np.True_, grid.shape)
-    _cover(trees.walls, grid, [_widened(lumen, 1 + wall_share) for _, lumen in bronchi], everywhere)
+    cover(trees.walls, grid, [_widened(lumen, 1 + wall_share) for _, lumen in bronchi], everywhere)
     lumina = [*((LOBAR, lumen) for lumen in lobar), *bronchi]
     for generation in sorted({generation for generation, _ in lumina}):
-        _cover(trees.lumen, grid, [lumen for of, lumen in lumina if of == generation], everywhere)
+        cover(trees.lumen, grid, [lumen for of, lumen in lumina if of == generation], everywhere)
         trees.generations[(trees.lumen > 0.5) & (trees.generations < 0)] = generation
     np.minimum(trees.walls, 1 - trees.lumen, out=trees.walls)
 
@@ -201,7 +201,7 @@ def _widened(tube: Capsule, factor: float) -> Capsule:
     return replace(tube, start_radius=factor * tube.start_radius, end_radius=factor * tube.end_radius)
 
 
-def _cover(share: FloatArray, grid: Grid, tubes: list[Capsule], where: BoolArray) -> None:
+def cover(share: FloatArray, grid: Grid, tubes: list[Capsule], where: BoolArray) -> None:
     """Raise ``share`` to the part of each voxel the tubes fill, seen as a step blurred over one voxel."""
     voxel_mm = float(np.cbrt(np.prod(grid.step_mm)))
     limits = [0.0, 0.45 * voxel_mm, 0.8 * voxel_mm, THICK_VOXELS * voxel_mm]

@@ -28,6 +28,7 @@ FORBIDDEN = {
     "phantom": {"app", "application", "operators", "training"},
     "benchmarks": {"app", "application", "operators", "training"},
     "training": {"app", "application", "operators"},
+    "evaluation": {"app", "application", "operators"},
 }
 
 

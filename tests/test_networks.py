@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from lungct.networks import Classifier3d, lobe_unet, opacity_unet
+from lungct.networks import Classifier3d, LobeUNet, opacity_unet
 
 
 def test_classifier_has_the_papers_layers() -> None:
@@ -33,4 +33,4 @@ def test_opacity_network_is_a_unet_on_resnet34() -> None:
 
 def test_lobe_network_keeps_the_grid() -> None:
     with torch.inference_mode():
-        assert lobe_unet().eval()(torch.zeros(1, 1, 32, 16, 48)).shape == (1, 6, 32, 16, 48)
+        assert LobeUNet().eval()(torch.zeros(1, 1, 64, 32, 96)).shape == (1, 6, 64, 32, 96)

@@ -15,6 +15,7 @@ def random_warp(
     max_degrees: float,
     max_scale: float,
     bend_voxels: float,
+    knot_voxels: int = 12,
 ) -> Tensor:
     """Sampling grid of a random scaling, rotation and smooth bend for ``functional.grid_sample``.
 
@@ -24,6 +25,7 @@ def random_warp(
         max_degrees: largest rotation about each axis.
         max_scale: each axis is scaled by up to one plus this, or one less it.
         bend_voxels: deviation of the smooth displacement, in voxels.
+        knot_voxels: over how many voxels the displacement changes.
 
     Returns:
         ``[1, slices, rows, columns, 3]``, the last axis in ``grid_sample``'s order: columns, rows, slices.
@@ -34,7 +36,7 @@ def random_warp(
     matrix = matrix * (size[None, :] / size[:, None])
     theta = torch.cat([matrix, torch.zeros(3, 1)], dim=1)[None]
     grid = functional.affine_grid(theta, [1, 1, *shape], align_corners=False)
-    knots = torch.randn(1, 3, *(max(n // 12, 2) for n in shape), generator=generator)
+    knots = torch.randn(1, 3, *(max(n // knot_voxels, 2) for n in shape), generator=generator)
     bend = functional.interpolate(knots, shape, mode="trilinear", align_corners=True)
     return grid + bend.permute(0, 2, 3, 4, 1) * (bend_voxels * 2 / size)
 
@@ -68,44 +70,47 @@ TISSUE_GREY = (0.78, 0.9)
 """-80 to 100 HU in the lung window."""
 HAZE_GREY = (0.4, 0.78)
 HAZE_SHARE = 0.25
+RADIUS_MM = (15.0, 80.0)
 
 
-def random_consolidation(image: Tensor, lobes: Tensor, generator: torch.Generator) -> Tensor:
-    """Most images with one to three dense regions inside the lungs, at the pleura more often than not.
+def random_consolidation(
+    image: Tensor, labels: Tensor, spacing_mm: float, generator: torch.Generator
+) -> Tensor:
+    """Most images with one to three dense regions inside the lungs, up to whole lobes.
 
     What a network shall call lung is then told by place and shape, no longer by density alone.
 
     Args:
-        image: ``[1, 1, slices, rows, columns]`` in (0, 1), on a grid of about 5 mm.
-        lobes: shares of the lobes, or of the lung alone, ``[1, lobes, slices, rows, columns]``.
+        image: ``[slices, rows, columns]`` in (0, 1).
+        labels: the same shape, 0 outside the lungs, else the lobe or any number for lung.
+        spacing_mm: of the grid.
         generator: source of randomness.
     """
-    lung = lobes.sum(1, keepdim=True).clamp(0, 1)
-    inside = (lung > 0.3).flatten().nonzero()[:, 0]
+    lung = labels > 0
+    inside = lung.flatten().nonzero()[:, 0]
     if not len(inside) or torch.rand(1, generator=generator) > CONSOLIDATED_SHARE:
         return image
     for _ in range(int(torch.randint(1, 4, (1,), generator=generator))):
         place = int(inside[torch.randint(len(inside), (1,), generator=generator)])
-        region = lung
-        if torch.rand(1, generator=generator) < LOBAR_SHARE:
-            lobe = int(lobes.flatten(2)[0, :, place].argmax())
-            region = lobes[:, lobe : lobe + 1].clamp(0, 1)
-        share = _rough_ball(tuple(image.shape[2:]), place, generator) * region
+        is_lobar = torch.rand(1, generator=generator) < LOBAR_SHARE
+        region = labels == labels.flatten()[place] if is_lobar else lung
+        share = _rough_ball(tuple(image.shape), place, spacing_mm, generator) * region
         haze, grey = torch.rand(2, generator=generator).tolist()
         low, high = HAZE_GREY if haze < HAZE_SHARE else TISSUE_GREY
         image = image + share * ((low + (high - low) * grey) - image).clamp_min(0)
     return image
 
 
-def _rough_ball(shape: tuple[int, int, int], place: int, generator: torch.Generator) -> Tensor:
-    """1 inside an uneven ellipsoid of 3 to 16 voxels' radius around a flat index, 0 outside."""
+def _rough_ball(shape: tuple[int, ...], place: int, spacing_mm: float, generator: torch.Generator) -> Tensor:
+    """1 inside an uneven ellipsoid around a flat index, 0 outside."""
     centre = torch.unravel_index(torch.tensor(place), shape)
-    radius = 3 * math.exp(1.7 * float(torch.rand(1, generator=generator)))
+    low, high = (radius / spacing_mm for radius in RADIUS_MM)
+    radius = low * (high / low) ** float(torch.rand(1, generator=generator))
     radii = radius * (1 + 0.4 * _uniform(generator, 3))
     axes = torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij")
     level = sum(
         ((axis - at) / reach) ** 2 for axis, at, reach in zip(axes, centre, radii, strict=True)
     ).sqrt()
-    knots = torch.randn(1, 1, *(max(n // 6, 2) for n in shape), generator=generator)
-    rough = functional.interpolate(knots, shape, mode="trilinear", align_corners=True)
+    knots = torch.randn(1, 1, *(max(round(n * spacing_mm / 30), 2) for n in shape), generator=generator)
+    rough = functional.interpolate(knots, shape, mode="trilinear", align_corners=True)[0, 0]
     return (0.5 + (1 - level + 0.25 * rough) * radius).clamp(0, 1)

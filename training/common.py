@@ -11,17 +11,21 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import torch
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.tensorboard import SummaryWriter
 
-from lungct.inference.device import keep_freed_memory
-from lungct.inference.weights import load_model
+from lungct.inference.device import choose_device, keep_freed_memory
+from lungct.inference.weights import LoadedModel, load_model
 from training.cards import Card, save_with_card
 
+CPU = torch.device("cpu")
 RUNS_DIR = Path("runs")
 CHECKPOINT_EVERY_S = 120.0
 WARM_UP_SHARE = 0.05
@@ -41,6 +45,8 @@ class Options:
         start: ``models/<name>`` whose weights training begins with; from scratch where None.
         resume: go on from the last checkpoint.
         evaluate: measure the weights in ``out`` instead of training.
+        config: recipe; that of ``training/configs`` where None.
+        device: where to train.
     """
 
     data: Path
@@ -50,6 +56,8 @@ class Options:
     start: Path | None
     resume: bool
     evaluate: bool
+    config: Path | None = None
+    device: torch.device = CPU
 
     @property
     def run_dir(self) -> Path:
@@ -67,10 +75,34 @@ def parse_options(description: str, default_out: str, default_minutes: float) ->
     parser.add_argument("--from", dest="start", type=Path, metavar="MODEL", help="begin with its weights")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument("--evaluate", action="store_true", help="measure the weights of --out, train nothing")
+    parser.add_argument("--config", type=Path, help="recipe; by default that of training/configs")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train")
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error("name the data folder with --data or LUNGCT_REAL_CT")
-    return Options(**{**vars(arguments), "data": Path(arguments.data)})
+    device = choose_device(arguments.device)
+    return Options(**{**vars(arguments), "data": Path(arguments.data), "device": device})
+
+
+class Recipe(BaseModel):
+    """What the recipes in ``training/configs`` have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    learning_rate: PositiveFloat
+    average_decay: Annotated[float, Field(gt=0, lt=1)]
+
+
+R = TypeVar("R", bound=Recipe)
+
+
+def read_recipe(path: Path, kind: type[R]) -> R:
+    """A recipe file, checked.
+
+    Raises:
+        ValueError: a key is missing, unknown or out of range; the message names it.
+    """
+    return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def prepare_process(seed: int) -> None:
@@ -139,12 +171,22 @@ def load_examples(paths: Iterable[Path]) -> list[Example]:
 class Trainer:
     """Trains for a time budget with AdamW, a cosine learning rate and averaged weights.
 
-    The averaged weights (exponential moving average) are what is evaluated and saved.
+    The averaged weights (exponential moving average) are what is evaluated and saved. On a GPU the forward
+    pass runs in bfloat16. Loss and rate go to TensorBoard, in the run's folder.
     """
 
-    def __init__(self, network: nn.Module, run_dir: Path, learning_rate: float, decay: float) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        run_dir: Path,
+        learning_rate: float,
+        decay: float,
+        device: torch.device = CPU,
+    ) -> None:
         """Start from scratch; :meth:`resume` loads the last checkpoint."""
-        self.network = network
+        self.network = network.to(device)
+        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+        self.log = SummaryWriter(str(run_dir / "log"))
         self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
         self.optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-2)
         self.learning_rate = learning_rate
@@ -154,7 +196,7 @@ class Trainer:
 
     def resume(self) -> None:
         """Go on where the last checkpoint ended."""
-        state = torch.load(self.checkpoint_file, weights_only=True)
+        state = torch.load(self.checkpoint_file, weights_only=True, map_location="cpu")
         for name in ("network", "averaged", "optimiser"):
             getattr(self, name).load_state_dict(state[name])
         self.steps, self.trained_s = state["steps"], state["trained_s"]
@@ -198,7 +240,8 @@ class Trainer:
         self.network.train()
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate * learning_rate_share(share)
-        loss = loss_of_step(self.steps, share)
+        with self.autocast:
+            loss = loss_of_step(self.steps, share)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -210,6 +253,9 @@ class Trainer:
     def _report(self, losses: list[float]) -> None:
         recent = np.mean(losses[-50:]) if losses else float("nan")
         print(f"step {self.steps}, {self.trained_s / 60:.1f} min, loss {recent:.4f}", flush=True)
+        self.log.add_scalar("loss", recent, self.steps)
+        self.log.add_scalar("learning_rate", self.optimiser.param_groups[0]["lr"], self.steps)
+        self.log.flush()
 
 
 def learning_rate_share(share: float) -> float:
@@ -228,7 +274,7 @@ def run_script(
     card: Card,
     build: Callable[[], nn.Module],
     train: Callable[[Options], None],
-    evaluate: Callable[[Options, nn.Module], Evaluation],
+    evaluate: Callable[[Options, LoadedModel], Evaluation],
     options: Options,
 ) -> None:
     """Train unless only evaluation was asked for, evaluate, and write the final model folder.
@@ -237,7 +283,7 @@ def run_script(
         card: what is known about the network.
         build: makes the untrained network.
         train: trains and saves weights to ``options.out``.
-        evaluate: measures the network that was saved.
+        evaluate: measures the model that was saved.
         options: the command line.
     """
     prepare_process(options.seed)
@@ -245,7 +291,7 @@ def run_script(
         train(options)
     loaded = load_model(options.out.parent, options.out.name, build, torch.device("cpu"))
     with torch.inference_mode():
-        metrics, parameters = evaluate(options, loaded.network)
+        metrics, parameters = evaluate(options, loaded)
     write_metrics(options.run_dir, metrics | {"parameters": parameters})
     save_with_card(options.out, card, loaded.network, metrics, parameters)
 

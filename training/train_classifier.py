@@ -16,6 +16,7 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lungct.inference.weights import LoadedModel
 from lungct.networks import Classifier3d
 from lungct.networks.classifier3d import CLASSES
 from lungct.preprocessing import CLASSIFIER_SHAPE, classifier_input
@@ -142,9 +143,12 @@ def train(options: Options) -> None:
         batch = torch.from_numpy(volumes["volume"][picks]).float() / 255
         views = random_views(batch, SMALL_SHAPE if small else CLASSIFIER_SHAPE, generator)
         labels = torch.from_numpy(volumes["label"][picks])
-        return functional.cross_entropy(network(views), labels, label_smoothing=0.05)
+        return functional.cross_entropy(
+            network(views.to(options.device)), labels.to(options.device), label_smoothing=0.05
+        )
 
-    fit(options, CLASSIFIER, Trainer(network, options.run_dir, LEARNING_RATE, AVERAGE_DECAY), loss_of_step)
+    trainer = Trainer(network, options.run_dir, LEARNING_RATE, AVERAGE_DECAY, options.device)
+    fit(options, CLASSIFIER, trainer, loss_of_step)
 
 
 def class_probabilities(network: nn.Module, volumes: np.ndarray) -> np.ndarray:
@@ -165,13 +169,13 @@ def _summary(shares: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     }
 
 
-def evaluate(options: Options, network: nn.Module) -> Evaluation:
+def evaluate(options: Options, model: LoadedModel) -> Evaluation:
     """Accuracy and AUROC on synthetic patients whose anatomy or seed training never saw."""
     seeds = range(FIRST_VALIDATION_PHANTOM, FIRST_VALIDATION_PHANTOM + N_VALIDATION_PHANTOM_TRIPLES)
     metrics = {}
     for part, n_real_triples, phantom_seeds in (("validation", 3, seeds), ("test", 0, seeds[:0])):
         volumes = cohort(options, part, n_real_triples, phantom_seeds)
-        metrics[part] = _summary(class_probabilities(network, volumes["volume"]), volumes["label"])
+        metrics[part] = _summary(class_probabilities(model.network, volumes["volume"]), volumes["label"])
     return metrics, {}
 
 

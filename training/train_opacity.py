@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lungct.anatomy.opacities import BATCH_SLICES, opacity_probability
+from lungct.inference.weights import LoadedModel
 from lungct.networks import opacity_unet
 from phantom.thorax import Phantom, make_thorax
 from training.cards import OPACITY
@@ -78,9 +79,10 @@ def train(options: Options) -> None:
         images = torch.from_numpy(slices["image"][picks]).float()
         masks, lungs = (torch.from_numpy(slices[key][picks]).float() / 255 for key in ("mask", "lungs"))
         views, masks, lungs = random_views(images, masks, lungs, CROP_SIZE, generator)
+        views, masks, lungs = (tensor.to(options.device) for tensor in (views, masks, lungs))
         return opacity_loss(network(views.contiguous(memory_format=torch.channels_last)), masks, lungs)
 
-    trainer = Trainer(network, options.run_dir, LEARNING_RATE, AVERAGE_DECAY)
+    trainer = Trainer(network, options.run_dir, LEARNING_RATE, AVERAGE_DECAY, options.device)
     fit(options, OPACITY, trainer, loss_of_step, {"threshold": INTERIM_THRESHOLD})
 
 
@@ -164,9 +166,9 @@ def _phantom(seed: int) -> Phantom:
     return make_thorax(seed, spacing_mm=PHANTOM_SPACING_MM, pattern=pattern)
 
 
-def evaluate(options: Options, network: nn.Module) -> Evaluation:
+def evaluate(options: Options, model: LoadedModel) -> Evaluation:
     """Threshold, and Dice and volumes on painted validation cases, held-out phantoms and COVID-19 chests."""
-    network = network.to(memory_format=torch.channels_last)
+    network = model.network.to(memory_format=torch.channels_last)
     threshold, validation = choose_threshold(options, network)
     metrics = {
         "painted_and_phantom_validation": validation,

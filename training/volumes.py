@@ -18,6 +18,9 @@ LUMEN_BELOW_HU = -930
 LUNG_AT_LEAST_ML = 150.0
 SMOOTHING_MM = 1.5
 
+UPSIDE_DOWN = ("vol1",)
+"""Grey chests whose slices run from head to feet, as one sees; their headers do not tell."""
+
 NORMAL_LUNG_HU = -850.0
 MUSCLE_HU = 40.0
 
@@ -66,13 +69,15 @@ def read_grey_chest(data_dir: Path, name: str) -> tuple[FloatArray, npt.NDArray[
     """
     grey, spacing_mm = read_nifti(data_dir / "covid_grey" / f"{name}.nii.gz")
     mask, _ = read_nifti(data_dir / "covid_grey" / f"{name}_seg.nii.gz")
+    if name in UPSIDE_DOWN:
+        grey, mask = grey[::-1], mask[::-1]
     lung_grey = int(np.bincount(grey[mask == 2].ravel(), minlength=256).argmax())
     counts = np.bincount(grey[mask == 0].ravel(), minlength=256)[:255].astype(float)
     counts[: lung_grey + 60] = 0
     muscle_grey = int(ndimage.gaussian_filter1d(counts, 2).argmax())
     hu_a_grey = (MUSCLE_HU - NORMAL_LUNG_HU) / (muscle_grey - lung_grey)
     volume_hu = NORMAL_LUNG_HU + (grey.astype(np.float32) - lung_grey) * hu_a_grey
-    return volume_hu.astype(np.float32), mask.astype(np.uint8), spacing_mm
+    return volume_hu.astype(np.float32), np.ascontiguousarray(mask, np.uint8), spacing_mm
 
 
 def resample_hu(volume: Volume, spacing_mm: Spacing, wanted_mm: Spacing) -> tuple[FloatArray, Spacing]:

@@ -52,7 +52,7 @@ def segment_lobes(volume: CtVolume, model: LoadedModel) -> LungAnatomy:
 
     Args:
         volume: canonical volume.
-        model: :func:`lungct.networks.lobe_unet` with its weights.
+        model: :class:`lungct.networks.LobeUNet` with its weights.
 
     Returns:
         Labels on the volume's grid.
@@ -75,10 +75,19 @@ def segment_lobes(volume: CtVolume, model: LoadedModel) -> LungAnatomy:
         inside = _is_lung(lung[:, 0], volume_hu[part])
         lobes[part] = ((territory.argmax(dim=1) + 1) * inside).to(torch.uint8).cpu().numpy()
     lobes = _without_islands(lobes)
+    require_aerated_lung(volume, lobes)
+    return LungAnatomy(lobes, model.info, lobe_confidence(probabilities))
+
+
+def require_aerated_lung(volume: CtVolume, lobes: MaskArray) -> None:
+    """Refuse lobes that hold less air-filled lung than any living patient has.
+
+    Raises:
+        NoLungError: the volume shows no lungs.
+    """
     aerated_ml = np.count_nonzero(volume.volume_hu[lobes > 0] < AERATED_HU) * volume.voxel_ml
     if aerated_ml < SMALLEST_LUNGS_ML:
         raise NoLungError(f"no lungs found (only {aerated_ml:.0f} mL with air): send a CT of the chest")
-    return LungAnatomy(lobes, model.info)
 
 
 def coarse_grid(volume_hu: Tensor, spacing_mm: tuple[float, float, float]) -> Tensor:
@@ -89,7 +98,7 @@ def coarse_grid(volume_hu: Tensor, spacing_mm: tuple[float, float, float]) -> Te
         spacing_mm: of the three axes.
 
     Returns:
-        ``[1, 1, slices, rows, columns]`` in the lung window, every voxel the average of about 5 mm cubed.
+        ``[1, 1, slices, rows, columns]`` in the lung window, every voxel the average of about 2.5 mm cubed.
     """
     return window(_averaged(volume_hu, spacing_mm, GRID_SPACING_MM))
 
@@ -136,6 +145,16 @@ def lobe_territories(
     if labels.any():
         labels = nearest_label(follow_fissures(labels, fine_hu.cpu().numpy(), fine_spacing_mm))
     return torch.stack([torch.from_numpy(labels == lobe.label) for lobe in Lobe]).to(fine)
+
+
+def lobe_confidence(probabilities: Tensor) -> dict[Lobe, float]:
+    """Mean probability of each lobe where it wins; lobes that win nowhere are left out.
+
+    Args:
+        probabilities: ``[6, slices, rows, columns]``.
+    """
+    best, winners = probabilities.max(dim=0)
+    return {lobe: float(best[winners == lobe.label].mean()) for lobe in Lobe if (winners == lobe.label).any()}
 
 
 def without_outside_air(probabilities: Tensor, grid: Tensor) -> Tensor:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from lungct.findings.classification import DECISION_CUT_OFF
 from lungct.records import (
+    LEFT_LOBES,
     BronchovascularTree,
     Chest,
     Classification,
@@ -34,6 +35,19 @@ SMALLEST_LOBE_ML = 30.0
 PLAUSIBLE_LEFT_TO_RIGHT = (0.4, 1.8)
 """The left lung normally holds about 0.85 of the right one's volume."""
 
+PLAUSIBLE_SHARE_OF_LUNG: Mapping[Lobe, tuple[float, float]] = {
+    Lobe.LEFT_UPPER: (0.26, 0.74),
+    Lobe.LEFT_LOWER: (0.26, 0.74),
+    Lobe.RIGHT_UPPER: (0.15, 0.61),
+    Lobe.RIGHT_MIDDLE: (0.02, 0.36),
+    Lobe.RIGHT_LOWER: (0.20, 0.82),
+}
+"""What a lobe holds of its lung: the range in the 51 patients of Tang et al. 2019, a quarter of its width
+wider on both sides (the left lobes alike, since one is what the other leaves)."""
+
+LOWEST_CONFIDENCE = 0.8
+"""Mean probability below which a lobe's borders are not to be believed. Own decision."""
+
 TRUNCATED_AREA_MM2 = 2000.0
 """Lung area on the outermost slice, or on an edge of the field of view, that only a cut-off lung reaches."""
 
@@ -56,6 +70,7 @@ def quality_flags(
         *selection_flags(chest.selection),
         *truncation_flags(anatomy, chest.volume),
         *lung_volume_flags(quantification),
+        *confidence_flags(anatomy),
         *agreement_flags(classification.probabilities, diagnosis, quantification),
         *tree_flags(tree),
         *model_flags(models),
@@ -115,11 +130,37 @@ def lung_volume_flags(quantification: Quantification) -> Iterator[QualityFlag]:
             name, found_ml = lobe.replace("_", " "), quantification.lobes[lobe].lung_ml
             message = f"{name} lobe: {found_ml:.0f} mL found; it may be missing, collapsed or not recognised"
             yield QualityFlag("LOBE_MISSING", message)
+    yield from _share_flags(quantification)
     left_ml, right_ml = quantification.left_lung.lung_ml, quantification.right_lung.lung_ml
     low, high = PLAUSIBLE_LEFT_TO_RIGHT
     if not low * right_ml <= left_ml <= high * right_ml:
         yield QualityFlag(
             "LUNGS_ASYMMETRIC", f"left lung {left_ml:.0f} mL against right lung {right_ml:.0f} mL"
+        )
+
+
+def _share_flags(quantification: Quantification) -> Iterator[QualityFlag]:
+    """Lobes that are there but hold implausibly much or little of their lung."""
+    for lobe, (low, high) in PLAUSIBLE_SHARE_OF_LUNG.items():
+        lung = quantification.left_lung if lobe in LEFT_LOBES else quantification.right_lung
+        lobe_ml = quantification.lobes[lobe].lung_ml
+        if lobe_ml >= SMALLEST_LOBE_ML and not low <= lobe_ml / lung.lung_ml <= high:
+            message = f"{lobe.replace('_', ' ')} lobe: {100 * lobe_ml / lung.lung_ml:.0f} % of its lung"
+            yield QualityFlag(
+                "LOBE_SHARE_IMPLAUSIBLE", f"{message}, outside {100 * low:.0f} to {100 * high:.0f} %"
+            )
+
+
+def confidence_flags(anatomy: LungAnatomy) -> Iterator[QualityFlag]:
+    """Lobes that the network was not sure about."""
+    unsure = [
+        f"{lobe.replace('_', ' ')} ({value:.2f})"
+        for lobe, value in anatomy.confidence.items()
+        if value < LOWEST_CONFIDENCE
+    ]
+    if unsure:
+        yield QualityFlag(
+            "LOBES_UNCERTAIN", f"the segmenter is not sure about these lobes: {', '.join(unsure)}"
         )
 
 

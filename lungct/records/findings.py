@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, reduce
 
@@ -50,10 +50,13 @@ class LungAnatomy:
 
     Attributes:
         lobes: ``[slices, rows, columns]``, :attr:`Lobe.label` inside the lobes, 0 elsewhere.
+        confidence: mean probability that the network gave the lobe it chose, by lobe; a lobe that was not
+            found is left out, and so are all where no network drew them.
     """
 
     lobes: MaskArray
     model: ModelInfo
+    confidence: Mapping[Lobe, float] = field(default_factory=dict)
 
     @cached_property
     def lobes_found(self) -> tuple[Lobe, ...]:

@@ -34,7 +34,7 @@ class AirIsLung(nn.Module):
 
     def forward(self, grid: Tensor) -> Tensor:
         air = torch.where(grid[:, 0] < 0.2, 0.2, (0.5 - grid[:, 0]) * self.scale)
-        left = torch.arange(grid.shape[-1]) >= 14
+        left = torch.arange(grid.shape[-1]) >= 30
         silent = torch.full_like(air, -20.0)
         lobes = [silent] * 5
         lobes[Lobe.LEFT_UPPER.label - 1] = torch.where(left, air, silent)
@@ -72,13 +72,21 @@ def test_volume_without_lungs_is_refused() -> None:
         lungs.segment_lobes(chest(slice(0, 0)), model())
 
 
-def test_coarse_grid_averages_five_millimetres() -> None:
+def test_coarse_grid_averages_two_and_a_half_millimetres() -> None:
     volume_hu = torch.arange(16.0).reshape(4, 2, 2) * 10 - 600
-    grid = lungs.coarse_grid(volume_hu, (2.5, 5.0, 5.0))
+    grid = lungs.coarse_grid(volume_hu, (1.25, 2.5, 2.5))
     assert grid.shape == (1, 1, 2, 2, 2)
     expected = lungs.window(volume_hu.reshape(2, 2, 2, 2).mean(dim=1))
     assert torch.allclose(grid[0, 0], expected)
-    assert GRID_SPACING_MM == 5.0
+    assert GRID_SPACING_MM == 2.5
+
+
+def test_confidence_is_the_mean_probability_of_lobes_that_were_found() -> None:
+    probabilities = torch.zeros(6, 1, 1, 4)
+    probabilities[0, ..., :2] = 1.0
+    probabilities[Lobe.LEFT_UPPER.label, ..., 2] = 0.9
+    probabilities[Lobe.LEFT_UPPER.label, ..., 3] = 0.7
+    assert lungs.lobe_confidence(probabilities) == {Lobe.LEFT_UPPER: pytest.approx(0.8)}
 
 
 def test_padding_fills_up_to_the_stride_with_air_at_the_end() -> None:

@@ -11,6 +11,7 @@ import pytest
 from lungct.findings.conclusion import conclude
 from lungct.findings.quality import (
     agreement_flags,
+    confidence_flags,
     lung_volume_flags,
     model_flags,
     selection_flags,
@@ -95,6 +96,27 @@ def test_missing_lobe() -> None:
 
 def test_asymmetric_lungs() -> None:
     assert "LUNGS_ASYMMETRIC" in codes(lung_volume_flags(lungs({Lobe.LEFT_UPPER: 100, Lobe.LEFT_LOWER: 100})))
+
+
+@pytest.mark.parametrize(
+    ("lobe", "inside_ml", "outside_ml"),
+    [(Lobe.RIGHT_MIDDLE, 1000.0, 1400.0), (Lobe.RIGHT_MIDDLE, 50.0, 40.0), (Lobe.LEFT_LOWER, 430.0, 410.0)],
+)
+def test_lobe_of_implausible_share(lobe: Lobe, inside_ml: float, outside_ml: float) -> None:
+    """The other lobes of the lungs hold 2250 mL on the right and 1200 mL on the left."""
+    assert not codes(lung_volume_flags(lungs({lobe: inside_ml})))
+    flags = list(lung_volume_flags(lungs({lobe: outside_ml})))
+    assert "LOBE_SHARE_IMPLAUSIBLE" in codes(flags)
+    assert any(lobe.replace("_", " ") in flag.message for flag in flags)
+
+
+def test_lobes_that_the_segmenter_is_not_sure_about() -> None:
+    sure = replace(anatomy_inside(), confidence=dict.fromkeys(Lobe, 0.85))
+    assert not codes(confidence_flags(sure))
+    unsure = replace(sure, confidence={**sure.confidence, Lobe.RIGHT_MIDDLE: 0.75})
+    (flag,) = confidence_flags(unsure)
+    assert flag.code == "LOBES_UNCERTAIN"
+    assert "right middle (0.75)" in flag.message
 
 
 def test_no_lung_at_all_does_not_divide_by_zero() -> None:

@@ -15,7 +15,8 @@ from lungct.dicom_read import scan_folder, select_series
 from lungct.errors import LungCtError, ModelError, NoEligibleSeriesError
 from lungct.inference.weights import save_model
 from lungct.journal import Journal
-from lungct.networks import Classifier3d, lobe_unet, opacity_unet
+from lungct.networks import Classifier3d, LobeUNet, opacity_unet
+from lungct.networks.lobe_unet import FOLD
 from lungct.records import (
     BronchovascularTree,
     Chest,
@@ -117,8 +118,9 @@ def test_unforeseen_error_leaves_a_stage_without_its_text(journal: Journal) -> N
 @pytest.fixture
 def untrained(tmp_path: Path) -> dict[str, Any]:
     """Options of a stage with a network: random weights, but all that may be lung is right upper lobe."""
-    networks = {"lungs": lobe_unet(), "classifier": Classifier3d(), "opacity": opacity_unet()}
-    networks["lungs"].final_conv.bias.data[Lobe.RIGHT_UPPER.label] = 50
+    networks = {"lungs": LobeUNet(), "classifier": Classifier3d(), "opacity": opacity_unet()}
+    of_lobe = slice(FOLD**3 * Lobe.RIGHT_UPPER.label, FOLD**3 * (Lobe.RIGHT_UPPER.label + 1))
+    networks["lungs"].unet.final_conv.bias.data[of_lobe] = 50
     for name, network in networks.items():
         metadata = {"version": "0", "provisional": True, "parameters": {"threshold": -1.0}}
         save_model(tmp_path / name, network, metadata)

@@ -6,16 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from lungct.anatomy.lungs import pad_to_stride
 from lungct.inference.weights import save_model
 from lungct.networks.lobe_unet import N_CLASSES, STRIDE
+from lungct.records import Lobe
 from training.augment import random_consolidation, random_warp
-from training.common import Options, Trainer, initial_network, learning_rate_share
-from training.lobe_examples import augmented, real_example
+from training.common import Options, Trainer, initial_network, learning_rate_share, read_recipe
+from training.lobe_examples import IGNORED, UNKNOWN_LOBE, LobeRecipe, augmented, real_example
 from training.opacity_examples import random_views, square
-from training.train_lobes import lobe_loss
+from training.train_lobes import DEFAULT_RECIPE, lobe_loss
 from training.volumes import read_real_chest, read_split, threshold_lungs
 
+LARGEST_VIEW = (96, 96, 128)
 SPLITS = ("anatomies", "real_chests")
 REAL_CT = os.environ.get("LUNGCT_REAL_CT")
 needs_real_ct = pytest.mark.skipif(REAL_CT is None, reason="LUNGCT_REAL_CT is not set")
@@ -41,34 +42,41 @@ def test_anatomies_are_split_38_5_8() -> None:
 
 
 def _toy_example() -> dict[str, np.ndarray]:
-    target = np.zeros((N_CLASSES, 20, 24, 28), np.uint8)
-    target[1, 4:16, 6:18, 15:24] = 255
-    target[3, 4:16, 6:18, 4:13] = 255
-    target[0] = 255 - target[1:].sum(0)
-    image = np.where(target[0] > 0, 0.9, 0.25).astype(np.float16)
-    return {"image": image, "target": target, "weight": np.full(image.shape, 255, np.uint8)}
+    labels = np.zeros((20, 24, 28), np.uint8)
+    labels[4:16, 6:18, 15:24] = Lobe.LEFT_UPPER.label
+    labels[4:16, 6:18, 4:13] = Lobe.RIGHT_UPPER.label
+    return {"image": np.where(labels, 0.25, 0.9).astype(np.float16), "labels": labels}
 
 
 def test_augmented_views_fit_the_network_and_keep_the_sides() -> None:
-    image, target, weight = augmented(_toy_example(), torch.Generator().manual_seed(0))
-    assert all(n % STRIDE == 0 for n in image.shape[2:])
-    assert torch.allclose(target.sum(1), torch.ones(()), atol=0.02)
-    assert weight.max() <= 1 + 1e-5
-    columns = torch.arange(target.shape[4]).float()
+    image, labels = augmented(_toy_example(), LARGEST_VIEW, torch.Generator().manual_seed(0))
+    assert image.shape[2:] == labels.shape
+    assert all(n % STRIDE == 0 for n in labels.shape)
     left, right = (
-        (target[0, label].sum((0, 1)) * columns).sum() / target[0, label].sum() for label in (1, 3)
+        (labels == lobe.label).nonzero()[:, 2].float().mean() for lobe in (Lobe.LEFT_UPPER, Lobe.RIGHT_UPPER)
     )
     assert left > right
 
 
+def test_views_of_large_chests_show_the_lungs() -> None:
+    labels = np.zeros((150, 140, 170), np.uint8)
+    labels[60:140, 30:110, 40:130] = Lobe.LEFT_UPPER.label
+    example = {"image": np.where(labels, 0.25, 0.9).astype(np.float16), "labels": labels}
+    for seed in range(5):
+        _, seen = augmented(example, LARGEST_VIEW, torch.Generator().manual_seed(seed))
+        assert all(n <= largest for n, largest in zip(seen.shape, LARGEST_VIEW, strict=True))
+        assert np.count_nonzero(seen) > 0.4 * np.count_nonzero(labels)
+
+
 def test_consolidation_stays_inside_the_lungs_and_never_lightens() -> None:
-    lobes = torch.zeros(1, 5, 16, 20, 24)
-    lobes[:, 1, 4:12, 4:16, 4:20] = 1
-    image = torch.full((1, 1, 16, 20, 24), 0.3)
+    labels = torch.zeros(32, 40, 48, dtype=torch.uint8)
+    labels[8:24, 8:32, 8:40] = 2
+    image = torch.full(labels.shape, 0.3)
     changes = [
-        random_consolidation(image, lobes, torch.Generator().manual_seed(seed)) - image for seed in range(20)
+        random_consolidation(image, labels, 2.5, torch.Generator().manual_seed(seed)) - image
+        for seed in range(20)
     ]
-    assert max(float((change * (1 - lobes[:, 1:2])).abs().max()) for change in changes) == 0
+    assert max(float((change * (labels == 0)).abs().max()) for change in changes) == 0
     assert min(float(change.min()) for change in changes) >= 0
     assert 8 < sum(bool(change.any()) for change in changes) < 20
 
@@ -79,24 +87,37 @@ def test_warp_without_range_is_the_identity() -> None:
     assert torch.allclose(torch.nn.functional.grid_sample(image, grid, align_corners=False), image, atol=1e-4)
 
 
-def test_two_classes_supervise_the_sum_of_the_lobes() -> None:
+def test_unknown_lobes_supervise_the_sum_of_the_lobes() -> None:
     logits = torch.full((1, N_CLASSES, 4, 4, 4), -9.0)
     logits[:, 2] = 9.0
-    lung = torch.zeros(1, 2, 4, 4, 4)
-    lung[:, 1] = 1
-    everywhere = torch.ones(1, 1, 4, 4, 4)
-    assert lobe_loss(logits, lung, everywhere) < 0.01
-    assert lobe_loss(logits, lung.flip(1), everywhere) > 1
+    lung = torch.full((4, 4, 4), UNKNOWN_LOBE, dtype=torch.uint8)
+    assert lobe_loss(logits, lung) < 0.01
+    lung[0] = 0
+    assert lobe_loss(logits, lung) > 1
+
+
+def test_ignored_voxels_ask_nothing() -> None:
+    logits = torch.randn(1, N_CLASSES, 4, 4, 4, requires_grad=True)
+    labels = torch.full((4, 4, 4), IGNORED, dtype=torch.uint8)
+    labels[0] = 1
+    lobe_loss(logits, labels).backward()
+    assert logits.grad is not None
+    assert not logits.grad[:, :, 1:].any()
+    assert logits.grad[:, :, 0].any()
 
 
 def test_training_lowers_the_loss_and_resumes(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = torch.nn.Conv3d(1, N_CLASSES, 1)
-    image, target, weight = (pad_to_stride(t) for t in _toy_tensors())
+    example = _toy_example()
+    image, labels = (
+        torch.from_numpy(example["image"]).float()[None, None],
+        torch.from_numpy(example["labels"]),
+    )
     losses: list[float] = []
 
     def loss_of_step(*_: float) -> torch.Tensor:
-        loss = lobe_loss(network(image), target, weight)
+        loss = lobe_loss(network(image), labels)
         losses.append(float(loss.detach()))
         return loss
 
@@ -107,14 +128,6 @@ def test_training_lowers_the_loss_and_resumes(tmp_path: Path) -> None:
     resumed.resume()
     assert resumed.steps == trainer.steps
     assert torch.equal(resumed.network.weight, network.weight)
-
-
-def _toy_tensors() -> tuple[torch.Tensor, ...]:
-    example = _toy_example()
-    return tuple(
-        torch.from_numpy(example[key]).float().reshape(1, -1, 20, 24, 28) / scale
-        for key, scale in (("image", 1), ("target", 255), ("weight", 255))
-    )
 
 
 def test_learning_rate_rises_then_falls() -> None:
@@ -144,9 +157,9 @@ def test_threshold_lungs_of_a_real_chest() -> None:
 
 @needs_real_ct
 def test_real_example_supervises_lungs_only() -> None:
-    example = real_example(Path(str(REAL_CT)), "pyradiomics-lung2", 0)
-    assert example["target"].shape[0] == 2
-    assert example["image"].shape == example["weight"].shape == example["target"].shape[1:]
+    example = real_example(Path(str(REAL_CT)), "pyradiomics-lung2", 0, 0.5)
+    assert example["image"].shape == example["labels"].shape
+    assert set(np.unique(example["labels"])) == {0, UNKNOWN_LOBE, IGNORED}
 
 
 def test_training_from_a_model_begins_with_its_weights(tmp_path: Path) -> None:
@@ -157,3 +170,14 @@ def test_training_from_a_model_begins_with_its_weights(tmp_path: Path) -> None:
     )
     begun = initial_network(options, lambda: nn.Linear(2, 1))
     assert torch.allclose(begun.weight, known.weight, atol=1e-3)
+
+
+def test_shipped_recipe_is_valid_and_views_fit_the_network() -> None:
+    recipe = read_recipe(DEFAULT_RECIPE, LobeRecipe)
+    assert all(n % STRIDE == 0 for n in recipe.largest_view)
+
+
+def test_recipe_with_a_misspelt_key_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "lobes.yaml").write_text(DEFAULT_RECIPE.read_text().replace("phantoms:", "fantoms:"))
+    with pytest.raises(ValueError, match="fantoms"):
+        read_recipe(tmp_path / "lobes.yaml", LobeRecipe)

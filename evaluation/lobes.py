@@ -1,0 +1,131 @@
+"""How well lungs and lobes are found: ``python -m evaluation.lobes --data DIR --models models``.
+
+Everything is measured on the volume's own grid, on what the application would report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from evaluation import cases
+from lungct.anatomy.lungs import segment_lobes
+from lungct.inference.device import keep_freed_memory
+from lungct.inference.weights import load_model
+from lungct.networks import LobeUNet
+from lungct.records import CtVolume, Lobe, MaskArray
+
+Segmenter = Callable[[CtVolume], MaskArray]
+"""Lobes of a canonical volume on its grid."""
+
+NAMES = (*map(str, Lobe), "lungs")
+
+
+def dice(found: np.ndarray, true: np.ndarray) -> float:
+    """Sørensen-Dice coefficient of two masks; 1 where both are empty."""
+    total = int(np.count_nonzero(found)) + int(np.count_nonzero(true))
+    return 2 * int(np.count_nonzero(found & true)) / total if total else 1.0
+
+
+def lobe_dice(found: MaskArray, true: MaskArray) -> dict[str, float]:
+    """Dice of every lobe and of both lungs together."""
+    pairs = [(found == lobe.label, true == lobe.label) for lobe in Lobe] + [(found > 0, true > 0)]
+    return {name: dice(*pair) for name, pair in zip(NAMES, pairs, strict=True)}
+
+
+def of_known_lobes(known: Iterable[cases.LobeCase], segment: Segmenter) -> dict[str, Any]:
+    """Mean Dice, the worst case, and the mean relative volume error, each for lobes and lungs."""
+    rows, errors, names = [], [], []
+    for case in known:
+        found = segment(case.volume)
+        rows.append(list(lobe_dice(found, case.lobes).values()))
+        sizes = [(np.bincount(labels.ravel(), minlength=6)[1:]) for labels in (found, case.lobes)]
+        n_found, n_true = (np.append(size, size.sum()) for size in sizes)
+        errors.append(np.abs(n_found / np.maximum(n_true, 1) - 1))
+        names.append(case.name)
+        print(f"  {case.name:<12}", *(f"{value:.3f}" for value in rows[-1]), flush=True)
+    table = np.array(rows)
+    worst = int(table[:, : len(Lobe)].mean(axis=1).argmin())
+    return {
+        "dice_mean": _named(table.mean(axis=0)),
+        "dice_mean_of_lobes": round(float(table[:, : len(Lobe)].mean()), 3),
+        "dice_worst_case": {"case": names[worst], **_named(table[worst])},
+        "volume_error_mean_abs": _named(np.mean(errors, axis=0)),
+        "n": len(rows),
+    }
+
+
+def _named(values: np.ndarray) -> dict[str, float]:
+    return dict(zip(NAMES, np.round(values, 3).tolist(), strict=True))
+
+
+def of_expert_lungs(data_dir: Path, segment: Segmenter) -> dict[str, Any]:
+    """Recall and Dice of the lungs on COVID-19 chests, and recall inside the expert's opacities."""
+    measured = {}
+    for name, volume, mask in cases.expert_covid(data_dir):
+        found = segment(volume) > 0
+        lung = mask > 0
+        measured[name] = {
+            "recall": round(float(found[lung].mean()), 3),
+            "dice": round(dice(found, lung), 3),
+            "recall_in_opacities": round(float(found[mask == 1].mean()), 3),
+        }
+        print(f"  {name:<12}", *measured[name].values(), flush=True)
+    return measured
+
+
+def of_labelled_slices(data_dir: Path, segment: Segmenter) -> dict[str, Any]:
+    """On how many of the slices where a lobe is known to be infected that lobe was found at all."""
+    measured = {}
+    for name, volume, infected in cases.labelled_slices(data_dir):
+        lobes = segment(volume)
+        present = np.concatenate(
+            [(lobes[slices] == lobe.label).any(axis=(1, 2)) for lobe, slices in infected.items()]
+        )
+        measured[name] = {"present": round(float(present.mean()), 3), "n": len(present)}
+        print(f"  {name:<12}", *measured[name].values(), flush=True)
+    return measured
+
+
+def evaluate(data_dir: Path, segment: Segmenter) -> dict[str, Any]:
+    """All measures, by group of cases."""
+    groups: dict[str, Callable[[], dict[str, Any]]] = {
+        "anatomies_test": lambda: of_known_lobes(cases.anatomies(data_dir, "test", infected=False), segment),
+        "anatomies_test_infected": lambda: of_known_lobes(
+            cases.anatomies(data_dir, "test", infected=True), segment
+        ),
+        "phantoms": lambda: of_known_lobes(cases.phantoms(), segment),
+        "lidc-0001_machine_reference": lambda: of_known_lobes([cases.machine_reference(data_dir)], segment),
+        "covid_expert_lungs": lambda: of_expert_lungs(data_dir, segment),
+        "covid_ct_md_infected_lobe_present": lambda: of_labelled_slices(data_dir, segment),
+    }
+    measured = {}
+    for name, measure in groups.items():
+        print(name, flush=True)
+        measured[name] = measure()
+    return measured
+
+
+def main() -> None:
+    """Print every case, then all measures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=os.environ.get("LUNGCT_REAL_CT"))
+    parser.add_argument("--models", type=Path, default=Path("models"))
+    arguments = parser.parse_args()
+    if arguments.data is None:
+        parser.error("name the data folder with --data or LUNGCT_REAL_CT")
+    keep_freed_memory()
+    model = load_model(arguments.models, "lungs", LobeUNet, torch.device("cpu"))
+    measured = evaluate(Path(arguments.data), lambda volume: segment_lobes(volume, model).lobes)
+    print(json.dumps(measured, indent=2))
+
+
+if __name__ == "__main__":
+    main()

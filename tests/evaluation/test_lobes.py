@@ -1,0 +1,82 @@
+"""Measures of lobes on labels small enough to count by hand, and the pictures to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluation import cases
+from evaluation.lobes import dice, lobe_dice, of_expert_lungs, of_known_lobes, of_labelled_slices
+from evaluation.montage import TILE_PIXELS, montage
+from lungct.records import CtVolume, Lobe, MaskArray
+from lungct.report.pictures import LOBE_RGB
+
+UPPER, LOWER = Lobe.LEFT_UPPER.label, Lobe.LEFT_LOWER.label
+SHAPE = (4, 6, 6)
+
+
+def volume() -> CtVolume:
+    return cases.canonical_volume(np.full(SHAPE, -800, np.int16), (2.0, 1.0, 1.0))
+
+
+def two_lobes(border: int) -> MaskArray:
+    """Left upper lobe above the slice ``border``, left lower lobe below; 16 voxels a slice."""
+    lobes = np.zeros(SHAPE, np.uint8)
+    lobes[border:, 1:5, 1:5] = UPPER
+    lobes[:border, 1:5, 1:5] = LOWER
+    return lobes
+
+
+def test_dice_counts_what_both_share() -> None:
+    assert dice(np.array([1, 1, 0, 0]) > 0, np.array([1, 0, 1, 1]) > 0) == pytest.approx(2 / 5)
+
+
+def test_lobe_that_neither_has_agrees() -> None:
+    assert lobe_dice(two_lobes(2), two_lobes(2))["right_middle"] == 1.0
+
+
+def test_misplaced_border_costs_both_lobes_but_not_the_lungs() -> None:
+    """32 voxels each are true; 48 and 16 were found."""
+    scores = lobe_dice(two_lobes(1), two_lobes(2))
+    assert scores["left_upper"] == pytest.approx(2 * 32 / (48 + 32))
+    assert scores["left_lower"] == pytest.approx(2 * 16 / (16 + 32))
+    assert scores["lungs"] == 1.0
+
+
+def test_table_names_the_worst_case_and_the_volume_error() -> None:
+    known = [cases.LobeCase("good", volume(), two_lobes(2)), cases.LobeCase("bad", volume(), two_lobes(1))]
+    measured = of_known_lobes(known, lambda _: two_lobes(2))
+    assert measured["n"] == 2
+    assert measured["dice_worst_case"]["case"] == "bad"
+    assert measured["volume_error_mean_abs"]["left_lower"] == pytest.approx((0 + 1.0) / 2)
+
+
+def test_recall_inside_opacities_is_of_the_opacities_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    expert = np.where(two_lobes(2) > 0, 2, 0).astype(np.uint8)
+    expert[0, 1:5, 1:5] = 1
+    monkeypatch.setattr(cases, "expert_covid", lambda _: [("case", volume(), expert)])
+    found = two_lobes(2)
+    found[0, 1:3] = 0
+    measured = of_expert_lungs(Path(), lambda _: found)["case"]
+    assert measured == {"recall": 0.875, "dice": 0.933, "recall_in_opacities": 0.5}
+
+
+def test_infected_lobe_must_be_there_on_its_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    infected = {Lobe.LEFT_LOWER: np.array([True, True, True, False])}
+    monkeypatch.setattr(cases, "labelled_slices", lambda _: [("case", volume(), infected)])
+    measured = of_labelled_slices(Path(), lambda _: two_lobes(2))["case"]
+    assert measured == {"present": 0.667, "n": 3}
+
+
+def test_montage_draws_borders_in_the_colour_of_the_lobe_with_the_head_up() -> None:
+    picture = np.asarray(montage(volume(), two_lobes(2)))
+    assert picture.shape[0] == 2 * TILE_PIXELS
+    outlined = picture[TILE_PIXELS:]
+    rows = [
+        np.nonzero((outlined == LOBE_RGB[lobe]).all(axis=2))[0] for lobe in (Lobe.LEFT_UPPER, Lobe.LEFT_LOWER)
+    ]
+    coronal = [rows_of[rows_of > 0] for rows_of in rows]
+    assert all(part.size for part in coronal)
+    assert coronal[0].min() < coronal[1].max()
