@@ -62,7 +62,7 @@ def anatomies(data_dir: Path, part: str, *, infected: bool) -> Iterator[LobeCase
         volume_hu = chest.volume_hu
         if infected:
             host = Host(volume_hu, chest.lobes, chest.airways, chest.spacing_mm)
-            volume_hu, _ = add_infection(host, rng, list(Pattern)[int(name) % len(Pattern)])
+            volume_hu = add_infection(host, rng, list(Pattern)[int(name) % len(Pattern)]).volume_hu
         yield LobeCase(name, canonical_volume(volume_hu, chest.spacing_mm), chest.lobes)
 
 

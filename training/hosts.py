@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from training.confounders import CONFOUNDERS, SHARES
 from training.fields import Spacing
-from training.lesions import Host, add_dependent_atelectasis
+from training.lesions import Host
 from training.synthesis import make_chest
 from training.volumes import read_anatomy, read_real_chest, resample_hu, threshold_lungs
 
-ATELECTASIS_SHARE = 0.4
 PHANTOM_PATTERNS = (None, "covid", "pneumonia")
 
 
@@ -29,7 +29,8 @@ def synthetic_host(data_dir: Path, anatomy: str, rng: np.random.Generator, spaci
 
 
 def with_confounder(host: Host, rng: np.random.Generator) -> Host:
-    """The host, now and then with dependent atelectasis."""
-    if rng.random() >= ATELECTASIS_SHARE:
-        return host
-    return Host(add_dependent_atelectasis(host, rng), host.lungs, host.lumen, host.spacing_mm)
+    """The host, now and then with something that is no infection; lungs and airways stay as they are."""
+    for name, add in CONFOUNDERS.items():
+        if rng.random() < SHARES[name]:
+            host = Host(add(host, rng), host.lungs, host.lumen, host.spacing_mm)
+    return host

@@ -63,7 +63,7 @@ def _infected_example(host: Host, rng: np.random.Generator) -> Example:
     host = with_confounder(host, rng)
     if rng.random() < HEALTHY_SHARE:
         return _example(host.volume_hu, np.zeros(host.lungs.shape, bool), host.lungs > 0, rng)
-    volume_hu, mask = add_infection(host, rng, rng.choice(list(Pattern)))
+    volume_hu, mask, _ = add_infection(host, rng, rng.choice(list(Pattern)))
     return _example(volume_hu, mask, host.lungs > 0, rng)
 
 

@@ -140,7 +140,7 @@ def _painted_cases(options: Options, network: nn.Module) -> Iterator[Case]:
     synthetic = [synthetic_host(options.data, name, rng, HOST_SPACING_MM) for name in anatomies]
     for host in (*real, *real, *synthetic):
         for pattern in Pattern:
-            volume_hu, mask = add_infection(with_confounder(host, rng), rng, pattern)
+            volume_hu, mask, _ = add_infection(with_confounder(host, rng), rng, pattern)
             yield _case(network, volume_hu, host.lungs, mask, float(np.prod(host.spacing_mm)) / 1000)
 
 

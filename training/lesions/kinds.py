@@ -1,0 +1,179 @@
+"""What lesions look like: kinds, densities, borders and sizes, with the sources of their distributions.
+
+Kinds follow the Fleischner Society's terms (Hansell et al. 2008, Radiology 246: 697-722, "glossary" below).
+Where the literature gives no distribution, the range is an own decision and says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+Range = tuple[float, float]
+
+
+class Kind(StrEnum):
+    """What a lesion looks like; where lesions overlap, the later kind of this list covers the earlier."""
+
+    GROUND_GLASS = "ground_glass"
+    CRAZY_PAVING = "crazy_paving"
+    REVERSED_HALO = "reversed_halo"
+    BAND = "band"
+    TREE_IN_BUD = "tree_in_bud"
+    NODULE = "nodule"
+    CONSOLIDATION = "consolidation"
+
+    @property
+    def label(self) -> int:
+        """Value of the kind in label maps: from 1 in the order of this enumeration."""
+        return list(Kind).index(self) + 1
+
+
+class Pattern(StrEnum):
+    """Which disease the lesions of a chest imitate."""
+
+    COVID = "covid19"
+    OTHER = "other_infection"
+
+
+class Blending(StrEnum):
+    """How a lesion joins the host.
+
+    Multiplicative takes away a share of the air, so half-aerated edges of vessels change half as much.
+    Additive adds the same density everywhere until nothing is left to fill, so vessels look thicker, as they
+    do in 58 % of patients with COVID-19 (Bai et al. 2020, Radiology 296: E46-E54).
+    """
+
+    MULTIPLICATIVE = "multiplicative"
+    ADDITIVE = "additive"
+
+
+HAZE_HU = (-750.0, -600.0, -250.0)
+"""Lowest, commonest and highest density of ground-glass: lesions of COVID-19 peak between -700 and -500 HU
+and average -462 +- 99 HU in the first days ("Lung involvement in patients with coronavirus disease-19: a
+retrospective study based on quantitative CT findings", Chin. J. Acad. Radiol. 2020)."""
+
+DENSE_HU = (-120.0, 60.0)
+"""Consolidation hides the vessels (glossary), so it is nearly as dense as blood, a little air left or not;
+bounds are an own decision."""
+
+SEPTA_HU = (100.0, 250.0)
+SEPTA_KNOT_MM = (5.0, 9.0)
+SEPTA_HALF_WIDTH = 0.15
+"""Lines of crazy paving outline secondary lobules of 10 to 25 mm (glossary): level lines of a random field
+whose knots are half that far apart. Density is an own decision."""
+
+RING_MM = (2.0, 6.0)
+RING_COMPLETE = 0.75
+"""Share of a reversed halo's rim that is consolidated: the ring is "more or less complete" in the glossary;
+at least 2 mm thick in Kim et al. 2003, AJR 180: 1251-1254."""
+
+BAND_MM = (1.5, 4.0)
+BAND_LENGTH_MM = (15.0, 50.0)
+BAND_DEPTH_MM = (3.0, 10.0)
+"""Lines 1 to 3 mm thick within 10 mm of the pleura, and bands of up to 50 mm (glossary); a little thicker at
+the most, because thinner ones vanish in slices of 3 mm."""
+
+NODULE_MM = (7.0, 0.35, 3.0, 20.0)
+"""Median, logarithmic deviation, smallest and largest diameter: infectious airspace nodules are acinar, 6 to
+10 mm; below 3 mm the glossary says micronodule."""
+
+BUD_MM = (2.0, 4.0)
+TWIG_MM = (1.2, 2.0)
+TREE_REACH_MM = (8.0, 20.0)
+N_BUDS = (6, 18)
+"""Tree-in-bud: twigs that end in nodules within one or two secondary lobules (glossary); numbers are an own
+decision."""
+
+HARD_BORDER_MM = (0.8, 2.5)
+SOFT_BORDER_MM = (3.0, 12.0)
+HARD_SHARE = {
+    Kind.GROUND_GLASS: 0.25,
+    Kind.CRAZY_PAVING: 0.4,
+    Kind.REVERSED_HALO: 0.6,
+    Kind.BAND: 1.0,
+    Kind.TREE_IN_BUD: 1.0,
+    Kind.NODULE: 0.6,
+    Kind.CONSOLIDATION: 0.5,
+}
+"""How often a lesion of a kind is sharply bordered; own decision. Small kinds would vanish in a
+soft border."""
+
+PRESENCE: dict[Pattern, dict[Kind, float]] = {
+    Pattern.COVID: {
+        Kind.GROUND_GLASS: 0.91,
+        Kind.CRAZY_PAVING: 0.43,
+        Kind.REVERSED_HALO: 0.11,
+        Kind.BAND: 0.53,
+        Kind.TREE_IN_BUD: 0.02,
+        Kind.NODULE: 0.1,
+        Kind.CONSOLIDATION: 0.35,
+    },
+    Pattern.OTHER: {
+        Kind.GROUND_GLASS: 0.68,
+        Kind.CRAZY_PAVING: 0.1,
+        Kind.REVERSED_HALO: 0.01,
+        Kind.BAND: 0.15,
+        Kind.TREE_IN_BUD: 0.3,
+        Kind.NODULE: 0.35,
+        Kind.CONSOLIDATION: 0.7,
+    },
+}
+"""In how many patients a kind is seen. Ground-glass: Bai et al. 2020. Of COVID-19, septal thickening (crazy
+paving), bands and consolidation on ground-glass: 43, 53 and 35 % of 2655 patients (meta-analysis PMC8119228,
+2021). Tree-in-bud and nodules speak for other infections (Simpson et al. 2020, Radiol. Cardiothorac. Imaging
+2: e200152; also the reason why reversed halo is rare there); all other shares are an own decision."""
+
+LESION_SHARE = {
+    Kind.GROUND_GLASS: 3.0,
+    Kind.CRAZY_PAVING: 2.0,
+    Kind.REVERSED_HALO: 0.7,
+    Kind.BAND: 1.0,
+    Kind.TREE_IN_BUD: 1.0,
+    Kind.NODULE: 1.5,
+    Kind.CONSOLIDATION: 2.0,
+}
+"""How many lesions of a kind there are beside the other kinds of the same patient; own decision."""
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """How one lesion is drawn.
+
+    Attributes:
+        border_mm: width over which it fades.
+        raise_to_hu: density of normal parenchyma once it is fully affected.
+        blending: how it joins the host.
+        ring_mm: thickness of the dense rim of a reversed halo.
+    """
+
+    kind: Kind
+    border_mm: float
+    raise_to_hu: float
+    blending: Blending = Blending.MULTIPLICATIVE
+    ring_mm: float = 0.0
+
+
+def draw_lesion(rng: np.random.Generator, kind: Kind) -> Lesion:
+    """Density, border and blending of a lesion of one kind."""
+    border = HARD_BORDER_MM if rng.random() < HARD_SHARE[kind] else SOFT_BORDER_MM
+    border_mm = float(rng.uniform(*border))
+    blending = Blending.ADDITIVE if rng.random() < 0.5 else Blending.MULTIPLICATIVE
+    if kind in (Kind.GROUND_GLASS, Kind.CRAZY_PAVING):
+        return Lesion(kind, border_mm, float(rng.triangular(*HAZE_HU)), blending)
+    if kind is Kind.REVERSED_HALO:
+        haze_hu = float(rng.triangular(*HAZE_HU))
+        return Lesion(kind, border_mm, haze_hu, blending, float(rng.uniform(*RING_MM)))
+    if kind is Kind.NODULE:
+        border_mm = min(border_mm, NODULE_MM[2])
+    return Lesion(kind, border_mm, float(rng.uniform(*DENSE_HU)), blending)
+
+
+def draw_kinds(rng: np.random.Generator, pattern: Pattern, n: int) -> list[Kind]:
+    """Kinds of ``n`` lesions of one patient: first which are present at all, then of which each lesion is."""
+    present = [kind for kind, share in PRESENCE[pattern].items() if rng.random() < share]
+    present = present or [Kind.GROUND_GLASS]
+    shares = np.array([LESION_SHARE[kind] for kind in present])
+    return [present[i] for i in rng.choice(len(present), n, p=shares / shares.sum())]
