@@ -231,6 +231,24 @@ def test_infectious_nodules_are_mostly_acinar() -> None:
     assert diameters_mm.max() <= 20
 
 
+def test_no_dark_seam_is_left_between_a_filled_lobe_and_the_pleura(host: Host) -> None:
+    inside = host.lungs > 0
+    seam = ndimage.binary_dilation(inside[10], np.ones((3, 3))) & ~inside[10]
+    host.volume_hu[:, seam] = -400.0
+    filled = 0
+    for seed in range(8):
+        volume_hu, _, kinds = add_infection(host, np.random.default_rng(seed), Pattern.OTHER)
+        dense = kinds == Kind.CONSOLIDATION.label
+        if dense.sum() < 0.1 * inside.sum():
+            continue
+        touched = seam & ndimage.binary_erosion(
+            ndimage.binary_dilation(dense[11], np.ones((5, 5))), np.ones((3, 3))
+        )
+        filled += touched.any()
+        assert (volume_hu[11] - host.volume_hu[11])[touched & ~dense[11]].mean() > 50
+    assert filled
+
+
 def test_vessels_stay(host: Host) -> None:
     volume_hu, mask, _ = add_infection(host, np.random.default_rng(3), Pattern.COVID)
     vessel = np.zeros(mask.shape, bool)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from training.fields import BoolArray, FloatArray, axes_mm, smooth_field
+from training.fields import BoolArray, FloatArray, axes_mm, signed_depth_mm, smooth_field
 from training.lesions import shapes
 from training.lesions.kinds import NODULE_MM, Kind, Pattern, draw_kinds
-from training.lesions.painting import Host
+from training.lesions.painting import PLEURA_MM, Host
 from training.lesions.shapes import Box
 
 PERIPHERAL_SHARE = {Pattern.COVID: 0.8, Pattern.OTHER: 0.57}
@@ -78,7 +78,10 @@ def nodule_mm(rng: np.random.Generator) -> float:
 
 
 def _lobar(host: Host, rng: np.random.Generator, side: BoolArray) -> Iterator[Placed]:
-    """Fill a lobe (or a wedge of a lung without lobes) from a plane on, often behind a hazy rim."""
+    """Fill a lobe (or a wedge of a lung without lobes) from a plane on, often behind a hazy rim.
+
+    The shape reaches over the pleura, lest a seam of half-aerated voxels betray the painting.
+    """
     labels = np.unique(host.lungs[side & (host.lungs > 0)])
     lobe = (host.lungs == rng.choice(labels)) & side
     everywhere = tuple(slice(0, n) for n in lobe.shape)
@@ -89,7 +92,8 @@ def _lobar(host: Host, rng: np.random.Generator, side: BoolArray) -> Iterator[Pl
     along = along / np.linalg.norm(direction) + 8 * smooth_field(rng, lobe.shape, host.spacing_mm, 25.0)
     share = rng.uniform(0.25, 0.95) if len(labels) > 1 else rng.uniform(0.1, 0.35)
     front = float(np.quantile(along[lobe], 1 - share))
-    inside_mm = np.minimum(along - front, np.where(lobe, 50.0, -50.0)).astype(np.float32)
+    beside = (host.lungs == 0) & (signed_depth_mm(lobe, host.spacing_mm) > -PLEURA_MM)
+    inside_mm = np.minimum(along - front, np.where(lobe | beside, 50.0, -50.0)).astype(np.float32)
     if rng.random() < 0.7:
         yield Kind.GROUND_GLASS, inside_mm + rng.uniform(4, 15), everywhere
     yield Kind.CONSOLIDATION, inside_mm, everywhere
