@@ -71,13 +71,24 @@ def read_grey_chest(data_dir: Path, name: str) -> tuple[FloatArray, npt.NDArray[
     mask, _ = read_nifti(data_dir / "covid_grey" / f"{name}_seg.nii.gz")
     if name in UPSIDE_DOWN:
         grey, mask = grey[::-1], mask[::-1]
-    lung_grey = int(np.bincount(grey[mask == 2].ravel(), minlength=256).argmax())
-    counts = np.bincount(grey[mask == 0].ravel(), minlength=256)[:255].astype(float)
+    volume_hu = hu_of_grey(grey, normal_lung=mask == 2, outside=mask == 0)
+    return volume_hu, np.ascontiguousarray(mask, np.uint8), spacing_mm
+
+
+def hu_of_grey(grey: Volume, normal_lung: BoolArray, outside: BoolArray) -> FloatArray:
+    """Approximate HU of a chest stored as 8-bit grey in an unknown window.
+
+    Args:
+        grey: 0 to 255, any shape.
+        normal_lung: lung without opacities.
+        outside: what is not lung.
+    """
+    lung_grey = int(np.bincount(grey[normal_lung].ravel(), minlength=256).argmax())
+    counts = np.bincount(grey[outside].ravel(), minlength=256)[:255].astype(float)
     counts[: lung_grey + 60] = 0
     muscle_grey = int(ndimage.gaussian_filter1d(counts, 2).argmax())
     hu_a_grey = (MUSCLE_HU - NORMAL_LUNG_HU) / (muscle_grey - lung_grey)
-    volume_hu = NORMAL_LUNG_HU + (grey.astype(np.float32) - lung_grey) * hu_a_grey
-    return volume_hu.astype(np.float32), np.ascontiguousarray(mask, np.uint8), spacing_mm
+    return (NORMAL_LUNG_HU + (grey.astype(np.float32) - lung_grey) * hu_a_grey).astype(np.float32)
 
 
 def resample_hu(volume: Volume, spacing_mm: Spacing, wanted_mm: Spacing) -> tuple[FloatArray, Spacing]:

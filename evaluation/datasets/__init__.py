@@ -1,0 +1,29 @@
+"""Public data sets to measure opacities on, each read in the layout in which it is published.
+
+None of them is used in training or for choosing anything. Every set takes the folder of the data and yields
+:class:`~evaluation.datasets.case.OpacityCase`; errors name the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from evaluation.datasets import dicom_sets, nifti_sets
+from evaluation.datasets.case import OpacityCase
+
+SETS: dict[str, Callable[[Path], Iterator[OpacityCase]]] = {
+    "medseg": nifti_sets.medseg,
+    "no_infection": nifti_sets.no_infection,
+    "labelled_studies": dicom_sets.labelled_studies,
+    "covid_19_ct_seg": nifti_sets.covid_19_ct_seg,
+    "mosmed": nifti_sets.mosmed,
+    "mosmed_ct_0": nifti_sets.mosmed_ct_0,
+    "covid_ct_md": dicom_sets.covid_ct_md,
+    "covid_ct_md_normal": dicom_sets.covid_ct_md_normal,
+    "ricord_1a": dicom_sets.ricord_1a,
+    "ricord_1b": dicom_sets.ricord_1b,
+}
+"""By the name that the command line takes."""
+
+__all__ = ["SETS", "OpacityCase"]
