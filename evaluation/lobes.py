@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from evaluation import cases
+from evaluation.agreement import dice
 from lungct.anatomy.lungs import segment_lobes
 from lungct.inference.device import keep_freed_memory
 from lungct.inference.weights import load_model
@@ -26,12 +27,6 @@ Segmenter = Callable[[CtVolume], MaskArray]
 """Lobes of a canonical volume on its grid."""
 
 NAMES = (*map(str, Lobe), "lungs")
-
-
-def dice(found: np.ndarray, true: np.ndarray) -> float:
-    """Sørensen-Dice coefficient of two masks; 1 where both are empty."""
-    total = int(np.count_nonzero(found)) + int(np.count_nonzero(true))
-    return 2 * int(np.count_nonzero(found & true)) / total if total else 1.0
 
 
 def lobe_dice(found: MaskArray, true: MaskArray) -> dict[str, float]:
