@@ -2,17 +2,20 @@
 
 Slices come from real chests without infection and from synthetic ones, both with painted infections, and from
 phantoms. For now crops at full size and AdamW replace the paper's growing slices and staged SGD, and
-the loss looks at the lungs alone, because inference keeps nothing outside them.
+the loss looks at the lungs alone, because inference keeps nothing outside them. The paper's own training
+runs with ``--config training/configs/opacity_paper.yaml``; its length is in epochs, ``--minutes`` does not count.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,9 +23,10 @@ from lungct.anatomy.opacities import BATCH_SLICES, opacity_probability
 from lungct.inference.weights import LoadedModel
 from lungct.networks import opacity_unet
 from phantom.thorax import Phantom, make_thorax
-from training.cards import OPACITY
+from training.cards import OPACITY, Card, save_with_card
 from training.common import (
     Evaluation,
+    Example,
     Options,
     Trainer,
     fit,
@@ -42,8 +46,10 @@ from training.opacity_examples import (
     square,
     training_slices,
 )
+from training.staged import StagedRecipe, train_by_stages
 from training.volumes import read_grey_chest, read_split
 
+PAPER_RECIPE = Path(__file__).parent / "configs" / "opacity_paper.yaml"
 VALIDATION_PHANTOMS = range(910_000, 910_006)
 GREY_CASES = ("vol1", "vol2", "vol5", "vol8")
 CROP_SIZE, BATCH = 160, 8
@@ -69,8 +75,11 @@ def opacity_loss(logits: Tensor, masks: Tensor, lungs: Tensor) -> Tensor:
 
 
 def train(options: Options) -> None:
-    """Train, saving interim weights with every checkpoint."""
+    """Train, saving interim weights with every checkpoint; in stages where a recipe is named."""
     slices = training_slices(options)
+    if options.config is not None:
+        _train_staged(options, slices, options.config)
+        return
     network = initial_network(options, opacity_unet).to(memory_format=torch.channels_last)
 
     def loss_of_step(step: int, _: float) -> Tensor:
@@ -84,6 +93,27 @@ def train(options: Options) -> None:
 
     trainer = Trainer(network, options.run_dir, LEARNING_RATE, AVERAGE_DECAY, options.device)
     fit(options, OPACITY, trainer, loss_of_step, {"threshold": INTERIM_THRESHOLD})
+
+
+def _train_staged(options: Options, slices: Example, config: Path) -> None:
+    recipe = StagedRecipe.model_validate(yaml.safe_load(config.read_text(encoding="utf-8")))
+    checkpoint = options.run_dir / "stages.pt"
+    if not options.resume:
+        checkpoint.unlink(missing_ok=True)
+
+    def save(network: nn.Module) -> None:
+        save_with_card(options.out, card(options), network, {}, {"threshold": INTERIM_THRESHOLD})
+
+    network = initial_network(options, opacity_unet)
+    train_by_stages(network, slices, recipe, options.device, options.seed, checkpoint, save)
+
+
+def card(options: Options) -> Card:
+    """What the model card says about how the weights were trained."""
+    if options.config is None:
+        return OPACITY
+    limits = tuple(limit for limit in OPACITY.limits if "SGD" not in limit)
+    return replace(OPACITY, limits=limits, history=f"in stages after {options.config.name}.")
 
 
 def probabilities(network: nn.Module, volume_hu: FloatArray) -> FloatArray:
@@ -194,4 +224,5 @@ def _of_grey(options: Options, network: nn.Module, name: str, threshold: float) 
 
 
 if __name__ == "__main__":
-    run_script(OPACITY, opacity_unet, train, evaluate, parse_options(__doc__ or "", "models/opacity", 25))
+    asked = parse_options(__doc__ or "", "models/opacity", 25)
+    run_script(card(asked), opacity_unet, train, evaluate, asked)
