@@ -21,6 +21,7 @@ from evaluation.agreement import (
 )
 from evaluation.datasets import OpacityCase
 from lungct.records import CtVolume, Lobe, MaskArray
+from training.lesions import Kind
 
 FEWEST_VOXELS = 1000
 """Scans with fewer positive voxels do not count for the Dice coefficient (Topff et al. 2023)."""
@@ -160,6 +161,22 @@ def _of_lobes(case: OpacityCase, found: np.ndarray, lobes: MaskArray) -> dict[Lo
             None if true is None else dice(here, true),
         )
     return measured
+
+
+def dice_by_kind(found: np.ndarray, kinds: np.ndarray) -> dict[str, float]:
+    """Dice coefficient of every kind of lesion in a painted chest; voxels of other kinds are left out.
+
+    What was found outside all lesions counts against every kind that the chest has.
+
+    Args:
+        found: bool, opacities found.
+        kinds: :attr:`training.lesions.Kind.label` at every voxel, 0 outside lesions.
+    """
+    present = [kind for kind in Kind if (kinds == kind.label).any()]
+    return {
+        str(kind): dice(found & ((kinds == 0) | (kinds == kind.label)), kinds == kind.label)
+        for kind in present
+    }
 
 
 def infected_lobes_rank_first(scan: ScanMeasures) -> float:

@@ -3,7 +3,8 @@
 Slices come from real chests without infection and from synthetic ones, both with painted infections, and from
 phantoms. For now crops at full size and AdamW replace the paper's growing slices and staged SGD, and
 the loss looks at the lungs alone, because inference keeps nothing outside them. The paper's own training
-runs with ``--config training/configs/opacity_paper.yaml``; its length is in epochs, ``--minutes`` does not count.
+runs with ``--config training/configs/opacity_paper.yaml``; its length is in epochs, not in
+``--minutes``.
 """
 
 from __future__ import annotations

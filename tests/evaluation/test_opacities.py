@@ -12,11 +12,13 @@ from evaluation.opacities import Segmenters, measure_case, measure_set, report, 
 from evaluation.opacity_measures import (
     FEWEST_VOXELS,
     classical_opacities,
+    dice_by_kind,
     infected_lobes_rank_first,
     measure,
     summary,
 )
 from lungct.records import CtVolume, Lobe, LungAnatomy, MaskArray, ModelInfo
+from training.lesions import Kind
 
 SPACING_MM = (5.0, 2.0, 2.0)
 VOXEL_ML = 0.02
@@ -97,6 +99,16 @@ def test_infected_lobes_that_look_healthy_rank_last() -> None:
     scan = measure(labelled, case.opacity > 0, None, lobes())
     # left lower is as empty as two healthy lobes and below the two that look affected
     assert infected_lobes_rank_first(scan) == pytest.approx((2 * 0.5 + 0) / 4)
+
+
+def test_dice_of_a_kind_leaves_other_kinds_out() -> None:
+    kinds, found = np.zeros((1, 1, 12), np.uint8), np.zeros((1, 1, 12), bool)
+    kinds[..., :4], kinds[..., 4:6] = Kind.GROUND_GLASS.label, Kind.NODULE.label
+    # two of four ground-glass voxels, both of the nodule, two of nothing
+    found[..., 2:8] = True
+    assert dice_by_kind(found, kinds) == pytest.approx(
+        {"ground_glass": 2 * 2 / (4 + 4), "nodule": 2 * 2 / (4 + 2)}
+    )
 
 
 def test_classical_baseline_finds_opacities_and_no_vessels() -> None:
