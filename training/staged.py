@@ -77,19 +77,7 @@ def stage_loader(
     Returns:
         Batches with ``image`` ``[batch, 3, size, size]`` and ``label`` ``[batch, 1, size, size]`` in (0, 1).
     """
-    augment = Compose(
-        [
-            RandAffined(
-                KEYS,
-                prob=1.0,
-                rotate_range=np.deg2rad(recipe.rotation_degrees),
-                scale_range=(recipe.zoom, recipe.zoom),
-                padding_mode="border",
-            ),
-            RandScaleIntensityd("image", recipe.lighting, prob=1.0),
-            RandShiftIntensityd("image", recipe.lighting, prob=1.0),
-        ]
-    )
+    augment = _augmentation(recipe)
     augment.set_random_state(seed)
 
     def sample(index: int) -> dict[str, Tensor]:
@@ -106,6 +94,23 @@ def stage_loader(
         shuffle=True,
         drop_last=len(slices["image"]) > stage.batch,
         generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def _augmentation(recipe: StagedRecipe) -> Compose:
+    """Rotation, zoom and lighting; the label follows the image in space."""
+    return Compose(
+        [
+            RandAffined(
+                KEYS,
+                prob=1.0,
+                rotate_range=np.deg2rad(recipe.rotation_degrees),
+                scale_range=(recipe.zoom, recipe.zoom),
+                padding_mode="border",
+            ),
+            RandScaleIntensityd("image", recipe.lighting, prob=1.0),
+            RandShiftIntensityd("image", recipe.lighting, prob=1.0),
+        ]
     )
 
 

@@ -20,6 +20,7 @@ import yaml
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evaluation.opacity_measures import dice_by_kind
 from lungct.anatomy.opacities import BATCH_SLICES, opacity_probability
 from lungct.inference.weights import LoadedModel
 from lungct.networks import opacity_unet
@@ -38,7 +39,7 @@ from training.common import (
 )
 from training.fields import FloatArray
 from training.hosts import PHANTOM_PATTERNS, real_host, synthetic_host, with_confounder
-from training.lesions import Pattern, add_infection
+from training.lesions import Kind, Pattern, add_infection
 from training.opacity_examples import (
     HOST_SPACING_MM,
     OUTSIDE_HU,
@@ -53,6 +54,7 @@ from training.volumes import read_grey_chest, read_split
 PAPER_RECIPE = Path(__file__).parent / "configs" / "opacity_paper.yaml"
 VALIDATION_PHANTOMS = range(910_000, 910_006)
 GREY_CASES = ("vol1", "vol2", "vol5", "vol8")
+EVERY_FOURTH = slice(None, None, 4)
 CROP_SIZE, BATCH = 160, 8
 OUTSIDE_WEIGHT = 0.01
 POSITIVE_WEIGHT = 3.0
@@ -136,11 +138,12 @@ def dice_and_ml(found: np.ndarray, true: np.ndarray, voxel_ml: float = 1.0) -> d
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Probability inside the lungs and true mask of every fourth slice of a chest, and its voxel's volume."""
+    """Probability inside the lungs, true mask and kinds of painted lesions, every fourth slice of a chest."""
 
     probability: FloatArray
     mask: np.ndarray
     voxel_ml: float
+    kinds: np.ndarray | None = None
 
 
 def choose_threshold(options: Options, network: nn.Module) -> tuple[float, dict[str, Any]]:
@@ -159,6 +162,19 @@ def choose_threshold(options: Options, network: nn.Module) -> tuple[float, dict[
         "dice_mean": round(float(dice[best].mean()), 3),
         "volume_error": round(float(bias[best]), 3),
         "dice": dice[best].tolist(),
+        "dice_by_kind": mean_dice_by_kind(cases, THRESHOLDS[best]),
+    }
+
+
+def mean_dice_by_kind(cases: list[Case], threshold: float) -> dict[str, float]:
+    """Mean Dice of every kind of lesion over the painted chests that have it."""
+    found = [
+        dice_by_kind(case.probability > threshold, case.kinds) for case in cases if case.kinds is not None
+    ]
+    return {
+        str(kind): round(float(np.mean([chest[kind] for chest in found if kind in chest])), 3)
+        for kind in Kind
+        if any(kind in chest for chest in found)
     }
 
 
@@ -171,8 +187,10 @@ def _painted_cases(options: Options, network: nn.Module) -> Iterator[Case]:
     synthetic = [synthetic_host(options.data, name, rng, HOST_SPACING_MM) for name in anatomies]
     for host in (*real, *real, *synthetic):
         for pattern in Pattern:
-            volume_hu, mask, _ = add_infection(with_confounder(host, rng), rng, pattern)
-            yield _case(network, volume_hu, host.lungs, mask, float(np.prod(host.spacing_mm)) / 1000)
+            volume_hu, mask, kinds = add_infection(with_confounder(host, rng), rng, pattern)
+            voxel_ml = float(np.prod(host.spacing_mm)) / 1000
+            case = _case(network, volume_hu, host.lungs, mask, voxel_ml)
+            yield replace(case, kinds=square(kinds, 0)[EVERY_FOURTH])
 
 
 def _phantom_cases(network: nn.Module) -> Iterator[Case]:
@@ -186,10 +204,9 @@ def _phantom_cases(network: nn.Module) -> Iterator[Case]:
 def _case(
     network: nn.Module, volume_hu: FloatArray, lungs: np.ndarray, mask: np.ndarray, voxel_ml: float
 ) -> Case:
-    picked = slice(None, None, 4)
-    inside = square(lungs > 0, 0)[picked]
-    probability = probabilities(network, square(volume_hu, OUTSIDE_HU)[picked]) * inside
-    return Case(probability, square(mask > 0, 0)[picked], voxel_ml)
+    inside = square(lungs > 0, 0)[EVERY_FOURTH]
+    probability = probabilities(network, square(volume_hu, OUTSIDE_HU)[EVERY_FOURTH]) * inside
+    return Case(probability, square(mask > 0, 0)[EVERY_FOURTH], voxel_ml)
 
 
 def _phantom(seed: int) -> Phantom:

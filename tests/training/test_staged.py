@@ -8,6 +8,7 @@ import yaml
 from lungct.networks import opacity_unet
 from training import staged
 from training.common import Options
+from training.lesions import Kind
 from training.staged import (
     Stage,
     StagedRecipe,
@@ -18,7 +19,7 @@ from training.staged import (
     stage_loader,
     train_by_stages,
 )
-from training.train_opacity import PAPER_RECIPE, card
+from training.train_opacity import PAPER_RECIPE, Case, card, mean_dice_by_kind
 
 CPU = torch.device("cpu")
 SHIPPED = StagedRecipe.model_validate(yaml.safe_load(PAPER_RECIPE.read_text()))
@@ -57,6 +58,15 @@ def test_the_model_card_says_how_the_weights_were_trained(tmp_path: Path) -> Non
     assert any("AdamW" in limit for limit in card(usual).limits)
     assert not any("AdamW" in limit for limit in card(staged_run).limits)
     assert "opacity_paper.yaml" in card(staged_run).history
+
+
+def test_dice_is_averaged_over_the_painted_chests_that_have_a_kind() -> None:
+    label = Kind.NODULE.label
+    found = np.array([[[0.9, 0.9, 0.1, 0.1]]], np.float32)
+    all_found, half_found = (np.array([[[label, b, c, 0]]], np.uint8) for b, c in ((label, 0), (0, label)))
+    cases = [Case(found, kinds > 0, 1.0, kinds) for kinds in (all_found, half_found)]
+    cases += [Case(found, found > 0.5, 1.0), Case(found, found > 1, 1.0, np.zeros((1, 1, 4), np.uint8))]
+    assert mean_dice_by_kind(cases, 0.5) == {"nodule": 0.75}
 
 
 def test_a_size_that_the_network_cannot_take_is_refused() -> None:
