@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lungct.delivery import deliver
+from lungct.file_names import HTML_FILE
 from lungct.records import Analysis
-from lungct.report.html import HTML_FILE
 from lungct.settings import DicomSettings, OutputSettings
 
 NO_DICOM = DicomSettings(
