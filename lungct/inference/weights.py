@@ -135,6 +135,7 @@ def save_model(model_dir: Path, network: nn.Module, metadata: Mapping[str, Any])
     }
     weights_file = model_dir / WEIGHTS_FILE
     save_file(state, weights_file)
+    weights_file.chmod(0o644)  # safetensors lets the owner alone read, but a container runs as another user
     described = {**metadata, "sha256": file_sha256(weights_file)}
     (model_dir / METADATA_FILE).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
 
