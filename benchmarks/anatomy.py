@@ -15,12 +15,10 @@ from benchmarks.measure import HEADER, measure
 from benchmarks.study import SHAPE, SPACING_MM
 from lungct.anatomy.airways import segment_airways
 from lungct.anatomy.vessels import segment_vessels
+from lungct.geometry import canonical_volume
 from lungct.inference.device import keep_freed_memory
-from lungct.records import CtVolume, MaskArray
+from lungct.records import MaskArray
 from phantom.thorax import make_thorax
-
-AXES = [2, 1, 0, 3]
-"""Slices, rows and columns of the phantom run along S, P and L."""
 
 
 def main() -> int:
@@ -28,7 +26,7 @@ def main() -> int:
     keep_freed_memory()
     torch.set_num_threads(2)
     phantom = make_thorax(1, SPACING_MM, SHAPE, pattern="covid")
-    volume = CtVolume(phantom.volume_hu, np.diag([*SPACING_MM, 1.0])[AXES])
+    volume = canonical_volume(phantom.volume_hu, SPACING_MM)
     airways, vessels = np.zeros_like(phantom.lobes), np.zeros_like(phantom.lobes)
     print(f"{HEADER}{'Dice':>7}{'sensitivity':>13}{'precision':>11}")
     line = measure("airways", lambda: np.copyto(airways, segment_airways(volume, phantom.lobes)))

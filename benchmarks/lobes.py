@@ -9,16 +9,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from benchmarks.measure import HEADER, measure
 from benchmarks.study import SHAPE, SPACING_MM
 from lungct.anatomy.lungs import coarse_grid, coarse_probabilities, segment_lobes
+from lungct.geometry import canonical_volume
 from lungct.inference.device import choose_device, keep_freed_memory
 from lungct.inference.weights import load_model
 from lungct.networks import LobeUNet
-from lungct.records import CtVolume
 from phantom.thorax import make_thorax
 
 
@@ -28,7 +27,7 @@ def main() -> int:
     torch.set_num_threads(2)
     device = choose_device("auto")
     phantom = make_thorax(1, SPACING_MM, SHAPE, pattern="covid")
-    volume = CtVolume(phantom.volume_hu, np.diag([*SPACING_MM, 1.0])[[2, 1, 0, 3]])
+    volume = canonical_volume(phantom.volume_hu, SPACING_MM)
     model = load_model(Path("models"), "lungs", LobeUNet, device)
     grid = coarse_grid(torch.from_numpy(volume.volume_hu).to(device), SPACING_MM)
     print(f"on {device}\n{HEADER}")

@@ -16,7 +16,8 @@ from scipy import ndimage
 
 from lungct.anatomy.airways import segment_airways
 from lungct.anatomy.vessels import segment_vessels
-from lungct.records import CtVolume, MaskArray
+from lungct.geometry import canonical_volume
+from lungct.records import MaskArray
 from phantom.opacities import Pattern
 from phantom.scanner import Kernel
 from phantom.thorax import DEFAULT_SPACING_MM, Phantom, make_thorax
@@ -38,9 +39,6 @@ PHANTOMS: list[tuple[int, tuple[float, float, float], Kernel, Pattern]] = [
 ]
 """The second is the one of ``make demo``. Constants of the vessels were chosen on persons 1 to 3."""
 
-AXES = [2, 1, 0, 3]
-"""Slices, rows and columns of the phantom run along S, P and L."""
-
 SEGMENTAL = 3
 DEEPEST = 6
 
@@ -53,7 +51,7 @@ def main() -> int:
     )
     for seed, spacing_mm, kernel, pattern in PHANTOMS:
         phantom = make_thorax(seed, spacing_mm, pattern=pattern, kernel=kernel)
-        volume = CtVolume(phantom.volume_hu, np.diag([*spacing_mm, 1.0])[AXES])
+        volume = canonical_volume(phantom.volume_hu, spacing_mm)
         airways = segment_airways(volume, phantom.lobes)
         vessels = segment_vessels(volume, phantom.lobes, airways)
         what = f"{seed:>4}{spacing_mm[0]:>6} mm  {kernel:<9}"

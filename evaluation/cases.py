@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lungct.dicom_read import read_chest, scan_folder, select_series
-from lungct.records import CtVolume, HuArray, Lobe, MaskArray
+from lungct.geometry import canonical_volume
+from lungct.records import CtVolume, Lobe, MaskArray
 from phantom.thorax import make_thorax
 from training.hosts import PHANTOM_PATTERNS
 from training.lesions import Host, Pattern, add_infection
@@ -47,11 +48,6 @@ class LobeCase:
     name: str
     volume: CtVolume
     lobes: MaskArray
-
-
-def canonical_volume(volume_hu: HuArray, spacing_mm: tuple[float, float, float]) -> CtVolume:
-    """A volume ``[slices, rows, columns]`` with axes S, P, L."""
-    return CtVolume(volume_hu, np.diag([*spacing_mm, 1.0])[[2, 1, 0, 3]])
 
 
 def anatomies(data_dir: Path, part: str, *, infected: bool) -> Iterator[LobeCase]:

@@ -17,11 +17,13 @@ from PIL import Image
 
 from evaluation import cases
 from lungct.anatomy.lungs import segment_lobes
+from lungct.geometry import canonical_volume
 from lungct.inference.device import keep_freed_memory
 from lungct.inference.weights import load_model
 from lungct.networks import LobeUNet
 from lungct.records import CtVolume, Lobe, MaskArray
 from lungct.report.pictures import LOBE_RGB, grey_levels
+from lungct.report.slices import inner_pixels
 from training.volumes import read_real_chest
 
 TILE_PIXELS = 260
@@ -33,7 +35,7 @@ def real_chests(data_dir: Path) -> Iterator[tuple[str, CtVolume]]:
     """Every real CT of the data folder."""
     for path in sorted((data_dir / "no_infection").glob("*.nii.gz")):
         name = path.name.removesuffix(".nii.gz")
-        yield name, cases.canonical_volume(*read_real_chest(data_dir, name))
+        yield name, canonical_volume(*read_real_chest(data_dir, name))
     for name, volume, _ in cases.expert_covid(data_dir):
         yield name, volume
     for folder in sorted(path for path in (data_dir / "dicom").iterdir() if path.is_dir()):
@@ -67,9 +69,8 @@ def _tiles(grey: np.ndarray, labels: np.ndarray, spacing_mm: list[float], *, upr
     plain = np.repeat(plain[..., None], 3, axis=2)
     outlined = plain.copy()
     for lobe in Lobe:
-        inside = np.pad(drawn == lobe.label, 1)
-        core = inside[1:-1, :-2] & inside[1:-1, 2:] & inside[:-2, 1:-1] & inside[2:, 1:-1]
-        outlined[inside[1:-1, 1:-1] & ~core] = LOBE_RGB[lobe]
+        inside = drawn == lobe.label
+        outlined[inside & ~inner_pixels(inside)] = LOBE_RGB[lobe]
     tile = np.zeros((2 * TILE_PIXELS, TILE_PIXELS, 3), np.uint8)
     tile[:height, :width], tile[TILE_PIXELS : TILE_PIXELS + height, :width] = plain, outlined
     return tile

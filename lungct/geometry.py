@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from nibabel import orientations
 
-from lungct.records import CtVolume, Float64Array
+from lungct.records import CtVolume, Float64Array, HuArray
 
 CANONICAL_AXES = ("S", "P", "L")
 """Directions in which slice, row and column indices of a canonical array grow."""
@@ -16,6 +16,11 @@ CANONICAL_AXES = ("S", "P", "L")
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def canonical_volume(volume_hu: HuArray, spacing_mm: tuple[float, float, float]) -> CtVolume:
+    """A volume around an array ``[slices, rows, columns]`` whose axes already run along S, P, L."""
+    return CtVolume(volume_hu, np.diag([*spacing_mm, 1.0])[[2, 1, 0, 3]])
 
 
 def to_canonical(source: CtVolume) -> CtVolume:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 import pytest
+
+from tests.python_imports import imports
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,16 +35,6 @@ FORBIDDEN = {
 
 def modules(package: str) -> list[Path]:
     return sorted(path for path in (ROOT / package).glob("**/*.py") if not path.is_symlink())
-
-
-def imports(path: Path) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-    return names
 
 
 def is_part_of(name: str, package: str) -> bool:

@@ -20,6 +20,7 @@ import yaml
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evaluation.agreement import dice
 from evaluation.opacity_measures import dice_by_kind
 from lungct.anatomy.opacities import BATCH_SLICES, opacity_probability
 from lungct.inference.weights import LoadedModel
@@ -127,12 +128,10 @@ def probabilities(network: nn.Module, volume_hu: FloatArray) -> FloatArray:
 
 def dice_and_ml(found: np.ndarray, true: np.ndarray, voxel_ml: float = 1.0) -> dict[str, float]:
     """Dice (1 where both masks are empty) and both volumes in millilitres."""
-    n_found, n_true = int(found.sum()), int(true.sum())
-    dice = 2 * int((found & true).sum()) / (n_found + n_true) if n_found + n_true else 1.0
     return {
-        "dice": round(dice, 3),
-        "found_ml": round(n_found * voxel_ml, 1),
-        "true_ml": round(n_true * voxel_ml, 1),
+        "dice": round(dice(found, true), 3),
+        "found_ml": round(int(found.sum()) * voxel_ml, 1),
+        "true_ml": round(int(true.sum()) * voxel_ml, 1),
     }
 
 

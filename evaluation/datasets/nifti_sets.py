@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.cases import canonical_volume, expert_covid
+from evaluation.cases import expert_covid
 from evaluation.datasets.case import OpacityCase, canonical_mask, read_nifti, require, require_any
-from lungct.geometry import to_canonical
+from lungct.geometry import canonical_volume, to_canonical
 from lungct.records import CtVolume
 from training.volumes import hu_of_grey, read_real_chest, read_split
 

@@ -39,13 +39,13 @@ def _contours(plane: Plane, size: tuple[int, int]) -> bytes:
     lines = np.zeros(size[::-1], np.uint8)
     for value, mask in ((_LUNG, plane.lobes), (_OPACITY, plane.opacity)):
         large = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)) > 0
-        lines[large & ~_inner(large)] = value
+        lines[large & ~inner_pixels(large)] = value
     picture = Image.fromarray(lines, mode="P")
     picture.putpalette([0, 0, 0, *LUNG_RGB, *OPACITY_RGB])
     return to_file(picture, format="PNG", transparency=0, optimize=False)
 
 
-def _inner(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def inner_pixels(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Pixels whose four neighbours belong to the mask."""
     inner = np.zeros_like(mask)
     inner[1:-1, 1:-1] = mask[1:-1, 1:-1] & mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]

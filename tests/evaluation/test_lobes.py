@@ -10,6 +10,7 @@ import pytest
 from evaluation import cases
 from evaluation.lobes import dice, lobe_dice, of_expert_lungs, of_known_lobes, of_labelled_slices
 from evaluation.montage import TILE_PIXELS, montage
+from lungct.geometry import canonical_volume
 from lungct.records import CtVolume, Lobe, MaskArray
 from lungct.report.pictures import LOBE_RGB
 
@@ -18,7 +19,7 @@ SHAPE = (4, 6, 6)
 
 
 def volume() -> CtVolume:
-    return cases.canonical_volume(np.full(SHAPE, -800, np.int16), (2.0, 1.0, 1.0))
+    return canonical_volume(np.full(SHAPE, -800, np.int16), (2.0, 1.0, 1.0))
 
 
 def two_lobes(border: int) -> MaskArray:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from evaluation import opacities
-from evaluation.cases import canonical_volume
 from evaluation.datasets import SETS, OpacityCase
 from evaluation.opacities import Segmenters, measure_case, measure_set, report, run
 from evaluation.opacity_measures import (
@@ -17,6 +16,7 @@ from evaluation.opacity_measures import (
     measure,
     summary,
 )
+from lungct.geometry import canonical_volume
 from lungct.records import CtVolume, Lobe, LungAnatomy, MaskArray, ModelInfo
 from training.lesions import Kind
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from tests.packaging.manifests import APPLICATION_MANIFEST, PACKAGE_MANIFEST
+from tests.python_imports import imports
 
 CPU_HOLOSCAN = "4."
 """Major version of Holoscan that starts without a GPU driver."""
@@ -91,7 +91,7 @@ def _import_faults(app: Path, requirements: list[str]) -> Iterator[str]:
     distributions = _distributions()
     own = {path.stem for path in app.iterdir()}
     for file in app.rglob("*.py"):
-        for name in sorted(_imports(file)):
+        for name in sorted(imports(file)):
             top = name.split(".")[0]
             if top in sys.stdlib_module_names:
                 continue
@@ -106,16 +106,6 @@ def _import_faults(app: Path, requirements: list[str]) -> Iterator[str]:
 @cache
 def _distributions() -> Mapping[str, list[str]]:
     return packages_distributions()
-
-
-def _imports(file: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-    return names
 
 
 def _is_file_of(app: Path, name: str) -> bool:

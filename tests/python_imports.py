@@ -1,0 +1,17 @@
+"""What a Python file imports, read without running it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+
+def imports(path: Path) -> set[str]:
+    """Names of all modules that a file imports anywhere."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
