@@ -17,7 +17,8 @@ from training.lesions.placement import basal, centres
 from training.lesions.shapes import blob
 
 EMPHYSEMA_HU = (-985.0, -950.0)
-"""-950 HU is the usual limit of emphysema on thin slices (Gevenois et al. 1996, AJRCCM 154: 187-192)."""
+"""Of eight limits on thin slices, only -950 HU gave as much emphysema as the cut lung (Gevenois et al. 1995,
+AJRCCM 152: 653-657); the lower bound is an own decision."""
 EMPHYSEMA_KNOT_MM = (4.0, 12.0)
 EMPHYSEMA_ABOVE = (0.6, 1.5)
 """Deviations of the random field above which lung is destroyed: 27 to 7 % of it at the apex; own decision."""
@@ -25,17 +26,18 @@ EMPHYSEMA_ABOVE = (0.6, 1.5)
 RETICULATION_DEPTH_MM = (5.0, 25.0)
 RETICULATION_KNOT_MM = (2.5, 5.0)
 RETICULATION_HU = (150.0, 450.0)
-"""Fine intersecting lines at bases and periphery, as in fibrosis (Hansell et al. 2008); own numbers."""
+"""Fine intersecting lines at bases and periphery, as in fibrosis; own numbers."""
 
 SOLID_NODULE_MM = (8.0, 0.5, 4.0, 30.0)
-"""Median, logarithmic deviation, smallest and largest diameter: most screened nodules measure 4 to 10 mm
-(NLST 2011, NEJM 365: 395-409), a nodule 30 mm at the most (Hansell et al. 2008)."""
+"""Median, logarithmic deviation, smallest and largest diameter. Own decision, larger than in screening: the
+largest of a positive screen of NLST is 7 mm at the most in 64 % (Gierada et al. 2014, JNCI 106: dju284)."""
 SOLID_NODULE_HU = (0.0, 40.0)
 
 SHARES = {"dependent_atelectasis": 0.4, "emphysema": 0.15, "reticulation": 0.12, "solid_nodules": 0.25}
-"""Of hosts. Nodules: 27 % of screened smokers (NLST 2011). Reticulation: interstitial abnormalities in 4 to
-9 % of smokers (Hatabu et al. 2020, Lancet Respir. Med. 8: 726-737), here more, to learn from; the rest is an
-own decision."""
+"""Of hosts; own decision, in the order of what screening finds. Nodules of at least 4 mm: 28 % of smokers
+(second round of NLST, Aberle et al. 2013, NEJM 369: 920-931). Emphysema: 20 % of 978 citizens (Nie et al.
+2025, Eur. Radiol. 35: 3823-3832). Reticulation: interstitial abnormalities in 4 to 9 % of smokers (Hatabu et
+al. 2020, Lancet Respir. Med. 8: 726-737), here more, to learn from. Dependent atelectasis: no source."""
 
 
 def add_dependent_atelectasis(host: Host, rng: np.random.Generator) -> FloatArray:

@@ -17,11 +17,13 @@ PERIPHERAL_SHARE = {Pattern.COVID: 0.8, Pattern.OTHER: 0.57}
 
 ONE_SIDED_SHARE = 0.7
 LOBAR_SHARE = 0.5
-"""Of other infections; own decision."""
+"""Of other infections; own decision, in the order of pneumococcal pneumonia: one-sided in 25 of 39 patients
+(Intern. Med. 2012, 51), lobar in 42 of 88 (PMC4273967)."""
 
 BASAL = {Pattern.COVID: (0.0, 3.0), Pattern.OTHER: (0.0, 2.0)}
-"""How strongly bases and back are preferred: lower lobes in most patients with COVID-19, 82 % posterior
-(Salehi et al. 2020, AJR 215: 87-93; PMC7355135); the exponents are an own decision."""
+"""How strongly bases and back are preferred: of patients with COVID-19, 87 and 81 % have lesions in the right
+and left lower lobe (Bao et al. 2020, J. Am. Coll. Radiol. 17: 701-709), 82 % posterior ones (PMC7355135); the
+exponents are an own decision."""
 
 Placed = tuple[Kind, FloatArray, Box]
 """Kind of a lesion, depth in mm inside it, and the box of the volume that holds it."""
