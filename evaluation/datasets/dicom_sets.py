@@ -30,7 +30,8 @@ COVID_CT_MD_LOBES = (
 """Order of the last axis of ``Lobe-level-labels.npy`` (README of the data set)."""
 
 INFECTIOUS = ("Infectious opacity", "Infectious TIB/micronodules", "Infectious cavity")
-"""Labels of RICORD 1a that are infectious opacities; its other labels are not."""
+"""Labels of RICORD 1a that are infectious opacities, as public projects that read it spell them; its others
+are atelectasis, noninfectious nodule or mass, and other noninfectious opacity."""
 
 
 def labelled_studies(data_dir: Path) -> Iterator[OpacityCase]:
@@ -53,8 +54,7 @@ def covid_ct_md(data_dir: Path) -> Iterator[OpacityCase]:
     Folder/ID), ``Slice-level-labels.npy`` and ``Lobe-level-labels.npy`` (case, slice, lobe). Slices are
     labelled "sorted by slice location"; only from head to feet do they agree with the lobes.
     """
-    slices = np.load(require(data_dir / "Slice-level-labels.npy"))
-    lobes = np.load(require(data_dir / "Lobe-level-labels.npy"))
+    slices, lobes = _newest_labels(data_dir, "Slice"), _newest_labels(data_dir, "Lobe")
     with require(data_dir / "Index.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     for position, row in enumerate(rows):
@@ -79,6 +79,12 @@ def covid_ct_md_normal(data_dir: Path) -> Iterator[OpacityCase]:
     for folder in folders:
         volume = read_study(folder)
         yield OpacityCase(folder.name, volume, np.zeros(volume.volume_hu.shape, np.uint8), infected=False)
+
+
+def _newest_labels(data_dir: Path, level: str) -> np.ndarray:
+    """Labels of COVID-CT-MD; its README says that those of P001 and P006 were corrected in 2021."""
+    updated = data_dir / f"{level}-level-labels-updated-1.npy"
+    return np.load(updated if updated.exists() else require(data_dir / f"{level}-level-labels.npy"))
 
 
 def _caudal_first(cranial_first: np.ndarray, volume: CtVolume, folder: Path) -> BoolArray:

@@ -12,7 +12,11 @@ from evaluation.cases import expert_covid
 from evaluation.datasets.case import OpacityCase, canonical_mask, read_nifti, require, require_any
 from lungct.geometry import canonical_volume, to_canonical
 from lungct.records import CtVolume
-from training.volumes import hu_of_grey, read_real_chest, read_split
+from training.volumes import read_real_chest, read_split
+
+GREY_WINDOW_HU = (-1250.0, 250.0)
+"""Lung window of the chests of COVID-19-CT-Seg that are stored as grey from 0 to 255 (README of the authors'
+benchmark, github.com/JunMa11/COVID-19-CT-Seg-Benchmark)."""
 
 
 def medseg(data_dir: Path) -> Iterator[OpacityCase]:
@@ -46,15 +50,15 @@ def covid_19_ct_seg(data_dir: Path) -> Iterator[OpacityCase]:
 
     ``COVID-19-CT-Seg_20cases/NAME.nii.gz``, and under the same name ``Infection_Mask`` (1) and
     ``Lung_and_Infection_Mask`` (1 left lung, 2 right lung, 3 infection). Chests from Radiopaedia are stored
-    as 8-bit grey in a lung window, the others in HU. The folders are the archives of the record; labels and
-    names as in MIScnn's example and the copy at huggingface.co/datasets/MedOtter/covid19-ct-seg.
+    as grey in :data:`GREY_WINDOW_HU`, the others in HU. The folders are the archives of the record; labels
+    and names as in MIScnn's example and the copy at huggingface.co/datasets/MedOtter/covid19-ct-seg.
     """
     folder = require(data_dir / "COVID-19-CT-Seg_20cases")
     for path in require_any(list(folder.glob("*.nii*")), f"{folder}/*.nii*"):
         source = read_nifti(path)
         opacity = canonical_mask(data_dir / "Infection_Mask" / path.name, source, path)
         lungs = canonical_mask(data_dir / "Lung_and_Infection_Mask" / path.name, source, path)
-        volume = _in_hu(to_canonical(source), lungs)
+        volume = _in_hu(to_canonical(source))
         yield OpacityCase(
             path.name.split(".")[0],
             volume,
@@ -64,20 +68,20 @@ def covid_19_ct_seg(data_dir: Path) -> Iterator[OpacityCase]:
         )
 
 
-def _in_hu(volume: CtVolume, lungs: np.ndarray) -> CtVolume:
-    """The volume itself, or with approximate HU where it is stored as grey from 0 to 255."""
+def _in_hu(volume: CtVolume) -> CtVolume:
+    """The volume itself, or with HU, cut off at the window, where it is stored as grey from 0 to 255."""
     stored = volume.volume_hu
     if stored.min() < 0 or stored.max() > 255:
         return volume
-    normal_lung = (lungs == 1) | (lungs == 2)
-    return replace(volume, volume_hu=hu_of_grey(np.round(stored).astype(np.uint8), normal_lung, lungs == 0))
+    low_hu, high_hu = GREY_WINDOW_HU
+    return replace(volume, volume_hu=low_hu + stored.astype(np.float32) * ((high_hu - low_hu) / 255))
 
 
 def mosmed(data_dir: Path) -> Iterator[OpacityCase]:
     """The fifty chests of MosMedData with masks (Morozov et al. 2020, medRxiv 2020.05.20.20100362).
 
-    ``studies/CT-1/study_NNNN.nii.gz`` and ``masks/study_NNNN_mask.nii.gz`` (1 ground-glass or consolidation),
-    as several public projects that read the set have it.
+    ``studies/CT-1/study_NNNN.nii.gz`` and ``masks/study_NNNN_mask.nii.gz`` (1 ground-glass or consolidation,
+    says the description of the set), names as several public projects that read it have them.
     """
     folder = require(data_dir / "masks")
     for mask_path in require_any(list(folder.glob("*_mask.nii*")), f"{folder}/*_mask.nii*"):
