@@ -10,7 +10,7 @@ OHIF := .venv/ohif-3.12.10
 STUDY ?= demo/study
 RESULTS ?= demo/out
 
-.PHONY: setup setup-map demo test check map sbom schema ohif
+.PHONY: setup setup-map demo test check map sbom audit schema ohif
 
 setup: $(INSTALLED)
 
@@ -50,6 +50,11 @@ map: setup-map  ## package the application as the image MAP; needs docker with b
 
 sbom: setup  ## bill of materials of the image in sbom.json, licences checked
 	$(BIN)/python deploy/sbom.py > sbom.json
+
+# --strict: a package that the service does not know is an error, not a package without faults.
+audit: sbom  ## known vulnerabilities of what sbom.json lists; needs jq and the JSON interface of pypi.org
+	jq --raw-output '.components[] | select(.type == "library") | .name + "==" + (.version | sub("\\+.*"; ""))' sbom.json > .venv/audit.txt
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement .venv/audit.txt $(AUDIT_OPTIONS)
 
 schema: setup  ## JSON Schema of result.json
 	$(BIN)/python -m lungct.report.schema > docs/reference/result.schema.json

@@ -14,6 +14,7 @@ import yaml
 from hera.workflows import models as argo
 
 from lungct.errors import EXIT_ANALYSED, LungCtError
+from phantom.study_options import StudyOptions
 from tests.deploy import express
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,6 +65,12 @@ def test_argo_manifest_is_valid(name: str) -> None:
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_clinical_workflow_is_valid(name: str) -> None:
     assert not list(express.faults(load(name)))
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_route_lets_the_phantom_through(name: str) -> None:
+    (target,) = load(name)["tasks"][0]["task_destinations"]
+    assert f"'{StudyOptions().study_description}'" in target["conditions"][1]
 
 
 def test_wrong_manifests_are_found_out() -> None:

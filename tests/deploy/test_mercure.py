@@ -10,6 +10,7 @@ import importlib.util
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -150,4 +151,18 @@ def test_rule_starts_the_module() -> None:
     (rule,) = json.loads((MERCURE / "rule.json").read_text()).values()
     assert rule.keys() <= RULE_FIELDS
     assert rule["processing_module"] == module_name
-    compile(rule["rule"], "rule", "eval")
+
+
+@pytest.mark.parametrize(
+    ("modality", "description", "starts"),
+    [
+        ("CT", StudyOptions().study_description, True),
+        ("CT", "CT CHEST WITHOUT CONTRAST", True),
+        ("CT", "CT Head", False),
+        ("CR", "Chest PA", False),
+    ],
+)
+def test_rule_picks_chest_cts(modality: str, description: str, starts: bool) -> None:
+    (rule,) = json.loads((MERCURE / "rule.json").read_text()).values()
+    tags = SimpleNamespace(Modality=modality, StudyDescription=description)
+    assert eval(rule["rule"], {"tags": tags}) is starts  # noqa: S307
