@@ -24,8 +24,10 @@ IMAGE = f"lungct-x64-workstation-dgpu-linux-amd64:{MANIFEST['application']['vers
 KUBERNETES = [
     "kubernetes/job.yaml",
     "kubernetes/job-gpu.yaml",
+    "kubernetes/claims.yaml",
     "kubernetes/network-policy.yaml",
     "argo/network-policy.yaml",
+    "argo/service-account.yaml",
 ]
 ARGO = {"argo/workflow-template.yaml": argo.WorkflowTemplate, "argo/workflow.yaml": argo.Workflow}
 WORKFLOWS = ["express/workflow-docker.json", "express/workflow-argo.json"]
@@ -54,7 +56,8 @@ def argo_faults(document: Json, model: type) -> list[str]:
 
 @pytest.mark.parametrize("name", KUBERNETES)
 def test_kubernetes_manifest_is_valid(name: str) -> None:
-    assert not kubernetes_faults(load(name))
+    for document in yaml.safe_load_all((DEPLOY / name).read_text()):
+        assert not kubernetes_faults(document)
 
 
 @pytest.mark.parametrize("name", ARGO)
@@ -150,6 +153,16 @@ def test_job_has_no_network() -> None:
     assert not {"ingress", "egress"} & policy.keys()
 
 
+def test_job_mounts_the_claims() -> None:
+    claims = [
+        claim["metadata"]["name"]
+        for claim in yaml.safe_load_all((DEPLOY / "kubernetes/claims.yaml").read_text())
+    ]
+    volumes = load("kubernetes/job.yaml")["spec"]["template"]["spec"]["volumes"]
+    named = [source["claimName"] for volume in volumes if (source := volume.get("persistentVolumeClaim"))]
+    assert named == claims
+
+
 def test_gpu_job_differs_in_name_and_gpu_only() -> None:
     job, gpu = load("kubernetes/job.yaml"), load("kubernetes/job-gpu.yaml")
     expected = copy.deepcopy(job)
@@ -180,6 +193,16 @@ def test_argo_task_fits_the_template() -> None:
     for side, key in (("input", "inputs"), ("output", "outputs")):
         names = [artifact["name"] for artifact in step[key]["artifacts"]]
         assert [artifact["name"] for artifact in task["artifacts"][side]] == names
+
+
+def test_executor_of_the_template_has_a_token() -> None:
+    account, secret, role, binding = yaml.safe_load_all((DEPLOY / "argo/service-account.yaml").read_text())
+    name = load("argo/workflow-template.yaml")["spec"]["executor"]["serviceAccountName"]
+    assert account["metadata"]["name"] == name
+    assert secret["metadata"]["name"] == f"{name}.service-account-token"
+    assert secret["metadata"]["annotations"] == {"kubernetes.io/service-account.name": name}
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert [subject["name"] for subject in binding["subjects"]] == [name]
 
 
 def test_json_files_are_pure() -> None:
