@@ -36,8 +36,9 @@ demo: setup  ## analyse a phantom study and compare the findings with the truth
 	$(BIN)/python app -i demo/study -o demo/out -m models
 	$(BIN)/python -m phantom.compare demo/truth.json demo/out/result.json
 
-test: setup
-	$(BIN)/pytest
+# Two processes share two cores: threads that spin while they wait would take the time of the other's.
+test: setup  ## all tests
+	OPENBLAS_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/pytest --numprocesses 2 --dist worksteal
 
 check: setup  ## style, types, import direction
 	$(BIN)/ruff format --check

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jsonschema
 import numpy as np
+from filelock import FileLock
 
 from phantom.__main__ import truth
 from phantom.dicom_study import write_localizer, write_study
@@ -32,6 +35,8 @@ PLANTED = {
     "accession_number": "ACC-5550123",
 }
 """Identifiers that occur nowhere else."""
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -80,3 +85,14 @@ def run_phantom(folder: Path) -> PhantomRun:
     (study / f"{PLANTED['patient_id']}.txt").write_text("named after the patient")
     (study / "empty.dcm").touch()
     return PhantomRun(truth(phantom, seed=1), run_application(study, folder / "out"))
+
+
+def made_once(folder: Path, make: Callable[[Path], Made]) -> Made:
+    """What ``make`` returns and leaves in the folder; of several processes the first makes it for all."""
+    folder.mkdir(exist_ok=True)
+    returned = folder / "returned.pickle"
+    with FileLock(folder / "lock"):
+        if not returned.exists():
+            returned.write_bytes(pickle.dumps(make(folder)))
+    made: Made = pickle.loads(returned.read_bytes())  # noqa: S301
+    return made

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +33,7 @@ from lungct.records import (
     SeriesVerdict,
     SliceHeader,
 )
-from tests.application_runs import PhantomRun, Run, run_application, run_phantom
+from tests.application_runs import PhantomRun, Run, made_once, run_application, run_phantom
 
 MODEL = ModelInfo("toy", "1.0", "0" * 64, provisional=True)
 FEET_FIRST_LPS = np.array([[0, 0, 2.0, -100], [0, 2.0, 0, -50], [-4.0, 0, 0, 300], [0, 0, 0, 1]])
@@ -49,15 +48,22 @@ def real_ct() -> Path:
 
 
 @pytest.fixture(scope="session")
-def phantom_run(tmp_path_factory: pytest.TempPathFactory) -> PhantomRun:
-    return run_phantom(tmp_path_factory.mktemp("phantom"))
+def common_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The temporary folder of this run of the tests, the same for all its processes."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
 
 
 @pytest.fixture(scope="session")
-def real_run(real_ct: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
-    @cache
+def phantom_run(common_folder: Path) -> PhantomRun:
+    return made_once(common_folder / "phantom", run_phantom)
+
+
+@pytest.fixture(scope="session")
+def real_run(real_ct: Path, common_folder: Path) -> Callable[[str], Run]:
     def analyse(name: str) -> Run:
-        return run_application(real_ct / "dicom" / name, tmp_path_factory.mktemp(name) / "out")
+        study = real_ct / "dicom" / name
+        return made_once(common_folder / name, lambda folder: run_application(study, folder / "out"))
 
     return analyse
 

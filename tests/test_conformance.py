@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime
-from functools import cache
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ from lungct.report.pdf import pdf_report
 from lungct.report.wording import Wording
 from lungct.settings import DicomSettings
 from phantom.study_options import Orientation
-from tests.application_runs import REAL_STUDIES, PhantomRun, Run
+from tests.application_runs import REAL_STUDIES, PhantomRun, Run, made_once
 from tests.dicom_tools import complaints, errors, warnings
 from tests.dicom_write.conftest import analysed, empty_lobe, small_study, without_opacities
 
@@ -84,22 +84,19 @@ FINDINGS = {
 SMALL_STUDIES = (*CHANGES, *OPTIONS, *FINDINGS)
 
 
+def made_small(name: str, folder: Path) -> tuple[Path, Path]:
+    small_study(folder / "study", CHANGES.get(name), **OPTIONS.get(name, {}))
+    analysis = FINDINGS.get(name, lambda same: same)(analysed(folder / "study"))
+    created = datetime(2026, 1, 2, 3, 4, 5)
+    pdf = pdf_report(report_content(analysis, Wording("en")), illustrate(analysis), created)
+    write_dicom(folder, DicomSettings(), analysis, pdf, created)
+    return folder / "study", folder / "dicom"
+
+
 @pytest.fixture(scope="session")
-def folders(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Callable[[str], tuple[Path, Path]]:
+def folders(common_folder: Path, request: pytest.FixtureRequest) -> Callable[[str], tuple[Path, Path]]:
     """By name of a study: its folder, and the folder of the DICOM objects made from it."""
 
-    def small(name: str) -> tuple[Path, Path]:
-        folder = tmp_path_factory.mktemp(name.replace(" ", "_"))
-        small_study(folder / "study", CHANGES.get(name), **OPTIONS.get(name, {}))
-        analysis = FINDINGS.get(name, lambda same: same)(analysed(folder / "study"))
-        created = datetime(2026, 1, 2, 3, 4, 5)
-        pdf = pdf_report(report_content(analysis, Wording("en")), illustrate(analysis), created)
-        write_dicom(folder, DicomSettings(), analysis, pdf, created)
-        return folder / "study", folder / "dicom"
-
-    @cache
     def make(name: str) -> tuple[Path, Path]:
         if name == "phantom":
             phantom: PhantomRun = request.getfixturevalue("phantom_run")
@@ -108,7 +105,7 @@ def folders(
             real: Callable[[str], Run] = request.getfixturevalue("real_run")
             source: Path = request.getfixturevalue("real_ct")
             return source / "dicom" / name, real(name).out / "dicom"
-        return small(name)
+        return made_once(common_folder / name.replace(" ", "_"), partial(made_small, name))
 
     return make
 
