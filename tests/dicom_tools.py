@@ -23,10 +23,11 @@ PACKAGES = {
 }
 """Debian packages of the commands."""
 
+_XML_LIMITS = ("xpathTotalOpLimit", "xpathExprGrpLimit", "xpathExprOpLimit")
 _JAVA_OPTIONS = " ".join(
-    f"-Djdk.xml.{limit}=0" for limit in ("xpathTotalOpLimit", "xpathExprGrpLimit", "xpathExprOpLimit")
+    ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", *(f"-Djdk.xml.{limit}=0" for limit in _XML_LIMITS)]
 )
-"""The templates are longer than what Java thinks wise."""
+"""Templates are longer than what Java thinks wise; one file does not repay thorough compilation."""
 
 
 def command(name: str) -> str:
