@@ -79,7 +79,7 @@ def _relabelled(lobes: MaskArray, is_first: BoolArray, labels: list[list[int]]) 
     for side, belongs in zip(labels, (is_first, ~is_first), strict=True):
         stays = np.isin(lobes, side)
         changed = involved & belongs & ~stays
-        result[changed] = nearest_label(np.where(stays, lobes, 0).astype(np.uint8))[changed]
+        result[changed] = side[0] if len(side) == 1 else nearest_label(lobes * stays)[changed]
     return result
 
 

@@ -135,11 +135,3 @@ def test_solid_body_without_air_has_no_lungs() -> None:
 
     with pytest.raises(NoLungError, match="only 0 mL with air"):
         lungs.segment_lobes(chest(slice(0, 0)), LoadedModel(SeesLungEverywhere(), INFO, {}))
-
-
-def test_slabs_are_trilinear_interpolation() -> None:
-    coarse = torch.rand(2, 5, 4, 3, generator=torch.Generator().manual_seed(0))
-    shape = (37, 11, 8)
-    expected = functional.interpolate(coarse[None], shape, mode="trilinear", align_corners=False)[0]
-    slabs = torch.cat([slab for _, slab in lungs._full_resolution_slabs(coarse, shape)]).movedim(1, 0)
-    assert torch.allclose(slabs, expected, atol=1e-6)
