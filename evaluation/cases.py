@@ -21,8 +21,9 @@ from training.volumes import read_anatomy, read_grey_chest, read_nifti, read_rea
 
 ANATOMY_SPACING_MM = (1.5, 1.5, 1.5)
 PHANTOM_SPACING_MM = (2.0, 1.4, 1.4)
-FIRST_PHANTOM = 900_000
-N_PHANTOMS = 6
+PHANTOM_SEEDS = {"test": range(900_000, 900_006), "validation": range(800_000, 800_003)}
+"""Seeds that no training uses."""
+
 MACHINE_REFERENCE = "lidc-0001"
 LOBES_OF_LABELS = {
     "LUL": Lobe.LEFT_UPPER,
@@ -62,9 +63,9 @@ def anatomies(data_dir: Path, part: str, *, infected: bool) -> Iterator[LobeCase
         yield LobeCase(name, canonical_volume(volume_hu, chest.spacing_mm), chest.lobes)
 
 
-def phantoms() -> Iterator[LobeCase]:
-    """Analytic thoraces with seeds that no training uses."""
-    for seed in range(FIRST_PHANTOM, FIRST_PHANTOM + N_PHANTOMS):
+def phantoms(part: str) -> Iterator[LobeCase]:
+    """Analytic thoraces of one part: ``test`` or ``validation``."""
+    for seed in PHANTOM_SEEDS[part]:
         pattern = PHANTOM_PATTERNS[seed % len(PHANTOM_PATTERNS)]
         phantom = make_thorax(seed, PHANTOM_SPACING_MM, pattern=pattern)
         yield LobeCase(str(seed), canonical_volume(phantom.volume_hu, PHANTOM_SPACING_MM), phantom.lobes)

@@ -1,6 +1,7 @@
 """How well lungs and lobes are found: ``python -m evaluation.lobes --data DIR --models models``.
 
-Everything is measured on the volume's own grid, on what the application would report.
+Everything is measured on the volume's own grid, on what the application would report. Choices are made with
+``--part validation``.
 """
 
 from __future__ import annotations
@@ -89,18 +90,23 @@ def of_labelled_slices(data_dir: Path, segment: Segmenter) -> dict[str, Any]:
     return measured
 
 
-def evaluate(data_dir: Path, segment: Segmenter) -> dict[str, Any]:
-    """All measures, by group of cases."""
+def evaluate(data_dir: Path, segment: Segmenter, part: str = "test") -> dict[str, Any]:
+    """All measures, by group of cases.
+
+    Args:
+        data_dir: holds the anatomies and the real chests.
+        segment: what is measured.
+        part: ``test``, or ``validation``: synthetic chests and phantoms only, for choices to be made on.
+    """
     groups: dict[str, Callable[[], dict[str, Any]]] = {
-        "anatomies_test": lambda: of_known_lobes(cases.anatomies(data_dir, "test", infected=False), segment),
-        "anatomies_test_infected": lambda: of_known_lobes(
-            cases.anatomies(data_dir, "test", infected=True), segment
+        f"anatomies_{part}": lambda: of_known_lobes(cases.anatomies(data_dir, part, infected=False), segment),
+        f"anatomies_{part}_infected": lambda: of_known_lobes(
+            cases.anatomies(data_dir, part, infected=True), segment
         ),
-        "phantoms": lambda: of_known_lobes(cases.phantoms(), segment),
-        "lidc-0001_machine_reference": lambda: of_known_lobes([cases.machine_reference(data_dir)], segment),
-        "covid_expert_lungs": lambda: of_expert_lungs(data_dir, segment),
-        "covid_ct_md_infected_lobe_present": lambda: of_labelled_slices(data_dir, segment),
+        "phantoms": lambda: of_known_lobes(cases.phantoms(part), segment),
     }
+    if part == "test":
+        groups |= _real_groups(data_dir, segment)
     measured = {}
     for name, measure in groups.items():
         print(name, flush=True)
@@ -108,17 +114,28 @@ def evaluate(data_dir: Path, segment: Segmenter) -> dict[str, Any]:
     return measured
 
 
+def _real_groups(data_dir: Path, segment: Segmenter) -> dict[str, Callable[[], dict[str, Any]]]:
+    return {
+        "lidc-0001_machine_reference": lambda: of_known_lobes([cases.machine_reference(data_dir)], segment),
+        "covid_expert_lungs": lambda: of_expert_lungs(data_dir, segment),
+        "covid_ct_md_infected_lobe_present": lambda: of_labelled_slices(data_dir, segment),
+    }
+
+
 def main() -> None:
     """Print every case, then all measures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=os.environ.get("LUNGCT_REAL_CT"))
     parser.add_argument("--models", type=Path, default=Path("models"))
+    parser.add_argument("--part", choices=("test", "validation"), default="test")
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error("name the data folder with --data or LUNGCT_REAL_CT")
     keep_freed_memory()
     model = load_model(arguments.models, "lungs", LobeUNet, torch.device("cpu"))
-    measured = evaluate(Path(arguments.data), lambda volume: segment_lobes(volume, model).lobes)
+    measured = evaluate(
+        Path(arguments.data), lambda volume: segment_lobes(volume, model).lobes, arguments.part
+    )
     print(json.dumps(measured, indent=2))
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from evaluation import cases
-from evaluation.lobes import dice, lobe_dice, of_expert_lungs, of_known_lobes, of_labelled_slices
+from evaluation.lobe_shares import shares_of_lung, widened
+from evaluation.lobes import dice, evaluate, lobe_dice, of_expert_lungs, of_known_lobes, of_labelled_slices
 from evaluation.montage import TILE_PIXELS, montage
 from lungct.geometry import canonical_volume
 from lungct.records import CtVolume, Lobe, MaskArray
@@ -69,6 +70,36 @@ def test_infected_lobe_must_be_there_on_its_slices(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(cases, "labelled_slices", lambda _: [("case", volume(), infected)])
     measured = of_labelled_slices(Path(), lambda _: two_lobes(2))["case"]
     assert measured == {"present": 0.667, "n": 3}
+
+
+def test_validation_looks_at_no_test_chest(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def anatomies(_: Path, part: str, *, infected: bool) -> list[cases.LobeCase]:
+        asked.append((part, infected))
+        return [cases.LobeCase("case", volume(), two_lobes(2))]
+
+    def phantoms(part: str) -> list[cases.LobeCase]:
+        return anatomies(Path(), part, infected=False)
+
+    monkeypatch.setattr(cases, "anatomies", anatomies)
+    monkeypatch.setattr(cases, "phantoms", phantoms)
+    measured = evaluate(Path(), lambda _: two_lobes(2), "validation")
+    assert asked == [("validation", False), ("validation", True), ("validation", False)]
+    assert list(measured) == ["anatomies_validation", "anatomies_validation_infected", "phantoms"]
+
+
+def test_validation_and_test_share_no_phantom() -> None:
+    assert not set(cases.PHANTOM_SEEDS["test"]) & set(cases.PHANTOM_SEEDS["validation"])
+
+
+def test_share_of_a_lobe_is_that_of_its_own_lung() -> None:
+    lobes = np.repeat(np.array([1, 2, 3, 4, 5], np.uint8), [30, 10, 5, 5, 10]).reshape(5, 4, 3)
+    assert list(shares_of_lung(lobes).values()) == [0.75, 0.25, 0.25, 0.25, 0.5]
+
+
+def test_range_is_widened_by_a_quarter_of_its_width_on_both_sides() -> None:
+    assert widened([0.2, 0.6, 0.4]) == (pytest.approx(0.1), pytest.approx(0.7))
 
 
 def test_montage_draws_borders_in_the_colour_of_the_lobe_with_the_head_up() -> None:
