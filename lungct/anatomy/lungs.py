@@ -35,6 +35,9 @@ AERATED_GREY = 0.5
 EMPTY_GREY = 0.19
 """-965 HU in the lung window: darker on the coarse grid, where noise is averaged out, is air without lung."""
 
+GAS_RIM_VOXELS = 2
+"""Around gas, on the network's grid: where gas and wall share voxels, these look like aerated lung."""
+
 SMALLEST_LUNGS_ML = 200.0
 """Less air-filled lung than this no living patient has: whatever was found is no pair of lungs. Dense parts
 do not count, since the network completes lungs by their shape."""
@@ -62,7 +65,8 @@ def segment_lobes(volume: CtVolume, model: LoadedModel) -> LungAnatomy:
     volume_hu = torch.from_numpy(np.ascontiguousarray(volume.volume_hu)).to(device)
     grid = coarse_grid(volume_hu, volume.spacing_mm)
     probabilities = coarse_probabilities(grid, model.network)
-    probabilities = keep_largest_pieces(without_outside_air(probabilities, grid))
+    probabilities = without_doubtful_gas(without_outside_air(probabilities, grid), grid)
+    probabilities = keep_largest_pieces(probabilities)
     lobes = np.zeros(volume.volume_hu.shape, np.uint8)
     lung = 1.0 - probabilities[0]
     if (lung > POSSIBLE_LUNG).any():
@@ -210,6 +214,31 @@ def without_outside_air(probabilities: Tensor, grid: Tensor) -> Tensor:
     cleared = probabilities.clone()
     cleared[1:, outside] = 0.0
     cleared[0, outside] = 1.0
+    return cleared
+
+
+def without_doubtful_gas(probabilities: Tensor, grid: Tensor) -> Tensor:
+    """Take the lobes' probability away in pieces of empty air that the network is not certain of.
+
+    Lung weighs something. Air without weight is a bulla, where the network is certain, or gas in bowel,
+    stomach or the large airways. The rim of the gas goes with it, but for what is certain there.
+
+    Args:
+        probabilities: ``[6, slices, rows, columns]``.
+        grid: of :func:`coarse_grid`.
+    """
+    lung = (1.0 - probabilities[0]).cpu().numpy()
+    gas = (grid[0, 0].cpu().numpy() < EMPTY_GREY) & (lung > POSSIBLE_LUNG)
+    pieces, n_pieces = cc3d.connected_components(gas, connectivity=6, return_N=True)
+    if not n_pieces:
+        return probabilities
+    doubtful = ndimage.mean(lung, pieces, np.arange(n_pieces + 1)) < CERTAIN_LUNG
+    doubtful[0] = False
+    rim = ndimage.binary_dilation(doubtful[pieces], iterations=GAS_RIM_VOXELS) & (lung < CERTAIN_LUNG)
+    cleared = probabilities.clone()
+    no_lung = torch.from_numpy(doubtful[pieces] | rim).to(cleared.device)
+    cleared[1:, no_lung] = 0.0
+    cleared[0, no_lung] = 1.0
     return cleared
 
 

@@ -124,6 +124,37 @@ def test_empty_air_at_the_edge_is_no_lung_however_certain_the_network() -> None:
     assert not lungs.without_outside_air(certain, grid)[1:].any()
 
 
+@pytest.mark.parametrize(("certainty", "is_lung"), [(0.5, False), (0.95, True)])
+def test_empty_air_inside_is_lung_only_where_the_network_is_certain(certainty: float, is_lung: bool) -> None:
+    """Gas in bowel against a bulla; both weigh nothing."""
+    grid = lungs.window(torch.full((1, 1, 7, 7, 7), 40.0))
+    grid[0, 0, 2:5, 2:5, 2:5] = lungs.window(torch.tensor(-1000.0))
+    probabilities = torch.zeros(6, 7, 7, 7)
+    probabilities[0] = 1.0
+    probabilities[0, 1:6, 1:6, 1:6] = 1.0 - certainty
+    probabilities[1, 1:6, 1:6, 1:6] = certainty
+    cleared = lungs.without_doubtful_gas(probabilities, grid)
+    assert bool(cleared[1, 3, 3].any()) is is_lung
+    assert torch.allclose(cleared.sum(dim=0), torch.tensor(1.0))
+
+
+def test_aerated_lung_that_the_network_doubts_is_kept() -> None:
+    grid = lungs.window(torch.full((1, 1, 3, 3, 3), -850.0))
+    doubted = torch.full((6, 3, 3, 3), 0.1)
+    doubted[0] = 0.5
+    assert torch.equal(lungs.without_doubtful_gas(doubted, grid), doubted)
+
+
+def test_certain_lung_beside_gas_is_kept() -> None:
+    grid = lungs.window(torch.full((1, 1, 1, 1, 6), -850.0))
+    grid[..., :3] = lungs.window(torch.tensor(-1000.0))
+    probabilities = torch.zeros(6, 1, 1, 6)
+    probabilities[1] = torch.tensor([0.5, 0.5, 0.5, 0.6, 0.9, 0.9])
+    probabilities[0] = 1.0 - probabilities[1]
+    cleared = lungs.without_doubtful_gas(probabilities, grid)
+    assert torch.equal(cleared[1].ravel() > 0, torch.tensor([False, False, False, False, True, True]))
+
+
 def test_solid_body_without_air_has_no_lungs() -> None:
     """The network completes lungs by their shape, so dense voxels alone prove nothing."""
 
