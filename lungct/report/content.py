@@ -141,14 +141,15 @@ def percent_text(extent: Extent, words: Wording) -> str:
 
 
 def _header(patient: PatientStudy, words: Wording) -> tuple[tuple[str, str], ...]:
-    return (
-        (words("imaging_centre"), patient.institution),
-        (words("patient_name"), patient.patient_name),
-        (words("study"), patient.study_description),
-        (words("patient_id"), patient.patient_id),
-        (words("study_date"), _iso_date(patient.study_date)),
-        (words("modality"), "CT"),
+    values = (
+        ("imaging_centre", patient.institution),
+        ("patient_name", patient.patient_name),
+        ("study", patient.study_description),
+        ("patient_id", patient.patient_id),
+        ("study_date", _iso_date(patient.study_date)),
+        ("modality", "CT"),
     )
+    return tuple((words(key), value or words("unknown")) for key, value in values)
 
 
 def _iso_date(dicom_date: str) -> str:

@@ -16,6 +16,7 @@ from lungct.report.pictures import (
     OPACITY_RGB,
     PIXELS_PER_MM,
     Plane,
+    around_lungs,
     coronal,
     draw,
     most_affected_slice,
@@ -68,7 +69,7 @@ def illustrate(analysis: Analysis) -> Illustrations:
     """Draw all pictures of an analysis."""
     volume, anatomy, opacities = analysis.chest.volume, analysis.anatomy, analysis.opacities
     index = most_affected_slice(anatomy, opacities)
-    plane = transverse(volume, anatomy, opacities, index)
+    plane = around_lungs(transverse(volume, anatomy, opacities, index), anatomy.lobes)
     tree = analysis.tree
     front, left = render_lungs(volume, Structures(anatomy.lobes, opacities.mask, tree.airways, tree.vessels))
     coronal_plane = coronal(volume, anatomy, opacities, _middle_row(anatomy))

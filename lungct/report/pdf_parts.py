@@ -31,6 +31,9 @@ _CLEAN_FILL_RGB: Rgb = (226, 243, 236)
 
 _MM_PER_POINT = 0.46
 _PICTURE_ROWS_MM = (56.0, 52.0)
+_SMALLEST_PICTURE_MM = 30.0
+_BELOW_PICTURES_MM = 152.0
+"""What follows the first row of pictures on the page, at most; the row gives way to a long list of flags."""
 
 
 def write(page: FPDF, text: str, size: float = 8, style: str = "", rgb: Rgb = _BLACK) -> None:
@@ -86,7 +89,9 @@ def flags(page: FPDF, content: ReportContent) -> None:
 def pictures(page: FPDF, content: ReportContent, illustrations: Illustrations) -> None:
     """3-D from two sides, and the transverse slice plain and with contours."""
     words = content.words
-    top, width, height, left = page.get_y(), (page.epw - 9) / 4, _PICTURE_ROWS_MM[0], page.l_margin
+    top, width, left = page.get_y(), (page.epw - 9) / 4, page.l_margin
+    free = page.h - MARGIN_MM - top - _BELOW_PICTURES_MM
+    height = min(_PICTURE_ROWS_MM[0], max(_SMALLEST_PICTURE_MM, free))
     front, side = illustrations.front, illustrations.left
     front_width = (2 * width + 3) * front.width / (front.width + side.width)  # both at one scale
     for picture, key, box_width in (

@@ -34,6 +34,15 @@ SCALE_BAR_MM = 50.0
 READABLE: Final[dict[str, Any]] = {"fill": "white", "stroke_fill": "black", "stroke_width": 2}
 """White letters with a black rim, on any grey."""
 
+ON_WHITE: Final[dict[str, Any]] = {"fill": "black", "stroke_fill": "white", "stroke_width": 2}
+"""The other way round, for pictures that are white where nothing is drawn."""
+
+CONTOUR_PIXELS = 3
+"""Thinner ones are lost on a printed page."""
+
+AROUND_LUNGS_MM = 25.0
+"""The chest wall; what lies further out only makes the lungs smaller."""
+
 
 @dataclass(frozen=True, eq=False)
 class Plane:
@@ -77,6 +86,29 @@ def coronal(volume: CtVolume, anatomy: LungAnatomy, opacities: Opacities, row: i
     )
 
 
+def around_lungs(plane: Plane, lobes: MaskArray) -> Plane:
+    """The part of a transverse plane that the lungs fill on any slice, with the chest wall around them.
+
+    Args:
+        plane: transverse.
+        lobes: ``[slices, rows, columns]`` of the whole volume; without any the plane stays as it is.
+    """
+    box = []
+    for axis, step_mm in enumerate(plane.spacing_mm, start=1):
+        inside = np.flatnonzero(lobes.any(axis=(0, 3 - axis)))
+        if not inside.size:
+            return plane
+        margin = round(AROUND_LUNGS_MM / step_mm)
+        box.append(slice(max(0, inside[0] - margin), inside[-1] + 1 + margin))
+    rows, columns = box
+    return Plane(
+        plane.plane_hu[rows, columns],
+        plane.lobes[rows, columns],
+        plane.opacity[rows, columns],
+        plane.spacing_mm,
+    )
+
+
 def draw(plane: Plane, contours: bool) -> Image.Image:
     """The plane in the lung window with side marks and a scale bar, square pixels.
 
@@ -108,23 +140,29 @@ def grey_levels(plane_hu: HuArray) -> RgbArray:
 
 
 def _outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    outline: npt.NDArray[np.bool_] = mask & ~ndimage.binary_erosion(mask, iterations=2)
+    outline: npt.NDArray[np.bool_] = mask & ~ndimage.binary_erosion(mask, iterations=CONTOUR_PIXELS)
     return outline
 
 
-def mark(picture: Image.Image, left: str, right: str, pixels_per_mm: float = PIXELS_PER_MM) -> None:
+def mark(
+    picture: Image.Image,
+    left: str,
+    right: str,
+    pixels_per_mm: float = PIXELS_PER_MM,
+    letters: dict[str, Any] = READABLE,
+) -> None:
     """Write side marks and a scale bar into a picture, grey or coloured."""
     pen = ImageDraw.Draw(picture)
     width, height = picture.size
-    font_size = height // 16
+    font_size = max(picture.size) // 18
     for letter, x, anchor in ((left, font_size // 2, "lm"), (right, width - font_size // 2, "rm")):
-        pen.text((x, height / 2), letter, anchor=anchor, font_size=font_size, **READABLE)
+        pen.text((x, height / 2), letter, anchor=anchor, font_size=font_size, **letters)
     bar = SCALE_BAR_MM * pixels_per_mm
     begin, bottom = font_size // 2, height - font_size
-    pen.line((begin - 2, bottom, begin + bar + 2, bottom), fill="black", width=8)
-    pen.line((begin, bottom, begin + bar, bottom), fill="white", width=4)
+    pen.line((begin - 2, bottom, begin + bar + 2, bottom), fill=letters["stroke_fill"], width=8)
+    pen.line((begin, bottom, begin + bar, bottom), fill=letters["fill"], width=4)
     label = f"{SCALE_BAR_MM / 10:.0f} cm"
-    pen.text((begin, bottom - 4), label, anchor="lb", font_size=font_size * 2 // 3, **READABLE)
+    pen.text((begin, bottom - 8), label, anchor="ls", font_size=font_size, **letters)
 
 
 def to_file(picture: Image.Image, **options: Any) -> bytes:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lungct.records import CtVolume, Float64Array, Lobe, MaskArray
-from lungct.report.pictures import LOBE_RGB, OPACITY_RGB, PIXELS_PER_MM, mark
+from lungct.report.pictures import LOBE_RGB, ON_WHITE, OPACITY_RGB, PIXELS_PER_MM, mark
 
 GRID_MM = 1.25
 """Own decision: finer voxels cost time and show no more on a printed page."""
@@ -197,5 +197,5 @@ def _picture(pixels: Tensor, left: str, right: str) -> Image.Image:
     scale = PIXELS_PER_MM * GRID_MM
     size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
     picture = Image.fromarray(grey_levels).resize(size, Image.Resampling.BICUBIC)
-    mark(picture, left, right)
+    mark(picture, left, right, letters=ON_WHITE)
     return picture

@@ -11,7 +11,15 @@ import SimpleITK as sitk
 from lungct.file_names import LOBES_FILE, OPACITIES_FILE
 from lungct.records import Analysis, Chest, LungAnatomy, Opacities
 from lungct.report.label_maps import write_label_maps
-from lungct.report.pictures import LUNG_RGB, OPACITY_RGB, coronal, draw, most_affected_slice, transverse
+from lungct.report.pictures import (
+    LUNG_RGB,
+    OPACITY_RGB,
+    around_lungs,
+    coronal,
+    draw,
+    most_affected_slice,
+    transverse,
+)
 
 
 def test_label_maps_lie_on_the_grid_of_the_series(tmp_path: Path, analysis: Analysis) -> None:
@@ -47,6 +55,22 @@ def test_pictures_have_square_pixels(chest: Chest, anatomy: LungAnatomy, opaciti
     front = draw(coronal(chest.volume, anatomy, opacities, 30), contours=False)
     assert axial.width / axial.height == pytest.approx(width_mm / depth_mm)
     assert front.width / front.height == pytest.approx(width_mm / height_mm)
+
+
+def test_transverse_picture_keeps_the_lungs_of_all_slices_and_the_chest_wall(
+    chest: Chest, anatomy: LungAnatomy, opacities: Opacities
+) -> None:
+    """Lungs fill rows 15 to 44 of 60 and columns 10 to 89 of 100; 25 mm are 12 voxels of 2 mm."""
+    plane = around_lungs(transverse(chest.volume, anatomy, opacities, 5), anatomy.lobes)
+    assert plane.plane_hu.shape == plane.lobes.shape == plane.opacity.shape == (54, 100)
+    assert np.array_equal(plane.lobes, anatomy.lobes[5, 3:57])
+
+
+def test_transverse_picture_without_lungs_is_whole(
+    chest: Chest, anatomy: LungAnatomy, opacities: Opacities
+) -> None:
+    plane = transverse(chest.volume, anatomy, opacities, 5)
+    assert around_lungs(plane, np.zeros_like(anatomy.lobes)) is plane
 
 
 def test_contours_follow_lungs_and_opacities(

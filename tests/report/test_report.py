@@ -198,6 +198,11 @@ def test_missing_lobe_says_so_in_its_row(golden: Analysis, illustrations: Illust
     assert "Right middle lobe 0 0 not found 0" in " ".join(pages(pdf(missing, illustrations))[0].split())
 
 
+def test_header_says_what_the_study_does_not_tell(golden: Analysis, illustrations: Illustrations) -> None:
+    assert not golden.chest.patient.institution
+    assert "Imaging centre unknown" in " ".join(pages(pdf(golden, illustrations))[0].split())
+
+
 def test_pdf_tells_its_title_language_and_conformance(golden: Analysis, illustrations: Illustrations) -> None:
     file = PdfReader(BytesIO(pdf(golden, illustrations, "fr")))
     assert file.xmp_metadata
@@ -225,7 +230,7 @@ def test_report_with_every_flag_there_is_loses_nothing(
     flags = tuple(QualityFlag(code, message) for code in codes)
     flagged = replace(golden, findings=replace(golden.findings, flags=flags))
     first, *others = pages(pdf(flagged, illustrations, "de", paper=paper))
-    assert "Beide Lungen" in first
+    assert "Beteiligung: " in first
     assert f"Seite 1 von {1 + len(others)}" in first
     assert all(code in " ".join(others) for code in codes)
 
