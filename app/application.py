@@ -37,7 +37,8 @@ class ChestCtApplication(Application):
     def compose(self) -> None:
         """Wire the operators."""
         noted = {"journal": self.journal}
-        model = noted | {"models_dir": self.models_dir, "device": choose_device(self.settings.device)}
+        device = choose_device(self.settings.device)
+        model = noted | {"models_dir": self.models_dir, "device": device}
         loader = DicomLoader(self, name="dicom_loader", input_path=self.input_path, **noted)
         selector = SeriesSelector(self, name="series_selector", limits=self.settings.selection, **noted)
         preprocessing = Preprocessing(self, name="preprocessing", **noted)
@@ -49,6 +50,7 @@ class ChestCtApplication(Application):
         tree_segmenter = AirwayVesselSegmenter(
             self,
             name="airway_vessel_segmenter",
+            device=device,
             is_wanted=self.settings.outputs.airways_vessels,
             **noted,
         )

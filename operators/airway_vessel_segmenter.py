@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from monai.deploy.core import Fragment
 
 from lungct.anatomy.tree import no_tree, segment_tree
@@ -17,13 +18,14 @@ class AirwayVesselSegmenter(Stage):
     inputs = ("chest", "anatomy")
     output = "tree"
 
-    def __init__(self, fragment: Fragment, *, is_wanted: bool, **options: Any) -> None:
-        """Remember whether there is anything to do."""
+    def __init__(self, fragment: Fragment, *, device: torch.device, is_wanted: bool, **options: Any) -> None:
+        """Remember whether there is anything to do, and where."""
+        self.device = device
         self.is_wanted = is_wanted
         super().__init__(fragment, **options)
 
     def process(self, chest: Chest, anatomy: LungAnatomy) -> BronchovascularTree:
         """Airways and vessels; empty where they are not wanted."""
-        return (
-            segment_tree(chest.volume, anatomy) if self.is_wanted else no_tree(chest.volume, is_wanted=False)
-        )
+        if not self.is_wanted:
+            return no_tree(chest.volume, is_wanted=False)
+        return segment_tree(chest.volume, anatomy, self.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import numpy as np
+import torch
 
 from lungct.anatomy.airways import segment_airways
 from lungct.anatomy.vessels import segment_vessels
@@ -13,16 +14,19 @@ from lungct.records import BronchovascularTree, CtVolume, LungAnatomy
 logger = logging.getLogger("lungct")
 
 
-def segment_tree(volume: CtVolume, anatomy: LungAnatomy) -> BronchovascularTree:
+def segment_tree(
+    volume: CtVolume, anatomy: LungAnatomy, device: torch.device | str = "cpu"
+) -> BronchovascularTree:
     """Airways and vessels; empty where they cannot be found.
 
     Args:
         volume: canonical volume.
         anatomy: lobes on the same grid.
+        device: where to filter for vessels; the growing of airways is work for a CPU.
     """
     try:
         airways = segment_airways(volume, anatomy.lobes)
-        return BronchovascularTree(airways, segment_vessels(volume, anatomy.lobes, airways))
+        return BronchovascularTree(airways, segment_vessels(volume, anatomy.lobes, airways, device))
     except Exception as error:
         logger.warning("airways and vessels are left out: %s", type(error).__name__)
         return no_tree(volume)

@@ -21,9 +21,11 @@ from lungct.records import (
     BronchovascularTree,
     Chest,
     Classification,
+    CtVolume,
     Findings,
     Lobe,
     LungAnatomy,
+    MaskArray,
     Opacities,
     Quantification,
     Scan,
@@ -213,11 +215,30 @@ def test_airway_vessel_segmenter_emits_a_tree_whatever_happens(
         raise MemoryError
 
     monkeypatch.setattr("lungct.anatomy.tree.segment_airways", fail)
-    stage = AirwayVesselSegmenter(Fragment(), name="tree", journal=journal, is_wanted=is_wanted)
-    tree = run(stage, chest=chest, anatomy=anatomy)
+    tree = run(tree_segmenter(journal, is_wanted), chest=chest, anatomy=anatomy)
     assert not tree.airways.any()
     assert tree.airways.shape == chest.volume.volume_hu.shape
     assert tree.is_wanted == is_wanted
+
+
+def test_vessels_are_looked_for_on_the_chosen_device(
+    chest: Chest, anatomy: LungAnatomy, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices = []
+
+    def find(_volume: CtVolume, lobes: MaskArray, _airways: MaskArray, device: torch.device) -> MaskArray:
+        devices.append(device)
+        return lobes
+
+    monkeypatch.setattr("lungct.anatomy.tree.segment_vessels", find)
+    run(tree_segmenter(journal, is_wanted=True), chest=chest, anatomy=anatomy)
+    assert devices == [torch.device("meta")]
+
+
+def tree_segmenter(journal: Journal, is_wanted: bool) -> AirwayVesselSegmenter:
+    return AirwayVesselSegmenter(
+        Fragment(), name="tree", journal=journal, device=torch.device("meta"), is_wanted=is_wanted
+    )
 
 
 def test_every_input_of_the_graph_is_connected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
