@@ -43,13 +43,13 @@ FLANK_SHARES = (0.5, 0.8)
 """Of the core's height: where curvature beside height tells the blur, whatever the vessels' calibre."""
 
 VOXEL_BLUR = 0.16
-SHARPEST_MM2 = 0.28
-SHARPENING = 0.8
-"""How far to sharpen: this part of the blur beyond what voxels (by their area) and sharp kernels have."""
+SHARPEST_MM2 = 0.58
+"""How far to sharpen: as the blur goes beyond what voxels (by their area) and sharp kernels have."""
 
-VESSEL_SHARES = (0.495, 0.083)
-"""The border is half of the core's height, and more per mm of voxel: the coarser the voxels, the more vessels
-are too thin to fill half of one. These shares and the sharpening were chosen on phantoms 1 to 3."""
+VESSEL_SHARES = (0.33, 0.1)
+"""The border as part of the core's height, and more per mm of voxel, the more so the more is sharpened: the
+coarser the voxels, the more vessels are too thin to fill half of one, and sharpening raises all of them.
+These shares and the sharpening were chosen on phantoms 1, 2 and 5."""
 
 TRUNK_MM = 16.0
 TRUNK_GRID_MM = 1.2
@@ -119,9 +119,11 @@ def tubes(hu: Tensor, lungs: Tensor, spacing_mm: Sequence[float]) -> Tensor:
     bend = laplacian(height, spacing_mm).neg_()
     low, high = (share * core_hu for share in FLANK_SHARES)
     flank = lungs & (height > low) & (height < high)
-    score = bend.mul_(_sharpening_mm2(height[flank], bend[flank], voxel_mm)).add_(height)
+    sharpening_mm2 = _sharpening_mm2(height[flank], bend[flank], voxel_mm)
+    score = bend.mul_(sharpening_mm2).add_(height)
     least, per_mm = VESSEL_SHARES
-    branches = lungs & (score > (least + per_mm * voxel_mm) * core_hu) & (height > FAINTEST_HU)
+    border_hu = (least + per_mm * voxel_mm * (1 + sharpening_mm2)) * core_hu
+    branches = lungs & (score > border_hu) & (height > FAINTEST_HU)
     trunks = _trunks(hu, core_hu, spacing_mm) & dilated(branches, TRUNK_REACH_MM, spacing_mm)
     return branches | (lungs & trunks)
 
@@ -131,7 +133,7 @@ def _sharpening_mm2(height: Tensor, bend: Tensor, voxel_mm: float) -> float:
     curvature = float((bend / height).median()) if len(height) else 0.0
     if curvature <= 0:
         return 0.0
-    return max(0.0, SHARPENING * (1 / curvature - VOXEL_BLUR * voxel_mm**2 - SHARPEST_MM2))
+    return max(0.0, 1 / curvature - VOXEL_BLUR * voxel_mm**2 - SHARPEST_MM2)
 
 
 def _trunks(hu: Tensor, core_hu: float, spacing_mm: Sequence[float]) -> Tensor:
