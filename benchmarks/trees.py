@@ -22,7 +22,7 @@ from phantom.opacities import Pattern
 from phantom.scanner import Kernel
 from phantom.thorax import DEFAULT_SPACING_MM, Phantom, make_thorax
 
-MEDIUM_MM, FINE_MM = (1.5, 1.0, 1.0), (1.0, 0.7, 0.7)
+MEDIUM_MM = (1.5, 1.0, 1.0)
 PHANTOMS: list[tuple[int, tuple[float, float, float], Kernel, Pattern]] = [
     (1, DEFAULT_SPACING_MM, "soft", "covid"),
     (1, DEFAULT_SPACING_MM, "standard", "covid"),
@@ -35,9 +35,10 @@ PHANTOMS: list[tuple[int, tuple[float, float, float], Kernel, Pattern]] = [
     (4, DEFAULT_SPACING_MM, "sharp", "covid"),
     (5, MEDIUM_MM, "standard", "pneumonia"),
     (6, DEFAULT_SPACING_MM, "standard", "covid"),
-    (6, FINE_MM, "standard", "covid"),
+    (11, MEDIUM_MM, "sharp", "covid"),
+    (12, DEFAULT_SPACING_MM, "standard", "normal"),
 ]
-"""The second is the one of ``make demo``. Constants of the vessels were chosen on persons 1 to 3."""
+"""The second is the one of ``make demo``. Constants of the vessels were chosen on persons 1, 2 and 5."""
 
 SEGMENTAL = 3
 DEEPEST = 6
