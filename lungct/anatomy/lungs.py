@@ -35,6 +35,13 @@ AERATED_GREY = 0.5
 EMPTY_GREY = 0.19
 """-965 HU in the lung window: darker on the coarse grid, where noise is averaged out, is air without lung."""
 
+LIKELY_LUNG = 0.5
+"""Network probability above which a voxel in a dent of the lungs' outline is lung."""
+
+DENT_VOXELS = 4
+"""Half the width of a dent, on the network's grid: a consolidation at the pleura, no space between ribs and
+heart. Own decision."""
+
 GAS_RIM_VOXELS = 2
 """Around gas, on the network's grid: where gas and wall share voxels, these look like aerated lung."""
 
@@ -66,7 +73,7 @@ def segment_lobes(volume: CtVolume, model: LoadedModel) -> LungAnatomy:
     grid = coarse_grid(volume_hu, volume.spacing_mm)
     probabilities = coarse_probabilities(grid, model.network)
     probabilities = without_doubtful_gas(without_outside_air(probabilities, grid), grid)
-    probabilities = keep_largest_pieces(probabilities)
+    probabilities = with_dents_filled(keep_largest_pieces(probabilities), grid)
     lobes = np.zeros(volume.volume_hu.shape, np.uint8)
     lung = 1.0 - probabilities[0]
     if (lung > POSSIBLE_LUNG).any():
@@ -240,6 +247,26 @@ def without_doubtful_gas(probabilities: Tensor, grid: Tensor) -> Tensor:
     cleared[1:, no_lung] = 0.0
     cleared[0, no_lung] = 1.0
     return cleared
+
+
+def with_dents_filled(probabilities: Tensor, grid: Tensor) -> Tensor:
+    """Make lung certain where the outline of the lungs is dented and the network finds lung likely.
+
+    There dense lung meets the chest wall, and nothing but the shape of the lungs tells them apart.
+
+    Args:
+        probabilities: ``[6, slices, rows, columns]``; between the lobes they keep their proportions.
+        grid: of :func:`coarse_grid`.
+    """
+    lung = 1.0 - probabilities[0]
+    inside = ((lung > CERTAIN_LUNG) | ((lung > POSSIBLE_LUNG) & (grid[0, 0] < AERATED_GREY))).cpu().numpy()
+    whole = ndimage.binary_closing(np.pad(inside, DENT_VOXELS), iterations=DENT_VOXELS)
+    unpadded = tuple(slice(DENT_VOXELS, -DENT_VOXELS) for _ in range(3))
+    dents = torch.from_numpy(whole[unpadded] & ~inside).to(lung.device) & (lung > LIKELY_LUNG)
+    filled = probabilities.clone()
+    filled[0, dents] = 0.0
+    filled[1:, dents] /= lung[dents]
+    return filled
 
 
 def keep_largest_pieces(probabilities: Tensor) -> Tensor:

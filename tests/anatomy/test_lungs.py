@@ -155,6 +155,30 @@ def test_certain_lung_beside_gas_is_kept() -> None:
     assert torch.equal(cleared[1].ravel() > 0, torch.tensor([False, False, False, False, True, True]))
 
 
+def test_likely_lung_in_a_dent_becomes_certain_and_keeps_its_lobe() -> None:
+    grid = lungs.window(torch.full((1, 1, 20, 20, 20), 40.0))
+    probabilities = torch.zeros(6, 20, 20, 20)
+    probabilities[1, 2:18, 2:18, 2:18] = 0.9
+    dent = (slice(8, 12), slice(8, 12), slice(2, 6))
+    probabilities[1][dent], probabilities[2][dent] = 0.4, 0.2
+    beside = (slice(8, 12), slice(8, 12), slice(0, 2))
+    probabilities[1][beside] = 0.6
+    probabilities[0] = 1.0 - probabilities[1:].sum(dim=0)
+    filled = lungs.with_dents_filled(probabilities, grid)
+    assert torch.allclose(filled[1, 8:12, 8:12, 4:6], torch.tensor(2 / 3))
+    assert torch.allclose(filled.sum(dim=0), torch.tensor(1.0))
+    assert torch.equal(filled[1][beside], probabilities[1][beside])
+
+
+def test_unlikely_lung_in_a_dent_is_left_out() -> None:
+    grid = lungs.window(torch.full((1, 1, 20, 20, 20), 40.0))
+    probabilities = torch.zeros(6, 20, 20, 20)
+    probabilities[1, 2:18, 2:18, 2:18] = 0.9
+    probabilities[1, 8:12, 8:12, 2:6] = 0.4
+    probabilities[0] = 1.0 - probabilities[1]
+    assert torch.equal(lungs.with_dents_filled(probabilities, grid), probabilities)
+
+
 def test_solid_body_without_air_has_no_lungs() -> None:
     """The network completes lungs by their shape, so dense voxels alone prove nothing."""
 
