@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,7 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
 
+from lungct.errors import InputError, NoEligibleSeriesError
 from lungct.inference.device import choose_device, keep_freed_memory
 from lungct.inference.weights import LoadedModel, load_model
 from training.cards import Card, save_with_card
@@ -67,6 +69,15 @@ class Options:
 
 def parse_options(description: str, default_out: str, default_minutes: float) -> Options:
     """Read the command line; the data folder defaults to the environment variable LUNGCT_REAL_CT."""
+    parser = options_parser(description, default_out, default_minutes)
+    arguments = parser.parse_args()
+    if arguments.data is None:
+        parser.error("name the data folder with --data or LUNGCT_REAL_CT")
+    return read_options(arguments, Options)
+
+
+def options_parser(description: str, default_out: str, default_minutes: float) -> argparse.ArgumentParser:
+    """What the command lines of all training scripts have in common."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", type=Path, default=os.environ.get("LUNGCT_REAL_CT"))
     parser.add_argument("--out", type=Path, default=Path(default_out))
@@ -77,11 +88,16 @@ def parse_options(description: str, default_out: str, default_minutes: float) ->
     parser.add_argument("--evaluate", action="store_true", help="measure the weights of --out, train nothing")
     parser.add_argument("--config", type=Path, help="recipe; by default that of training/configs")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train")
-    arguments = parser.parse_args()
-    if arguments.data is None:
-        parser.error("name the data folder with --data or LUNGCT_REAL_CT")
+    return parser
+
+
+Kind = TypeVar("Kind", bound=Options)
+
+
+def read_options(arguments: argparse.Namespace, kind: type[Kind]) -> Kind:
+    """Options of a parsed command line; without a data folder the working one."""
     device = choose_device(arguments.device)
-    return Options(**{**vars(arguments), "data": Path(arguments.data), "device": device})
+    return kind(**{**vars(arguments), "data": Path(arguments.data or ""), "device": device})
 
 
 class Recipe(BaseModel):
@@ -93,7 +109,7 @@ class Recipe(BaseModel):
     average_decay: Annotated[float, Field(gt=0, lt=1)]
 
 
-R = TypeVar("R", bound=Recipe)
+R = TypeVar("R", bound=BaseModel)
 
 
 def read_recipe(path: Path, kind: type[R]) -> R:
@@ -112,6 +128,19 @@ def prepare_process(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+class FailedExamplesError(InputError):
+    """Some examples could not be made.
+
+    Attributes:
+        failures: message by name of the example.
+    """
+
+    def __init__(self, failures: dict[str, str]) -> None:
+        """Keep what failed, in the order of the names."""
+        self.failures = dict(sorted(failures.items()))
+        super().__init__("\n".join(f"{name}: {message}" for name, message in self.failures.items()))
+
+
 def build_examples(
     folder: Path, jobs: dict[str, tuple[Any, ...]], make: Callable[..., Example]
 ) -> list[Path]:
@@ -124,21 +153,25 @@ def build_examples(
 
     Returns:
         The files of all jobs, in their order.
+
+    Raises:
+        FailedExamplesError: input that cannot be used; all other examples are made nevertheless.
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = {name: arguments for name, arguments in jobs.items() if not (folder / f"{name}.npz").exists()}
-    start = time.monotonic()
+    failures: dict[str, str] = {}
     with ProcessPoolExecutor(N_WORKERS, get_context("spawn"), _prepare_worker) as pool:
-        futures = [
-            pool.submit(_make_one, folder / f"{name}.npz", make, args) for name, args in missing.items()
-        ]
-        for done, future in enumerate(futures, start=1):
-            future.result()
-            if done % 20 == 0 or done == len(futures):
-                print(
-                    f"{folder.name}: {done}/{len(futures)} examples, {time.monotonic() - start:.0f} s",
-                    flush=True,
-                )
+        futures = {
+            pool.submit(_make_one, folder / f"{name}.npz", make, args): name for name, args in missing.items()
+        }
+        progress = tqdm(as_completed(futures), folder.name, len(futures), unit="example", disable=not futures)
+        for future in progress:
+            try:
+                future.result()
+            except (InputError, NoEligibleSeriesError) as error:
+                failures[futures[future]] = str(error)
+    if failures:
+        raise FailedExamplesError(failures)
     return [folder / f"{name}.npz" for name in jobs]
 
 

@@ -1,11 +1,15 @@
 """Train the classifier: ``python -m training.train_classifier --data DIR --out models/classifier``.
 
 The cohort is synthetic: every real chest without infection and every synthetic one appears in all three
-classes, so that nothing but the painted infection tells them apart; phantoms bring their own.
+classes, so that nothing but the painted infection tells them apart; phantoms bring their own. With
+``--manifest FILE`` the cases of a site take its place, and training goes by epochs as in the paper; with
+``--config FILE`` alone it goes by epochs on the synthetic cohort. Both run under ``torchrun`` too.
 """
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lungct.errors import LungCtError
 from lungct.inference.weights import LoadedModel
 from lungct.networks import Classifier3d
 from lungct.networks.classifier3d import CLASSES
@@ -33,13 +38,24 @@ from training.common import (
     initial_network,
     joined,
     load_examples,
-    parse_options,
+    options_parser,
+    read_options,
     run_script,
     step_generator,
+)
+from training.epoch_runs import (
+    Cohort,
+    EpochOptions,
+    add_epoch_options,
+    labelled_items,
+    run_epochs,
+    site_cohort,
 )
 from training.fields import FloatArray
 from training.hosts import real_host, synthetic_host, with_confounder
 from training.lesions import Host, Pattern, add_infection
+from training.manifest import PARTS
+from training.processes import Processes
 from training.volumes import read_split
 
 HOST_SPACING_MM = (4.0, 1.7, 1.7)
@@ -54,6 +70,15 @@ SMALL_SHARE = 0.6
 SMALL_BATCH, LARGE_BATCH = 10, 4
 LEARNING_RATE = 1e-3
 AVERAGE_DECAY = 0.98
+PART_SIZES = {
+    "train": (N_REAL_TRIPLES, range(FIRST_PHANTOM, FIRST_PHANTOM + N_PHANTOM_TRIPLES)),
+    "validation": (
+        3,
+        range(FIRST_VALIDATION_PHANTOM, FIRST_VALIDATION_PHANTOM + N_VALIDATION_PHANTOM_TRIPLES),
+    ),
+    "test": (0, range(0)),
+}
+"""Copies of every real chest, and seeds of phantoms."""
 
 
 def _volume(volume_hu: FloatArray, lungs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -105,7 +130,12 @@ def _labelled(volumes: list[np.ndarray]) -> Example:
 
 
 def cohort(options: Options, part: str, n_real_triples: int, phantom_seeds: range) -> Example:
-    """All cached volumes of one part of the split."""
+    """All volumes of one part of the split."""
+    return joined(load_examples(cohort_files(options, part, n_real_triples, phantom_seeds)))
+
+
+def cohort_files(options: Options, part: str, n_real_triples: int, phantom_seeds: range) -> list[Path]:
+    """Cached examples of one part of the split."""
     folder = options.run_dir / f"seed{options.seed}" / part
     jobs = {
         name: (options.data, name, options.seed, n_real_triples) for name in read_split("real_chests")[part]
@@ -113,10 +143,9 @@ def cohort(options: Options, part: str, n_real_triples: int, phantom_seeds: rang
     paths = build_examples(folder / "real", jobs, real_triples)
     jobs = {name: (options.data, name, options.seed) for name in read_split("anatomies")[part]}
     paths += build_examples(folder / "synthetic", jobs, synthetic_triples)
-    paths += build_examples(
+    return paths + build_examples(
         folder / "phantoms", {str(seed): (seed,) for seed in phantom_seeds}, phantom_triples
     )
-    return joined(load_examples(paths))
 
 
 def random_views(volumes: Tensor, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
@@ -131,8 +160,7 @@ def random_views(volumes: Tensor, shape: tuple[int, int, int], generator: torch.
 
 def train(options: Options) -> None:
     """Train, saving interim weights with every checkpoint."""
-    seeds = range(FIRST_PHANTOM, FIRST_PHANTOM + N_PHANTOM_TRIPLES)
-    volumes = cohort(options, "train", N_REAL_TRIPLES, seeds)
+    volumes = cohort(options, "train", *PART_SIZES["train"])
     network = initial_network(options, Classifier3d)
 
     def loss_of_step(step: int, share: float) -> Tensor:
@@ -171,15 +199,42 @@ def _summary(shares: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
 
 def evaluate(options: Options, model: LoadedModel) -> Evaluation:
     """Accuracy and AUROC on synthetic patients whose anatomy or seed training never saw."""
-    seeds = range(FIRST_VALIDATION_PHANTOM, FIRST_VALIDATION_PHANTOM + N_VALIDATION_PHANTOM_TRIPLES)
     metrics = {}
-    for part, n_real_triples, phantom_seeds in (("validation", 3, seeds), ("test", 0, seeds[:0])):
-        volumes = cohort(options, part, n_real_triples, phantom_seeds)
+    for part in ("validation", "test"):
+        volumes = cohort(options, part, *PART_SIZES[part])
         metrics[part] = _summary(class_probabilities(model.network, volumes["volume"]), volumes["label"])
     return metrics, {}
 
 
+def synthetic_cohort(options: EpochOptions, processes: Processes) -> Cohort:
+    """The synthetic patients as items, made by the first process."""
+    parts = {}
+    for part in PARTS:
+        with processes.first_alone():
+            parts[part] = labelled_items(cohort_files(options, part, *PART_SIZES[part]))
+    name = options.config.name if options.config else ""
+    limits = tuple(limit for limit in CLASSIFIER.limits if "minutes" not in limit)
+    return Cohort(parts, replace(CLASSIFIER, limits=limits, history=f"by epochs after {name}."))
+
+
+def main() -> int:
+    """Train; returns the exit code."""
+    parser = options_parser(__doc__ or "", "models/classifier", 12)
+    add_epoch_options(parser)
+    arguments = parser.parse_args()
+    if arguments.data is None and arguments.manifest is None:
+        parser.error("name --manifest FILE, or the data folder with --data or LUNGCT_REAL_CT")
+    options = read_options(arguments, EpochOptions)
+    if options.manifest is None and options.config is None:
+        run_script(CLASSIFIER, Classifier3d, train, evaluate, options)
+        return 0
+    try:
+        run_epochs(options, site_cohort if options.manifest else synthetic_cohort)
+    except LungCtError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
 if __name__ == "__main__":
-    run_script(
-        CLASSIFIER, Classifier3d, train, evaluate, parse_options(__doc__ or "", "models/classifier", 12)
-    )
+    sys.exit(main())

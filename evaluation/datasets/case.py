@@ -1,4 +1,4 @@
-"""A chest of a public data set, and reading it from NIfTI files of any orientation."""
+"""A chest of a public data set, and masks from NIfTI files of any orientation."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import numpy.typing as npt
-from nibabel.filebasedimages import ImageFileError
 
 from lungct.errors import GeometryError, InputError
-from lungct.geometry import LPS_TO_RAS, to_canonical
+from lungct.geometry import to_canonical
 from lungct.records import CtVolume, Lobe, MaskArray
+from training.ct_files import read_nifti
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -61,25 +61,6 @@ def require_any(paths: list[Path], pattern: str) -> list[Path]:
     if not paths:
         raise InputError(f"nothing matches {pattern}: is this the folder of the data set?", "DATA_SET_LAYOUT")
     return sorted(paths)
-
-
-def read_nifti(path: Path) -> CtVolume:
-    """A NIfTI volume as it is stored; its affine, which is RAS, becomes LPS.
-
-    Raises:
-        InputError: the file is missing, damaged or not three-dimensional; the message names it.
-    """
-    require(path)
-    try:
-        image = nibabel.load(path)
-        array = np.asarray(image.dataobj)
-    except (ImageFileError, EOFError, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as NIfTI: {type(error).__name__}", "NIFTI") from error
-    if array.ndim != 3:
-        raise GeometryError(f"{path} has {array.ndim} dimensions: expected 3", "NIFTI")
-    if not np.issubdtype(array.dtype, np.integer) or np.iinfo(array.dtype).max > np.iinfo(np.int16).max:
-        array = array.astype(np.float32)
-    return CtVolume(array.astype(np.result_type(array, np.int16)), LPS_TO_RAS @ image.affine)
 
 
 def canonical_mask(path: Path, source: CtVolume, image_path: Path) -> MaskArray:

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.cases import expert_covid
-from evaluation.datasets.case import OpacityCase, canonical_mask, read_nifti, require, require_any
+from evaluation.datasets.case import OpacityCase, canonical_mask, require, require_any
 from lungct.geometry import canonical_volume, to_canonical
 from lungct.records import CtVolume
+from training.ct_files import read_nifti
 from training.volumes import read_real_chest, read_split
 
 GREY_WINDOW_HU = (-1250.0, 250.0)
