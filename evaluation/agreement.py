@@ -50,7 +50,7 @@ def with_interval(statistic: Statistic, *columns: npt.ArrayLike) -> Estimate:
     n = len(data[0])
     value = float(statistic(*data)) if n else np.nan
     if n < 2 or np.isnan(value):
-        return Estimate(None if np.isnan(value) else value, None, None, n)
+        return _estimate(value, np.array([]), n)
     drawn = stats.bootstrap(
         data,
         statistic,
@@ -60,8 +60,41 @@ def with_interval(statistic: Statistic, *columns: npt.ArrayLike) -> Estimate:
         method="percentile",
         rng=np.random.default_rng(SEED),
     ).bootstrap_distribution
-    # Some resamples hold one class or one value only; there the statistic says nothing.
-    low, high = np.nanquantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return _estimate(value, drawn, n)
+
+
+def with_intervals(
+    measure: Callable[[np.ndarray], dict[str, float]], groups: npt.ArrayLike, n_resamples: int = N_RESAMPLES
+) -> dict[str, Estimate]:
+    """Several statistics at once with percentile bootstrap intervals; groups are resampled whole.
+
+    Args:
+        measure: statistics by name, given the indices of cases; NaN where one is not defined.
+        groups: the group of every case, such as its patient.
+        n_resamples: how often.
+    """
+    names, group_of = np.unique(np.asarray(groups), return_inverse=True)
+    members = [np.flatnonzero(group_of == group) for group in range(len(names))]
+    values = measure(np.arange(len(group_of)))
+    rng = np.random.default_rng(SEED)
+    drawn = [
+        measure(np.concatenate([members[group] for group in rng.integers(len(members), size=len(members))]))
+        for _ in range(n_resamples if len(members) > 1 else 0)
+    ]
+    return {
+        name: _estimate(value, np.array([row[name] for row in drawn]), len(group_of))
+        for name, value in values.items()
+    }
+
+
+def _estimate(value: float, drawn: FloatArray, n: int) -> Estimate:
+    """Value and percentiles of what was drawn; resamples in which the statistic says nothing do not count."""
+    if np.isnan(value):
+        return Estimate(None, None, None, n)
+    drawn = drawn[~np.isnan(drawn)]
+    if not len(drawn):
+        return Estimate(value, None, None, n)
+    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Estimate(value, float(low), float(high), n)
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from lungct.errors import ModelError
 from lungct.inference.weights import METADATA_FILE, WEIGHTS_FILE, load_model, save_model
+from lungct.records import Validation
 
 METADATA = {"version": "1.2.3", "provisional": False, "parameters": {"threshold": 0.4}}
 CPU = torch.device("cpu")
@@ -37,6 +38,12 @@ def test_saved_weights_load_within_half_precision(tmp_path: Path) -> None:
     assert loaded.parameters["threshold"] == 0.4
 
 
+def test_what_a_model_was_validated_on_is_told(tmp_path: Path) -> None:
+    told = {"data": "external", "cases": 474, "institutions": 6}
+    save_model(tmp_path / "toy", build(), METADATA | {"validated_on": told})
+    assert load_model(tmp_path, "toy", build, CPU).info.validated_on == Validation("external", 474, 6)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -46,6 +53,7 @@ def test_saved_weights_load_within_half_precision(tmp_path: Path) -> None:
         '{"version": "1", "sha256": "0", "parameters": null}',
         '{"version": "1", "sha256": "0", "parameters": {"threshold": "0.5"}}',
         '{"version": "1", "sha256": "0", "provisional": "yes"}',
+        '{"version": "1", "sha256": "0", "validated_on": {"data": "rumour", "cases": 1, "institutions": 1}}',
     ],
 )
 def test_damaged_metadata_is_refused(models_dir: Path, content: str) -> None:

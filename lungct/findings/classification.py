@@ -16,16 +16,19 @@ DECISION_CUT_OFF = 0.45
 
 @torch.inference_mode()
 def classify(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel) -> Classification:
-    """Probabilities of the three classes.
+    """Probabilities of the three classes, at the temperature that validation asked for (Guo et al. 2017).
 
     Args:
         volume: canonical volume.
         anatomy: lobes on the same grid.
-        model: :class:`lungct.networks.Classifier3d` with its weights.
+        model: :class:`lungct.networks.Classifier3d` with its weights; parameter ``temperature``, else 1.
 
     Raises:
-        ModelError: the network gives no finite numbers.
+        ModelError: the network gives no finite numbers, or its temperature is not above 0.
     """
+    temperature = model.parameters.get("temperature", 1.0)
+    if temperature <= 0:
+        raise ModelError(f"{model.info.name}: temperature {temperature} in model.json must be above 0")
     device = next(model.network.parameters()).device
     volume_hu, lobes = (
         torch.from_numpy(np.ascontiguousarray(array)).to(device)
@@ -34,7 +37,8 @@ def classify(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel) -> Clas
     logits = model.network(classifier_input(volume_hu, lobes))
     if not logits.isfinite().all():
         raise ModelError("the classifier gives no finite numbers: install the model again", "NOT_FINITE")
-    return Classification(Probabilities(*logits[0].softmax(dim=0).tolist()), model.info)
+    shares = (logits[0] / temperature).softmax(dim=0)
+    return Classification(Probabilities(*shares.tolist()), model.info)
 
 
 def decide(probabilities: Probabilities) -> Diagnosis:

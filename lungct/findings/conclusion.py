@@ -27,4 +27,5 @@ def conclude(
     diagnosis = decide(classification.probabilities)
     models = (anatomy.model, classification.model, opacities.model)
     flags = quality_flags(chest, anatomy, classification, diagnosis, quantification, models, tree)
-    return Findings(classification.probabilities, diagnosis, quantification, flags, models)
+    validation = classification.model.validated_on
+    return Findings(classification.probabilities, diagnosis, quantification, flags, models, validation)

@@ -1,8 +1,9 @@
 """Loading and saving model weights: ``models/<name>/model.safetensors`` beside ``model.json``.
 
-``model.json`` carries the keys of a MONAI bundle's ``metadata.json`` and three more: ``sha256`` of the
-weights file, verified on every load; ``provisional``, true unless the model card says otherwise; and
-``parameters``, what inference needs besides the weights, such as a threshold.
+``model.json`` carries the keys of a MONAI bundle's ``metadata.json`` and four more: ``sha256`` of the
+weights file, verified on every load; ``provisional``, true unless the model card says otherwise;
+``validated_on``, see :class:`lungct.records.Validation`; and ``parameters``, what inference needs besides the
+weights, such as a threshold.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from lungct.errors import ModelError
-from lungct.records import ModelInfo
+from lungct.records import ModelInfo, Validation
 
 WEIGHTS_FILE = "model.safetensors"
 METADATA_FILE = "model.json"
@@ -35,6 +36,7 @@ class _Metadata(BaseModel):
     version: str
     sha256: str
     provisional: bool = True
+    validated_on: Validation | None = None
     parameters: dict[str, FiniteFloat] = {}
 
 
@@ -88,7 +90,7 @@ def verify_model(models_dir: Path, name: str, parameters: Sequence[str] = ()) ->
         raise ModelError(f"{name}/{WEIGHTS_FILE} does not match its checksum: install the model again")
     if missing := [parameter for parameter in parameters if parameter not in metadata.parameters]:
         raise ModelError(f"{name}/{METADATA_FILE} lacks {', '.join(missing)}: install the model again")
-    info = ModelInfo(name, metadata.version, sha256, provisional=metadata.provisional)
+    info = ModelInfo(name, metadata.version, sha256, metadata.provisional, metadata.validated_on)
     return VerifiedModel(weights_file, info, metadata.parameters)
 
 

@@ -20,6 +20,7 @@ from lungct.records.findings import (
     Opacities,
     Probabilities,
     Quantification,
+    Validation,
 )
 from lungct.records.images import (
     Chest,
@@ -68,4 +69,5 @@ __all__ = [
     "SeriesVerdict",
     "SkippedFile",
     "SliceHeader",
+    "Validation",
 ]

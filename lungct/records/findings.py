@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, reduce
+from typing import Literal
 
 from lungct.records.images import Chest, MaskArray, QualityFlag
 
@@ -31,17 +32,35 @@ RIGHT_LOBES = (Lobe.RIGHT_UPPER, Lobe.RIGHT_MIDDLE, Lobe.RIGHT_LOWER)
 
 
 @dataclass(frozen=True)
+class Validation:
+    """What a model was measured on.
+
+    Attributes:
+        data: ``synthetic`` chests; CTs of institutions that gave cases to training too (``internal``), or of
+            others (``external``).
+        cases: number of CTs.
+        institutions: where they come from, 0 for synthetic chests.
+    """
+
+    data: Literal["synthetic", "internal", "external"]
+    cases: int
+    institutions: int
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """Which weights were used.
 
     Attributes:
         provisional: the model card says that the weights are not validated.
+        validated_on: None where the model card does not say.
     """
 
     name: str
     version: str
     sha256: str
     provisional: bool
+    validated_on: Validation | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,13 +192,19 @@ class Diagnosis(StrEnum):
 
 @dataclass(frozen=True)
 class Findings:
-    """What the report says."""
+    """What the report says.
+
+    Attributes:
+        models: all that were used.
+        classifier_validation: what the probabilities are worth; None where nobody measured it.
+    """
 
     probabilities: Probabilities
     diagnosis: Diagnosis
     quantification: Quantification
     flags: tuple[QualityFlag, ...]
     models: tuple[ModelInfo, ...]
+    classifier_validation: Validation | None = None
 
 
 @dataclass(frozen=True, eq=False)

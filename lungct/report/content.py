@@ -16,6 +16,7 @@ from lungct.records import (
     QualityFlag,
     Quantification,
     Selection,
+    Validation,
 )
 from lungct.report.result import software_versions
 from lungct.report.wording import Wording
@@ -60,6 +61,7 @@ class ReportContent:
         header: label and value of what identifies patient and study.
         totals: label and value of what the table sums up to.
         conclusion: label and value of infection and involvement.
+        validation: what the probabilities are worth.
         severity_score: 0 to 25.
         series: the analysed series and why it was chosen.
         models: one line each; with checksum.
@@ -70,6 +72,7 @@ class ReportContent:
     flags_title: str
     flags: tuple[Flag, ...]
     probabilities: tuple[Probability, ...]
+    validation: str
     columns: tuple[str, ...]
     lobes: tuple[Region, ...]
     lungs: tuple[Region, ...]
@@ -96,6 +99,7 @@ def report_content(analysis: Analysis, words: Wording) -> ReportContent:
             Probability(words(f"class.{name}"), value, words.number(value, 2))
             for name, value in vars(findings.probabilities).items()
         ),
+        validation=_validation(findings.classifier_validation, words),
         columns=tuple(words(f"column.{name}") for name in COLUMNS),
         lobes=tuple(
             _region(lobe.value, quantification.lobes[lobe], words, str(quantification.lobe_scores[lobe]))
@@ -127,6 +131,12 @@ def report_content(analysis: Analysis, words: Wording) -> ReportContent:
 
 def _flag(flag: QualityFlag, words: Wording) -> Flag:
     return Flag(words.get(f"flag.{flag.code}", flag.code), flag.message, flag.code)
+
+
+def _validation(validation: Validation | None, words: Wording) -> str:
+    if validation is None:
+        return words("validated.none")
+    return words(f"validated.{validation.data}", cases=validation.cases, institutions=validation.institutions)
 
 
 def _model(model: ModelInfo, words: Wording) -> str:

@@ -174,6 +174,8 @@ def _probabilities(page: FPDF, content: ReportContent, left: float) -> None:
     page.set_text_color(*GREY)
     cut_off = content.words.number(DECISION_CUT_OFF, 2)
     page.cell(0, 3, content.words("cut_off", value=cut_off), new_x="LEFT", new_y="NEXT")
+    page.set_text_color(*ALERT_RGB)
+    page.multi_cell(0, 2.8, content.validation, align="L", new_x="LEFT", new_y="NEXT")
 
 
 def _severity(page: FPDF, content: ReportContent, left: float) -> None:

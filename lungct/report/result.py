@@ -6,6 +6,7 @@ The JSON Schema in ``docs/reference/result.schema.json`` is generated from these
 from __future__ import annotations
 
 import platform
+from dataclasses import asdict
 from importlib import metadata
 from typing import Final, Literal
 
@@ -180,13 +181,22 @@ class FindingsResult(_Model):
         )
 
 
+class ValidationResult(_Model):
+    """What a model was measured on."""
+
+    data: Literal["synthetic", "internal", "external"]
+    cases: int
+    institutions: int
+
+
 class ModelResult(_Model):
-    """Weights that were used."""
+    """Weights that were used; ``validated_on`` is null where their model card does not say."""
 
     name: str
     version: str
     sha256: str
     provisional: bool
+    validated_on: ValidationResult | None
 
 
 class Result(_Model):
@@ -235,7 +245,7 @@ def build_result(journal: Journal, error: LungCtError | None, outputs: list[str]
             "input": InputResult.of(journal.scan, journal.selection),
             "findings": FindingsResult.of(findings) if findings else None,
             "quality_flags": [ReasonResult.of(flag) for flag in findings.flags] if findings else [],
-            "models": [vars(model) for model in findings.models] if findings else [],
+            "models": [asdict(model) for model in findings.models] if findings else [],
             "outputs": outputs,
             "timings_s": {name: round(seconds, 3) for name, seconds in journal.timings_s.items()},
             "software": software_versions(),

@@ -1,11 +1,47 @@
-"""The decision rule of Topff et al. 2023."""
+"""The temperature of the classifier, and the decision rule of Topff et al. 2023."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from lungct.findings.classification import decide
-from lungct.records import Diagnosis, Probabilities
+from lungct.errors import ModelError
+from lungct.findings.classification import classify, decide
+from lungct.geometry import canonical_volume
+from lungct.inference.weights import LoadedModel
+from lungct.records import Diagnosis, LungAnatomy, ModelInfo, Probabilities
+
+LOGITS = torch.tensor([2.0, 1.0, 0.0])
+INFO = ModelInfo("classifier", "0", "0", provisional=True)
+
+
+class Fixed(nn.Linear):
+    """Gives the same logits for every chest."""
+
+    def forward(self, volumes: torch.Tensor) -> torch.Tensor:
+        return LOGITS.expand(len(volumes), -1)
+
+
+def probabilities(parameters: dict[str, float]) -> Probabilities:
+    volume = canonical_volume(np.full((4, 6, 6), -800, np.int16), (5.0, 2.0, 2.0))
+    anatomy = LungAnatomy(np.ones((4, 6, 6), np.uint8), INFO)
+    return classify(volume, anatomy, LoadedModel(Fixed(1, 1), INFO, parameters)).probabilities
+
+
+def test_without_a_temperature_probabilities_are_the_softmax() -> None:
+    assert list(vars(probabilities({})).values()) == pytest.approx(LOGITS.softmax(0).tolist())
+
+
+def test_the_temperature_of_the_model_divides_the_logits() -> None:
+    expected = torch.tensor([1.0, 0.5, 0.0]).softmax(0).tolist()
+    assert list(vars(probabilities({"temperature": 2.0})).values()) == pytest.approx(expected)
+
+
+def test_a_temperature_that_makes_no_sense_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"classifier: temperature 0\.0 in model\.json must be above 0"):
+        probabilities({"temperature": 0.0})
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,16 @@ import pytest
 from pypdf import PdfReader
 
 from lungct.findings.quantification import score
-from lungct.records import Analysis, Diagnosis, Extent, Lobe, Opacities, Probabilities, QualityFlag
+from lungct.records import (
+    Analysis,
+    Diagnosis,
+    Extent,
+    Lobe,
+    Opacities,
+    Probabilities,
+    QualityFlag,
+    Validation,
+)
 from lungct.report.content import report_content
 from lungct.report.html import html_report
 from lungct.report.illustrations import Illustrations, affected_percent, illustrate
@@ -179,6 +188,22 @@ def test_second_page_has_flags_models_methods_and_limits(
         assert model.sha256 in second
     assert "Methods" in second
     assert "series 7" in first
+
+
+@pytest.mark.parametrize(
+    ("validation", "text"),
+    [
+        (None, "The classifier is not validated"),
+        (Validation("synthetic", 57, 0), "Validated on 57 synthetic chests only"),
+        (Validation("external", 474, 6), "Validated on 474 CTs of institutions that training did not see"),
+    ],
+)
+def test_the_probabilities_say_what_they_are_worth(
+    golden: Analysis, illustrations: Illustrations, validation: Validation | None, text: str
+) -> None:
+    told = replace(golden, findings=replace(golden.findings, classifier_validation=validation))
+    assert text in " ".join(pages(pdf(told, illustrations))[0].split())
+    assert text in html(told, illustrations)
 
 
 def test_flagged_report_does_not_look_like_a_clean_one(

@@ -1,0 +1,107 @@
+"""The evaluation of predictions from a file to the report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from evaluation import classifier
+from lungct.networks.classifier3d import CLASSES
+from tests.evaluation.test_classification import random_predictions
+
+N = 60
+
+
+def table(sharpness: float = 2.0, **columns: list[str]) -> pl.DataFrame:
+    one = random_predictions(N, sharpness=sharpness)
+    data = {name: one.probabilities[:, i] for i, name in enumerate(CLASSES)}
+    return pl.DataFrame({"label": [CLASSES[label] for label in one.labels], **data, **columns})
+
+
+def run(monkeypatch: pytest.MonkeyPatch, folder: Path, predictions: pl.DataFrame, *options: str) -> int:
+    predictions.write_csv(folder / "predictions.csv")
+    command = ["--predictions", str(folder / "predictions.csv"), "--out", str(folder / "out")]
+    monkeypatch.setattr(sys, "argv", ["classifier", *command, "--resamples", "4", *options])
+    return classifier.main()
+
+
+PARTS = ["validation"] * 20 + ["test"] * 40
+
+
+def test_the_test_cases_are_measured_beside_the_paper(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sites = ["north"] * 20 + ["south"] * 40
+    assert run(monkeypatch, tmp_path, table(5.0, split=PARTS, institution=sites)) == 0
+    found = json.loads((tmp_path / "out" / "classifier.json").read_text())
+    assert (found["n_cases"], found["n_institutions"], found["is_external"]) == (40, 1, True)
+    assert sum(map(sum, found["confusion_rows_true"])) == 40
+    assert found["temperature"] > 1.2
+    assert found["temperature_from"] == "fitted to the validation cases"
+    assert found["paper"]["auroc/micro"] == 0.93
+    page = (tmp_path / "out" / "classifier.html").read_text()
+    assert "rule/covid19/sensitivity" in page
+    assert page.count("data:image/png;base64") == 4
+
+
+def test_without_validation_cases_the_report_says_that_it_flatters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, tmp_path, table()) == 0
+    found = json.loads((tmp_path / "out" / "classifier.json").read_text())
+    assert found["temperature"] == 1
+    assert any("flatter" in text for text in found["warnings"])
+    assert any("no external test" in text for text in found["warnings"])
+    assert "flatter" in capsys.readouterr().out
+
+
+def test_an_institution_on_both_sides_makes_no_external_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(monkeypatch, tmp_path, table(split=PARTS, institution=["north"] * N)) == 0
+    assert not json.loads((tmp_path / "out" / "classifier.json").read_text())["is_external"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (pl.lit("covid").alias("label"), "row 2: label 'covid' is unknown"),
+        ((2 * pl.col("covid19")).alias("covid19"), "row 2: the probabilities sum to"),
+        (pl.lit("train").alias("split"), "there are no cases in test"),
+    ],
+)
+def test_predictions_that_make_no_sense_are_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: pl.Expr,
+    message: str,
+) -> None:
+    assert run(monkeypatch, tmp_path, table().with_columns(change)) == 4
+    assert capsys.readouterr().err.startswith(message)
+
+
+def test_a_missing_column_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, tmp_path, table().drop("no_infection")) == 4
+    assert capsys.readouterr().err == "predictions.csv lacks the column no_infection\n"
+
+
+def test_predictions_of_an_unknown_model_are_not_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SystemExit):
+        run(monkeypatch, tmp_path, table(), "--record")
+
+
+def test_a_report_of_one_case_measures_what_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(monkeypatch, tmp_path, table()[:1]) == 0
+    found = json.loads((tmp_path / "out" / "classifier.json").read_text())
+    assert found["measures"]["auroc/macro"]["value"] is None
+    assert np.isfinite(found["measures"]["accuracy/rule"]["value"])
