@@ -23,7 +23,7 @@ from training.epoch_runs import PAPER_RECIPE
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "how-to" / "train-on-own-data.md"
-SPACING_MM = (5.0, 5.0, 5.0)
+SPACING_MM = (3.0, 5.0, 5.0)
 PATTERNS = {"covid19": "covid", "other_infection": "pneumonia", "no_infection": None}
 PARTS = {"north": ("train", 2), "south": ("validation", 1), "east": ("test", 1)}
 """Part of an institution, and CTs of each class."""
