@@ -12,40 +12,36 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 import polars as pl
-import torch
-from torch import nn
 
 from evaluation.agreement import N_RESAMPLES
 from evaluation.calibration import at_temperature, expected_calibration_error, fitted_temperature
 from evaluation.classification import (
     PAPER_VALUES,
-    Predictions,
     best_cut_offs,
     confusion,
     measures,
     subgroups,
 )
 from evaluation.classification_plots import pictures
+from evaluation.predictions import is_external, predict, predictions_of, read_predictions
 from lungct.errors import LungCtError
 from lungct.findings.classification import DECISION_CUT_OFF
 from lungct.inference.device import choose_device, keep_freed_memory
 from lungct.inference.weights import METADATA_FILE, load_model
 from lungct.networks import Classifier3d
 from lungct.networks.classifier3d import CLASSES
-from training.epoch_runs import SEEN_FILE
-from training.manifest import FACTS, Case, ManifestError, read_manifest
-from training.site_examples import site_examples, voxel_digests, with_facts
+from training.manifest import ManifestError, read_manifest
 
 TEMPLATE = Path(__file__).with_name("classifier.html.j2")
-GROUPING = ("institution", *FACTS)
+FAMILIAR_SHARE = 0.99
+FEWEST_FOR_ENERGY = 100
+"""Share of validation cases below the highest energy, and how many there must be to tell it. Own decision."""
 
 
 @dataclass(frozen=True)
@@ -59,98 +55,6 @@ class Evidence:
 
     table: pl.DataFrame
     is_external: bool
-
-
-def predict(
-    cases: Sequence[Case], network: nn.Module, models_dir: Path, device: torch.device
-) -> pl.DataFrame:
-    """Probabilities at a temperature of 1 of every case, beside what the manifest says.
-
-    Raises:
-        ManifestError: a CT cannot be read, or a test case was seen in training.
-    """
-    files = site_examples(cases, models_dir / "lungs", device)
-    cases = with_facts(cases, files)
-    _require_unseen(cases, voxel_digests(files), models_dir / "classifier" / SEEN_FILE)
-    rows = []
-    for case, file in zip(cases, files, strict=True):
-        with np.load(file) as arrays, torch.inference_mode():
-            volume = torch.from_numpy(arrays["volume"]).to(device)
-            shares = network(volume[None].float() / 255).softmax(1)[0].tolist()
-        known = {name: case.facts.get(name, "") for name in FACTS}
-        rows.append(
-            {"row": case.row, "patient": case.patient, "institution": case.institution}
-            | {"split": case.split or "test", "label": case.label}
-            | dict(zip(CLASSES, shares, strict=True))
-            | known
-        )
-    return pl.DataFrame(rows)
-
-
-def _require_unseen(cases: Sequence[Case], digests: Sequence[str], seen_file: Path) -> None:
-    seen = set(seen_file.read_text(encoding="utf-8").split()) if seen_file.exists() else set()
-    problems = [
-        f"row {case.row}: training has seen this CT, so it cannot test the classifier"
-        for case, digest in zip(cases, digests, strict=True)
-        if digest in seen and case.split in (None, "test")
-    ]
-    if problems:
-        raise ManifestError(problems)
-
-
-def read_predictions(path: Path) -> pl.DataFrame:
-    """Predictions of any classifier: columns ``label``, the three classes, and as many others as are known.
-
-    Raises:
-        ManifestError: columns are missing, a label is unknown, or probabilities do not sum to one.
-    """
-    try:
-        table = pl.read_csv(path, schema_overrides=dict.fromkeys(CLASSES, pl.Float64))
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise ManifestError([f"{path.name} cannot be read as CSV"]) from error
-    missing = [name for name in ("label", *CLASSES) if name not in table.columns]
-    if missing:
-        raise ManifestError(f"{path.name} lacks the column {name}" for name in missing)
-    problems = [
-        f"row {row}: label {label!r} is unknown: expected {', '.join(CLASSES)}"
-        for row, label in enumerate(table["label"], 2)
-        if label not in CLASSES
-    ]
-    sums = table.select(CLASSES).to_numpy().sum(axis=1)
-    wrong = np.flatnonzero(~(np.abs(sums - 1) < 1e-3))
-    problems += [f"row {row + 2}: the probabilities sum to {sums[row]:.3f} instead of 1" for row in wrong]
-    if problems or table.is_empty():
-        raise ManifestError(problems or [f"{path.name} has no rows"])
-    filled = {"patient": pl.int_range(pl.len()), "institution": pl.lit("unknown"), "split": pl.lit("test")}
-    return table.with_columns(
-        value.alias(name) for name, value in filled.items() if name not in table.columns
-    )
-
-
-def predictions_of(table: pl.DataFrame, part: str) -> Predictions:
-    """The cases of one part."""
-    rows = table.filter(pl.col("split") == part)
-    grouping = [name for name in GROUPING if name in rows.columns]
-    facts = [
-        {name: "" if value is None else str(value) for name, value in row.items()}
-        for row in rows.select(grouping).to_dicts()
-    ]
-    labels = np.array([CLASSES.index(label) for label in rows["label"]], int)
-    patients = rows["patient"].cast(pl.String).to_numpy()
-    return Predictions(rows.select(CLASSES).to_numpy(), labels, patients, facts)
-
-
-def is_external(places: Iterable[tuple[str | None, str]]) -> bool:
-    """Whether the test cases come from institutions that have cases in no other part.
-
-    Args:
-        places: part and institution of every case, those of training included.
-    """
-    places = list(places)
-    test, others = (
-        {where for part, where in places if (part == "test") is wanted} for wanted in (True, False)
-    )
-    return bool(others) and not others & test
 
 
 def report(
@@ -197,6 +101,7 @@ def report(
         "cut_offs_chosen_on": "validation cases" if has_validation else "the test cases themselves",
         "temperature": temperature,
         "temperature_from": "fitted to the validation cases" if has_validation else "that of the model",
+        "highest_energy": _highest_energy(evidence.table),
         "calibration": {
             name: round(expected_calibration_error(one.probabilities, one.labels), 3)
             for name, one in (("before", raw), ("after", test))
@@ -204,6 +109,14 @@ def report(
         "subgroups": subgroups(test, n_resamples),
     }
     return result, pictures(test, found)
+
+
+def _highest_energy(table: pl.DataFrame) -> float | None:
+    """Above which a chest is unlike the validation cases; None where these are too few, or have no energy."""
+    if "energy" not in table.columns:
+        return None
+    energies = table.filter(pl.col("split") == "validation")["energy"]
+    return float(energies.quantile(FAMILIAR_SHARE)) if len(energies) >= FEWEST_FOR_ENERGY else None
 
 
 def _warnings(evidence: Evidence, counts: Counter[str], has_validation: bool) -> list[str]:
@@ -226,10 +139,13 @@ def write(result: dict[str, Any], drawn: dict[str, str], table: pl.DataFrame, ou
 
 
 def record(result: dict[str, Any], model_dir: Path) -> None:
-    """Note temperature and result in ``model.json``, where the application and its reports find them."""
+    """Note temperature, highest energy and result in ``model.json``, for the application and its reports."""
     path = model_dir / METADATA_FILE
     described = json.loads(path.read_text(encoding="utf-8"))
-    described.setdefault("parameters", {})["temperature"] = round(result["temperature"], 4)
+    measured = {name: result[name] for name in ("temperature", "highest_energy")}
+    described["parameters"] = described.get("parameters", {}) | {
+        name: round(value, 4) for name, value in measured.items() if value is not None
+    }
     kept = ("n_cases", "n_patients", "n_institutions", "n_by_class", "measures", "confusion_rows_true")
     described["eval_metrics"]["test"] = {name: result[name] for name in kept}
     described["validated_on"] = {

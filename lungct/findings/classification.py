@@ -18,10 +18,14 @@ DECISION_CUT_OFF = 0.45
 def classify(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel) -> Classification:
     """Probabilities of the three classes, at the temperature that validation asked for (Guo et al. 2017).
 
+    The energy is the negative log-sum-exp of the logits (Liu et al. 2020, NeurIPS 33: 21464): high where no
+    class answers to what is seen.
+
     Args:
         volume: canonical volume.
         anatomy: lobes on the same grid.
-        model: :class:`lungct.networks.Classifier3d` with its weights; parameter ``temperature``, else 1.
+        model: :class:`lungct.networks.Classifier3d` with its weights; parameters ``temperature``, else 1,
+            and ``highest_energy``, else unknown.
 
     Raises:
         ModelError: the network gives no finite numbers, or its temperature is not above 0.
@@ -38,7 +42,10 @@ def classify(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel) -> Clas
     if not logits.isfinite().all():
         raise ModelError("the classifier gives no finite numbers: install the model again", "NOT_FINITE")
     shares = (logits[0] / temperature).softmax(dim=0)
-    return Classification(Probabilities(*shares.tolist()), model.info)
+    energy = -float(logits[0].logsumexp(dim=0))
+    return Classification(
+        Probabilities(*shares.tolist()), model.info, energy, model.parameters.get("highest_energy")
+    )
 
 
 def decide(probabilities: Probabilities) -> Diagnosis:

@@ -72,6 +72,7 @@ def quality_flags(
         *truncation_flags(anatomy, chest.volume),
         *lung_volume_flags(quantification),
         *confidence_flags(anatomy),
+        *familiarity_flags(classification),
         *agreement_flags(classification.probabilities, diagnosis, quantification),
         *tree_flags(tree),
         *model_flags(models),
@@ -162,6 +163,17 @@ def confidence_flags(anatomy: LungAnatomy) -> Iterator[QualityFlag]:
     if unsure:
         yield QualityFlag(
             "LOBES_UNCERTAIN", f"the segmenter is not sure about these lobes: {', '.join(unsure)}"
+        )
+
+
+def familiarity_flags(classification: Classification) -> Iterator[QualityFlag]:
+    """A chest unlike those that the classifier was validated on."""
+    energy, highest = classification.energy, classification.highest_energy
+    if highest is not None and energy > highest:
+        yield QualityFlag(
+            "CLASSIFIER_UNFAMILIAR",
+            f"this chest is unlike those of the classifier's validation (energy {energy:.2f}, above "
+            f"{highest:.2f}): its probabilities may mean nothing",
         )
 
 

@@ -121,10 +121,18 @@ class Probabilities:
 
 @dataclass(frozen=True)
 class Classification:
-    """What the classifier says and which classifier it was."""
+    """What the classifier says and which classifier it was.
+
+    Attributes:
+        energy: how unlike the chests of its training the network finds this one; see
+            :func:`lungct.findings.classification.classify`.
+        highest_energy: above which it is unlike what the model was validated on; None where nobody measured.
+    """
 
     probabilities: Probabilities
     model: ModelInfo
+    energy: float = 0.0
+    highest_energy: float | None = None
 
 
 @dataclass(frozen=True)

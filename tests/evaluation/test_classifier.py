@@ -93,6 +93,27 @@ def test_a_missing_column_is_named(
     assert capsys.readouterr().err == "predictions.csv lacks the column no_infection\n"
 
 
+@pytest.mark.parametrize(("n_validation", "highest"), [(100, 98.01), (99, None)])
+def test_the_highest_energy_is_that_of_99_of_100_validation_cases(
+    tmp_path: Path, n_validation: int, highest: float | None
+) -> None:
+    cases = pl.concat([table()] * 3)[: n_validation + 60].with_columns(
+        split=pl.Series(["validation"] * n_validation + ["test"] * 60),
+        energy=pl.Series([*map(float, range(n_validation)), *[1000.0] * 60]),
+        patient=pl.int_range(pl.len()),
+        institution=pl.lit("north"),
+    )
+    result, _ = classifier.report(classifier.Evidence(cases, is_external=False), 1.0, n_resamples=2)
+    assert result["highest_energy"] == pytest.approx(highest, abs=1)
+    model = tmp_path / "model.json"
+    model.write_text('{"parameters": {"temperature": 9.0}, "eval_metrics": {}}')
+    classifier.record(result, tmp_path)
+    described = json.loads(model.read_text())
+    assert ("highest_energy" in described["parameters"]) is (highest is not None)
+    assert described["parameters"]["temperature"] != 9
+    assert described["validated_on"] == {"data": "internal", "cases": 60, "institutions": 1}
+
+
 def test_predictions_of_an_unknown_model_are_not_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

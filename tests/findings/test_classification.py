@@ -11,7 +11,7 @@ from lungct.errors import ModelError
 from lungct.findings.classification import classify, decide
 from lungct.geometry import canonical_volume
 from lungct.inference.weights import LoadedModel
-from lungct.records import Diagnosis, LungAnatomy, ModelInfo, Probabilities
+from lungct.records import Classification, Diagnosis, LungAnatomy, ModelInfo, Probabilities
 
 LOGITS = torch.tensor([2.0, 1.0, 0.0])
 INFO = ModelInfo("classifier", "0", "0", provisional=True)
@@ -24,19 +24,31 @@ class Fixed(nn.Linear):
         return LOGITS.expand(len(volumes), -1)
 
 
-def probabilities(parameters: dict[str, float]) -> Probabilities:
+def classification(parameters: dict[str, float]) -> Classification:
     volume = canonical_volume(np.full((4, 6, 6), -800, np.int16), (5.0, 2.0, 2.0))
     anatomy = LungAnatomy(np.ones((4, 6, 6), np.uint8), INFO)
-    return classify(volume, anatomy, LoadedModel(Fixed(1, 1), INFO, parameters)).probabilities
+    return classify(volume, anatomy, LoadedModel(Fixed(1, 1), INFO, parameters))
+
+
+def probabilities(parameters: dict[str, float]) -> list[float]:
+    return list(vars(classification(parameters).probabilities).values())
 
 
 def test_without_a_temperature_probabilities_are_the_softmax() -> None:
-    assert list(vars(probabilities({})).values()) == pytest.approx(LOGITS.softmax(0).tolist())
+    assert probabilities({}) == pytest.approx(LOGITS.softmax(0).tolist())
 
 
 def test_the_temperature_of_the_model_divides_the_logits() -> None:
     expected = torch.tensor([1.0, 0.5, 0.0]).softmax(0).tolist()
-    assert list(vars(probabilities({"temperature": 2.0})).values()) == pytest.approx(expected)
+    assert probabilities({"temperature": 2.0}) == pytest.approx(expected)
+
+
+def test_the_energy_does_not_depend_on_the_temperature() -> None:
+    expected = -np.log(np.exp(2) + np.exp(1) + 1)
+    found = classification({"temperature": 3.0, "highest_energy": -1.5})
+    assert found.energy == pytest.approx(expected)
+    assert found.highest_energy == -1.5
+    assert classification({}).highest_energy is None
 
 
 def test_a_temperature_that_makes_no_sense_is_refused() -> None:

@@ -12,6 +12,7 @@ from lungct.findings.conclusion import conclude
 from lungct.findings.quality import (
     agreement_flags,
     confidence_flags,
+    familiarity_flags,
     lung_volume_flags,
     model_flags,
     selection_flags,
@@ -250,6 +251,14 @@ def test_infection_without_opacities_disagrees() -> None:
 def test_no_class_above_the_cut_off_is_uncertain() -> None:
     flags = agreement_flags(Probabilities(0.3, 0.4, 0.3), Diagnosis.OTHER_INFECTION, lungs(opacity_percent=3))
     assert codes(flags) == ["CLASSIFICATION_UNCERTAIN"]
+
+
+@pytest.mark.parametrize(("highest", "codes"), [(None, []), (-1.9, []), (-2.1, ["CLASSIFIER_UNFAMILIAR"])])
+def test_a_chest_of_higher_energy_than_the_validation_is_flagged(
+    highest: float | None, codes: list[str]
+) -> None:
+    found = Classification(Probabilities(0.8, 0.1, 0.1), MODEL, energy=-2.0, highest_energy=highest)
+    assert [flag.code for flag in familiarity_flags(found)] == codes
 
 
 def test_provisional_models_are_named() -> None:
