@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import nn
 
 from evaluation.classification import Predictions
 from lungct.networks.classifier3d import CLASSES
-from training.epoch_runs import SEEN_FILE
+from training.epoch_runs import digests_of
 from training.manifest import FACTS, Case, ManifestError
 from training.site_examples import site_examples, voxel_digests, with_facts
 
@@ -29,7 +29,7 @@ def predict(
     """
     files = site_examples(cases, models_dir / "lungs", device)
     cases = with_facts(cases, files)
-    _require_unseen(cases, voxel_digests(files), models_dir / "classifier" / SEEN_FILE)
+    _require_unseen(cases, voxel_digests(files), set(digests_of(models_dir / "classifier")))
     rows = []
     for case, file in zip(cases, files, strict=True):
         with np.load(file) as arrays, torch.inference_mode():
@@ -46,8 +46,7 @@ def predict(
     return pl.DataFrame(rows)
 
 
-def _require_unseen(cases: Sequence[Case], digests: Sequence[str], seen_file: Path) -> None:
-    seen = set(seen_file.read_text(encoding="utf-8").split()) if seen_file.exists() else set()
+def _require_unseen(cases: Sequence[Case], digests: Sequence[str], seen: Set[str]) -> None:
     problems = [
         f"row {case.row}: training has seen this CT, so it cannot test the classifier"
         for case, digest in zip(cases, digests, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import get_args
 import numpy as np
 from torch import nn
 
+from lungct.inference.weights import METADATA_FILE
 from lungct.networks import Classifier3d
 from training.cards import CLASSIFIER, PAPER, Card, save_with_card
 from training.common import Options, initial_network, prepare_process, read_recipe
@@ -85,21 +87,34 @@ def site_cohort(options: EpochOptions, processes: Processes) -> Cohort:
         for part in PARTS
     }
     seen = [file for case, file in zip(cases, files, strict=True) if case.split != "test"]
-    return Cohort(parts, site_card(cases), voxel_digests(seen))
+    return Cohort(parts, site_card(cases, options.start), [*voxel_digests(seen), *digests_of(options.start)])
 
 
-def site_card(cases: Sequence[Case]) -> Card:
-    """What the model card says about weights learned from the cases of a site; it names no one."""
+def digests_of(model_dir: Path | None) -> list[str]:
+    """Digests of the CTs that a model has seen, as far as it tells."""
+    file = None if model_dir is None else model_dir / SEEN_FILE
+    return file.read_text(encoding="utf-8").split() if file is not None and file.exists() else []
+
+
+def site_card(cases: Sequence[Case], start: Path | None) -> Card:
+    """What the model card says about weights learned from the cases of a site; it names no one.
+
+    Args:
+        cases: of all parts.
+        start: model whose weights training began with.
+    """
     version = f"site-{datetime.now(UTC):%Y%m%d}"
     sizes = ", ".join(f"{part} {sum(case.split == part for case in cases)}" for part in PARTS)
     patients, institutions = ({getattr(case, unit) for case in cases} for unit in ("patient", "institution"))
     source = f"{len(cases)} CTs of {len(patients)} patients from {len(institutions)} institutions ({sizes})"
+    begun = "" if start is None else f" Training began with other weights: {_origin(start)}"
     return replace(
         CLASSIFIER,
         command="--manifest FILE",
-        data_source=f"{source}, labelled by the site that trained.",
+        data_source=f"{source}, labelled by the site that trained.{begun}",
         data_type="series of a site",
-        licence="Set by the site that trained these weights, after the terms of its data.",
+        licence="Set by the site that trained these weights, after the terms of its data"
+        + (" and of the weights that training began with." if begun else "."),
         limits=("Measured on too little, or on nothing but its own institutions, a model proves nothing.",),
         history="see the run's log.",
         changelog={version: "weights of a site"},
@@ -107,6 +122,11 @@ def site_card(cases: Sequence[Case]) -> Card:
         measured_on="the site's own cases",
         validated_on=None,
     )
+
+
+def _origin(model_dir: Path) -> str:
+    described = json.loads((model_dir / METADATA_FILE).read_text(encoding="utf-8"))
+    return f"{model_dir.name} {described['version']}. {described.get('license', '')}"
 
 
 def run_epochs(options: EpochOptions, source: Callable[[EpochOptions, Processes], Cohort]) -> None:

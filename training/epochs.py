@@ -22,7 +22,6 @@ from torch.utils.data.distributed import DistributedSampler
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from training.common import N_WORKERS
 from training.processes import Processes
 
 RATE_FACTOR = 0.1
@@ -214,7 +213,7 @@ class EpochTrainer:
             Volumes(items, self.recipe, seed),
             batch,
             sampler=sampler,
-            num_workers=self.processes.n_loaders(N_WORKERS),
+            num_workers=self.processes.n_loaders,
         )
         torch.manual_seed(seed + self.processes.rank)
         self.network.train()

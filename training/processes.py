@@ -74,9 +74,10 @@ class Processes:
         """bfloat16 on a GPU, float32 elsewhere."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
 
-    def n_loaders(self, wanted: int) -> int:
-        """Processes that load examples: none on the CPU, which trains itself."""
-        return wanted if self.device.type == "cuda" else 0
+    @property
+    def n_loaders(self) -> int:
+        """Processes that load examples for this one: none on the CPU, which trains itself."""
+        return max(1, (os.cpu_count() or 1) // self.n) if self.device.type == "cuda" else 0
 
 
 @contextmanager

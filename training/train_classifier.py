@@ -224,6 +224,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.data is None and arguments.manifest is None:
         parser.error("name --manifest FILE, or the data folder with --data or LUNGCT_REAL_CT")
+    if arguments.evaluate and (arguments.manifest or arguments.config):
+        parser.error("--evaluate measures on the synthetic cohort: use python -m evaluation.classifier")
     options = read_options(arguments, EpochOptions)
     if options.manifest is None and options.config is None:
         run_script(CLASSIFIER, Classifier3d, train, evaluate, options)

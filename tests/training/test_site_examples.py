@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nibabel
@@ -46,8 +47,10 @@ def case(path: Path, mask: Path | None, row: int = 2) -> Case:
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_cache_and_no_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads instead of processes, which would take seconds to start."""
     monkeypatch.setattr("training.site_examples.CACHE_DIR", tmp_path / "cache")
+    monkeypatch.setattr("training.common.ProcessPoolExecutor", lambda n, *_: ThreadPoolExecutor(n))
 
 
 def test_nifti_and_metaimage_give_the_same_volume(tmp_path: Path) -> None:
