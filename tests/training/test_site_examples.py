@@ -34,6 +34,18 @@ def chest(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return volume_hu, lungs
 
 
+DICOM_SPACING_MM = (2.5, 6.0, 7.0)
+
+
+def write_dicom(folder: Path, **options: str) -> tuple[np.ndarray, np.ndarray]:
+    """The chest in enough slices for the rules, and its lungs."""
+    volume_hu, lungs = (np.repeat(array, 2, axis=0) for array in chest())
+    write_study(
+        volume_hu, folder, StudyOptions(spacing_mm=DICOM_SPACING_MM, slice_thickness_mm=3.0, **options)
+    )
+    return volume_hu, lungs
+
+
 def write_nifti(path: Path, canonical: np.ndarray, origin_mm: float = 0.0) -> Path:
     """Axes S, P, L as NIfTI with columns to the left, rows to the back, slices to the head."""
     affine = np.diag([-SPACING_MM[2], -SPACING_MM[1], SPACING_MM[0], 1.0])
@@ -68,15 +80,7 @@ def test_nifti_and_metaimage_give_the_same_volume(tmp_path: Path) -> None:
 
 
 def test_dicom_tells_what_subgroups_are_made_of(tmp_path: Path) -> None:
-    volume_hu, _ = chest()
-    options = StudyOptions(
-        spacing_mm=(4.0, 6.0, 7.0),
-        slice_thickness_mm=3.0,
-        manufacturer="Philips",
-        kernel="L",
-        patient_sex="F",
-    )
-    write_study(volume_hu, tmp_path / "study", options)
+    volume_hu, _ = write_dicom(tmp_path / "study", manufacturer="Philips", kernel="L", patient_sex="F")
     volume, facts = read_ct(tmp_path / "study")
     assert np.array_equal(volume.volume_hu, volume_hu)
     assert facts == {
@@ -126,11 +130,10 @@ def test_an_example_is_what_the_classifier_sees(tmp_path: Path) -> None:
 
 
 def test_cases_are_cached_and_what_headers_say_is_added(tmp_path: Path) -> None:
-    volume_hu, lungs = chest()
-    options = StudyOptions(spacing_mm=(4.0, 6.0, 7.0), slice_thickness_mm=3.0, manufacturer="Philips")
-    write_study(volume_hu, tmp_path / "study", options)
-    affine = np.diag([-7.0, -6.0, 4.0, 1.0])
-    affine[:3, 3] = (12.5 * 7, 11.5 * 6, -19.5 * 4)
+    _, lungs = write_dicom(tmp_path / "study", manufacturer="Philips")
+    slice_mm, row_mm, column_mm = DICOM_SPACING_MM
+    affine = np.diag([-column_mm, -row_mm, slice_mm, 1.0])
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(lungs.shape[::-1]) - 1) / 2)
     mask = tmp_path / "lungs.nii"
     nibabel.save(nibabel.Nifti1Image(lungs.transpose(2, 1, 0), affine), mask)
     one = Case(2, tmp_path / "study", "p", "north", "covid19", mask, facts={"vendor": "as the site says"})
