@@ -139,7 +139,7 @@ def write(result: dict[str, Any], drawn: dict[str, str], table: pl.DataFrame, ou
 
 
 def record(result: dict[str, Any], model_dir: Path) -> None:
-    """Note temperature, highest energy and result in ``model.json``, for the application and its reports."""
+    """Note temperature, highest energy and result in ``model.json``, and the result in the model card."""
     path = model_dir / METADATA_FILE
     described = json.loads(path.read_text(encoding="utf-8"))
     measured = {name: result[name] for name in ("temperature", "highest_energy")}
@@ -147,13 +147,18 @@ def record(result: dict[str, Any], model_dir: Path) -> None:
         name: round(value, 4) for name, value in measured.items() if value is not None
     }
     kept = ("n_cases", "n_patients", "n_institutions", "n_by_class", "measures", "confusion_rows_true")
-    described["eval_metrics"]["test"] = {name: result[name] for name in kept}
+    described.setdefault("eval_metrics", {})["test"] = {name: result[name] for name in kept}
     described["validated_on"] = {
         "data": "external" if result["is_external"] else "internal",
         "cases": result["n_cases"],
         "institutions": result["n_institutions"],
     }
     path.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    card = model_dir / "README.md"
+    before, start, rest = card.read_text(encoding="utf-8").partition("```json\n")
+    if start:
+        measured, after = json.dumps(described["eval_metrics"], indent=2), rest.partition("\n```")[2]
+        card.write_text(f"{before}{start}{measured}\n```{after}", encoding="utf-8")
 
 
 def main() -> int:

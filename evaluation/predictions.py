@@ -74,9 +74,11 @@ def read_predictions(path: Path) -> pl.DataFrame:
         for row, label in enumerate(table["label"], 2)
         if label not in CLASSES
     ]
-    sums = table.select(CLASSES).to_numpy().sum(axis=1)
-    wrong = np.flatnonzero(~(np.abs(sums - 1) < 1e-3))
-    problems += [f"row {row + 2}: the probabilities sum to {sums[row]:.3f} instead of 1" for row in wrong]
+    shares = table.select(CLASSES).to_numpy()
+    possible = (shares >= 0).all(axis=1) & (np.abs(shares.sum(axis=1) - 1) < 1e-3)
+    problems += [
+        f"row {row + 2}: the three are no probabilities that sum to 1" for row in np.flatnonzero(~possible)
+    ]
     if problems or table.is_empty():
         raise ManifestError(problems or [f"{path.name} has no rows"])
     filled = {"patient": pl.int_range(pl.len()), "institution": pl.lit("unknown"), "split": pl.lit("test")}
@@ -108,4 +110,4 @@ def is_external(places: Iterable[tuple[str | None, str]]) -> bool:
     test, others = (
         {where for part, where in places if (part == "test") is wanted} for wanted in (True, False)
     )
-    return bool(others) and not others & test
+    return bool(test) and bool(others) and not others & test

@@ -93,6 +93,8 @@ def read_manifest(path: Path, split_by: SplitBy | None = None) -> list[Case]:
     table = _table(path)
     _require_columns(table.columns, path)
     rows = [{key: (value or "").strip() for key, value in row.items()} for row in table.to_dicts()]
+    if not any(row.get("split") for row in rows):
+        rows = [{key: value for key, value in row.items() if key != "split"} for row in rows]
     problems = [problem for row, values in enumerate(rows, 2) for problem in _problems(row, values, path)]
     if not rows:
         problems = [f"{path.name} has no rows"]
@@ -138,7 +140,7 @@ def _problems(row: int, values: Mapping[str, str], manifest: Path) -> Iterator[s
         if value and value not in allowed:
             yield f"row {row}: {name} {value!r} is unknown{_meant(value, allowed)}"
     if values.get("split") == "":
-        yield f"row {row}: split is empty: give every row a part, or leave the column out"
+        yield f"row {row}: split is empty: give every row a part, or none"
     for name in ("path", "mask"):
         if values.get(name) and not (manifest.parent / values[name]).exists():
             yield f"row {row}: {name} does not exist"

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from evaluation import classifier
+from evaluation.predictions import is_external
 from lungct.networks.classifier3d import CLASSES
 from tests.evaluation.test_classification import random_predictions
 
@@ -71,7 +72,8 @@ def test_an_institution_on_both_sides_makes_no_external_test(
     ("change", "message"),
     [
         (pl.lit("covid").alias("label"), "row 2: label 'covid' is unknown"),
-        ((2 * pl.col("covid19")).alias("covid19"), "row 2: the probabilities sum to"),
+        ((2 * pl.col("covid19")).alias("covid19"), "row 2: the three are no probabilities"),
+        (pl.Series("other_infection", [-0.1] * N), "row 2: the three are no probabilities"),
         (pl.lit("train").alias("split"), "there are no cases in test"),
     ],
 )
@@ -79,11 +81,26 @@ def test_predictions_that_make_no_sense_are_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    change: pl.Expr,
+    change: pl.Expr | pl.Series,
     message: str,
 ) -> None:
     assert run(monkeypatch, tmp_path, table().with_columns(change)) == 4
     assert capsys.readouterr().err.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("places", "external"),
+    [
+        ([("train", "a"), ("validation", "b"), ("test", "c")], True),
+        ([("train", "a"), ("validation", "b"), ("test", "b")], False),
+        ([("test", "a")], False),
+        ([(None, "a"), (None, "b")], False),
+    ],
+)
+def test_a_test_is_external_where_all_other_parts_are_known_to_lie_elsewhere(
+    places: list[tuple[str | None, str]], external: bool
+) -> None:
+    assert is_external(places) is external
 
 
 def test_a_missing_column_is_named(
@@ -106,12 +123,16 @@ def test_the_highest_energy_is_that_of_99_of_100_validation_cases(
     result, _ = classifier.report(classifier.Evidence(cases, is_external=False), 1.0, n_resamples=2)
     assert result["highest_energy"] == pytest.approx(highest, abs=1)
     model = tmp_path / "model.json"
-    model.write_text('{"parameters": {"temperature": 9.0}, "eval_metrics": {}}')
+    model.write_text('{"parameters": {"temperature": 9.0}}')
+    (tmp_path / "README.md").write_text("**Measured** on cases:\n\n```json\n{}\n```\n\nMade by us.\n")
     classifier.record(result, tmp_path)
     described = json.loads(model.read_text())
     assert ("highest_energy" in described["parameters"]) is (highest is not None)
     assert described["parameters"]["temperature"] != 9
     assert described["validated_on"] == {"data": "internal", "cases": 60, "institutions": 1}
+    card = (tmp_path / "README.md").read_text()
+    assert '"n_cases": 60' in card
+    assert card.endswith("\n```\n\nMade by us.\n")
 
 
 def test_predictions_of_an_unknown_model_are_not_recorded(

@@ -109,6 +109,13 @@ def test_a_patient_in_two_parts_is_refused(folder: Path) -> None:
     ]
 
 
+def test_a_split_is_for_every_row_or_for_none(folder: Path) -> None:
+    found = problems(folder, f"{GOOD[0]},train", f"{GOOD[1]},", header=SPLIT_HEADER)
+    assert found == ["row 3: split is empty: give every row a part, or none"]
+    cases = read_manifest(write(folder, f"{GOOD[0]},", f"{GOOD[1]},", header=SPLIT_HEADER))
+    assert [case.split for case in cases] == [None, None]
+
+
 def test_an_institution_in_two_parts_is_refused_unless_patients_are_divided(folder: Path) -> None:
     rows = [
         "a.nii,p1,north,covid19,train",
