@@ -33,7 +33,8 @@ BANDS = {"age_years": AGE_BANDS, "slice_thickness_mm": THICKNESS_BANDS}
 """Upper ends and names. Own decision; 1.5 mm is what the paper recommends."""
 
 FEWEST_IN_SUBGROUP = 10
-"""Smaller subgroups are counted, but nothing is measured of them. Own decision."""
+"""Smaller subgroups are counted, but nothing is measured of them; of a smaller class the report warns, since
+a bootstrap of few cases is too narrow. Own decision."""
 
 
 @dataclass(frozen=True, eq=False)

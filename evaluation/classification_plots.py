@@ -42,18 +42,25 @@ def pictures(predictions: Predictions, found: dict[str, Estimate]) -> dict[str, 
 
 
 def _roc(axes: Axes, predictions: Predictions, found: dict[str, Estimate]) -> None:
+    """Curves of the classes, of all pairs of case and class (micro), and the mean of the classes' (macro)."""
     positive = np.eye(len(CLASSES), dtype=bool)[predictions.labels]
     shares = predictions.probabilities
-    curves = {name: (positive[:, i], shares[:, i]) for i, name in enumerate(CLASSES)}
-    curves["micro"] = (positive.ravel(), shares.ravel())
-    for name, (truth, share) in curves.items():
-        area = found[f"auroc/{name}"].value
-        if area is not None:
-            wrong, right, _ = roc_curve(truth, share)
-            axes.plot(wrong, right, label=f"{name} {area:.2f}", linestyle="--" if name == "micro" else "-")
+    curves = {
+        name: roc_curve(positive[:, i], shares[:, i])[:2]
+        for i, name in enumerate(CLASSES)
+        if found[f"auroc/{name}"].value is not None
+    }
+    wrong = np.unique(np.concatenate([curve[0] for curve in curves.values()] or [[0.0, 1.0]]))
+    if curves:
+        curves["macro"] = wrong, np.mean([np.interp(wrong, *curve) for curve in curves.values()], axis=0)
+        curves["micro"] = roc_curve(positive.ravel(), shares.ravel())[:2]
+    for name, curve in curves.items():
+        style = {"micro": "--", "macro": ":"}.get(name, "-")
+        axes.plot(*curve, label=f"{name} {found[f'auroc/{name}'].value:.2f}", linestyle=style)
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
     axes.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(0, 1), ylim=(0, 1))
-    axes.legend(loc="lower right", title="area under the curve")
+    if curves:
+        axes.legend(loc="lower right", title="area under the curve")
 
 
 def _confusion(axes: Axes, predictions: Predictions, _: dict[str, Estimate]) -> None:
@@ -88,5 +95,6 @@ def _decision(axes: Axes, predictions: Predictions, _: dict[str, Estimate]) -> N
         everyone = net_benefit(np.ones(len(predictions)), positive, THRESHOLDS)
         axes.plot(THRESHOLDS, everyone, color=line.get_color(), linestyle=":", linewidth=0.8)
     axes.axhline(0, color="grey", linewidth=0.8)
-    axes.set(xlabel="threshold probability", ylabel="net benefit", xlim=(0, 1), ylim=(-0.1, None))
+    highest = np.bincount(predictions.labels).max() / len(predictions)
+    axes.set(xlabel="threshold probability", ylabel="net benefit", xlim=(0, 1), ylim=(-0.1, highest + 0.05))
     axes.legend(title="dotted: everyone is said to have it")

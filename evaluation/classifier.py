@@ -22,6 +22,7 @@ import polars as pl
 from evaluation.agreement import N_RESAMPLES
 from evaluation.calibration import at_temperature, expected_calibration_error, fitted_temperature
 from evaluation.classification import (
+    FEWEST_IN_SUBGROUP,
     PAPER_VALUES,
     best_cut_offs,
     confusion,
@@ -36,6 +37,7 @@ from lungct.inference.device import choose_device, keep_freed_memory
 from lungct.inference.weights import METADATA_FILE, load_model
 from lungct.networks import Classifier3d
 from lungct.networks.classifier3d import CLASSES
+from training.cards import renew_card
 from training.manifest import ManifestError, read_manifest
 
 TEMPLATE = Path(__file__).with_name("classifier.html.j2")
@@ -120,7 +122,11 @@ def _highest_energy(table: pl.DataFrame) -> float | None:
 
 
 def _warnings(evidence: Evidence, counts: Counter[str], has_validation: bool) -> list[str]:
-    found = [f"class {name} has no cases: nothing is said about it" for name in CLASSES if not counts[name]]
+    found = [
+        f"class {name} has {counts[name]} cases: no number about it is to be believed, nor its interval"
+        for name in CLASSES
+        if counts[name] < FEWEST_IN_SUBGROUP
+    ]
     if not evidence.is_external:
         found.append("the institutions of these cases may have given cases to training: no external test")
     if not has_validation:
@@ -154,11 +160,7 @@ def record(result: dict[str, Any], model_dir: Path) -> None:
         "institutions": result["n_institutions"],
     }
     path.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-    card = model_dir / "README.md"
-    before, start, rest = card.read_text(encoding="utf-8").partition("```json\n")
-    if start:
-        measured, after = json.dumps(described["eval_metrics"], indent=2), rest.partition("\n```")[2]
-        card.write_text(f"{before}{start}{measured}\n```{after}", encoding="utf-8")
+    renew_card(model_dir, described)
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -212,6 +213,19 @@ def save_with_card(
     described = metadata(card, metrics, parameters)
     save_model(model_dir, network, described)
     (model_dir / "README.md").write_text(_readme(card, described), encoding="utf-8")
+
+
+def renew_card(model_dir: Path, described: Mapping[str, Any]) -> None:
+    """Put parameters and measured values of a changed ``model.json`` into ``README.md``."""
+    file = model_dir / "README.md"
+    text = file.read_text(encoding="utf-8")
+    for pattern, key, indent in (
+        (r"(?<=\*\*Parameters\.\*\* `).*(?=`)", "parameters", None),
+        (r"(?<=```json\n).*?(?=\n```)", "eval_metrics", 2),
+    ):
+        value = json.dumps(described[key], indent=indent)
+        text = re.sub(pattern, lambda _, value=value: value, text, count=1, flags=re.DOTALL if indent else 0)
+    file.write_text(text, encoding="utf-8")
 
 
 def _command(card: Card) -> str:

@@ -124,7 +124,7 @@ def test_the_highest_energy_is_that_of_99_of_100_validation_cases(
     assert result["highest_energy"] == pytest.approx(highest, abs=1)
     model = tmp_path / "model.json"
     model.write_text('{"parameters": {"temperature": 9.0}}')
-    (tmp_path / "README.md").write_text("**Measured** on cases:\n\n```json\n{}\n```\n\nMade by us.\n")
+    (tmp_path / "README.md").write_text("**Parameters.** `{}`\n\n```json\n{}\n```\n\nMade by us.\n")
     classifier.record(result, tmp_path)
     described = json.loads(model.read_text())
     assert ("highest_energy" in described["parameters"]) is (highest is not None)
@@ -132,6 +132,7 @@ def test_the_highest_energy_is_that_of_99_of_100_validation_cases(
     assert described["validated_on"] == {"data": "internal", "cases": 60, "institutions": 1}
     card = (tmp_path / "README.md").read_text()
     assert '"n_cases": 60' in card
+    assert card.startswith('**Parameters.** `{"temperature": ')
     assert card.endswith("\n```\n\nMade by us.\n")
 
 
