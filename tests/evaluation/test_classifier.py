@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from torch import nn
 
 from evaluation import classifier
-from evaluation.predictions import is_external
+from evaluation.predictions import is_external, predict
 from lungct.networks.classifier3d import CLASSES
 from tests.evaluation.test_classification import random_predictions
+from training.epoch_runs import SEEN_FILE
+from training.manifest import Case, ManifestError
 
 N = 60
 
@@ -101,6 +105,25 @@ def test_a_test_is_external_where_all_other_parts_are_known_to_lie_elsewhere(
     places: list[tuple[str | None, str]], external: bool
 ) -> None:
     assert is_external(places) is external
+
+
+def test_a_ct_that_training_has_seen_cannot_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is called now; in validation it may stand."""
+    cases = [
+        Case(row, tmp_path / f"{row}.nii", f"p{row}", "west", "covid19", split=part)
+        for row, part in ((2, "validation"), (3, None), (4, "test"))
+    ]
+    files = [tmp_path / f"{row}.npz" for row in (2, 3, 4)]
+    for file in files:
+        np.savez(file, sha256=np.array(file.stem), facts=np.array("{}"))
+    monkeypatch.setattr("evaluation.predictions.site_examples", lambda *_: files)
+    (tmp_path / "classifier").mkdir()
+    (tmp_path / "classifier" / SEEN_FILE).write_text("2\n3\n4\n")
+    with pytest.raises(ManifestError) as caught:
+        predict(cases, nn.Identity(), tmp_path, torch.device("cpu"))
+    assert str(caught.value).splitlines() == [
+        f"row {row}: training has seen this CT, so it cannot test the classifier" for row in (3, 4)
+    ]
 
 
 def test_a_missing_column_is_named(
