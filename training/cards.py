@@ -52,7 +52,8 @@ class Card:
         command: options of the script that make such weights.
         licence: of the weights, after their data.
         measured_on: whose measurements the card shows.
-        validated_on: what the report says about it; see :class:`lungct.records.Validation`.
+        validated_on: what the report says once something was measured; see
+            :class:`lungct.records.Validation`.
     """
 
     name: str
@@ -175,7 +176,7 @@ def metadata(
         "references": list(card.references),
         "network_data_format": _data_format(card),
         "parameters": parameters or {},
-    } | ({"validated_on": dict(card.validated_on)} if card.validated_on else {})
+    } | ({"validated_on": dict(card.validated_on)} if card.validated_on and metrics else {})
 
 
 def _data_format(card: Card) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def site_card(cases: Sequence[Case], start: Path | None) -> Card:
         licence="Set by the site that trained these weights, after the terms of its data"
         + (" and of the weights that training began with." if begun else "."),
         limits=("Measured on too little, or on nothing but its own institutions, a model proves nothing.",),
-        history="see the run's log.",
+        history="the run's log has all epochs.",
         changelog={version: "weights of a site"},
         references=(PAPER,),
         measured_on="the site's own cases",
@@ -150,7 +150,8 @@ def run_epochs(options: EpochOptions, source: Callable[[EpochOptions, Processes]
 
 
 def _save(options: EpochOptions, cohort: Cohort, network: nn.Module, progress: Progress) -> None:
-    card = replace(cohort.card, history=f"epoch {progress.epoch}, the best so far on validation.")
+    best = f"epoch {progress.epoch}, the best so far on validation"
+    card = replace(cohort.card, history=f"{best}; {cohort.card.history}")
     metrics = {
         "command": "python -m evaluation.classifier --manifest FILE --models models --out DIR --record",
         "validation": {

@@ -214,7 +214,9 @@ def synthetic_cohort(options: EpochOptions, processes: Processes) -> Cohort:
             parts[part] = labelled_items(cohort_files(options, part, *PART_SIZES[part]))
     name = options.config.name if options.config else ""
     limits = tuple(limit for limit in CLASSIFIER.limits if "minutes" not in limit)
-    return Cohort(parts, replace(CLASSIFIER, limits=limits, history=f"by epochs after {name}."))
+    measured = {"data": "synthetic", "cases": len(parts["validation"]), "institutions": 0}
+    card = replace(CLASSIFIER, limits=limits, history=f"by epochs after {name}.", validated_on=measured)
+    return Cohort(parts, card)
 
 
 def main() -> int:
