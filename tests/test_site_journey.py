@@ -19,6 +19,7 @@ import yaml
 from lungct.networks.classifier3d import CLASSES
 from phantom.dicom_study import StudyOptions, write_study
 from phantom.thorax import make_thorax
+from tests.application_runs import made_once
 from training.epoch_runs import PAPER_RECIPE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,9 +77,13 @@ class Journey:
     log: str
 
 
-@pytest.fixture(scope="module")
-def journey(tmp_path_factory: pytest.TempPathFactory) -> Journey:
-    folder = tmp_path_factory.mktemp("site")
+@pytest.fixture(scope="session")
+def journey(common_folder: Path) -> Journey:
+    return made_once(common_folder / "site_journey", take)
+
+
+def take(folder: Path) -> Journey:
+    """All steps, one after the other."""
     write_cohort(folder)
     (folder / "models").symlink_to(ROOT / "models")
     (folder / "app").symlink_to(ROOT / "app")
