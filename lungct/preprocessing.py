@@ -65,7 +65,7 @@ def at_segmenter_size(slices: Tensor) -> Tensor:
     )
 
 
-def bcet(images: Tensor, mean: float = BCET_MEAN) -> Tensor:
+def bcet(images: Tensor, mean: float | Tensor = BCET_MEAN) -> Tensor:
     """Balance contrast enhancement: the parabola y = a (x - b)^2 + c that sets minimum, maximum and mean.
 
     The output of every image has minimum 0, maximum 1 and the given mean (Guo 1991, equations 4 to 7). Where
@@ -74,7 +74,7 @@ def bcet(images: Tensor, mean: float = BCET_MEAN) -> Tensor:
 
     Args:
         images: ``[batch, channels, rows, columns]`` float; each image of the batch is treated by itself.
-        mean: wanted mean of the output, in (0, 1).
+        mean: wanted mean of the output, in (0, 1); one for all, or ``[batch, 1, 1, 1]``.
 
     Returns:
         float of the same shape in [0, 1].

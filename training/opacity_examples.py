@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from lungct.preprocessing import at_segmenter_size, bcet, window
+from lungct.preprocessing import BCET_MEAN, at_segmenter_size, bcet, window
 from phantom.thorax import make_thorax
 from training.common import Example, Options, build_examples, joined, load_examples
 from training.fields import FloatArray
@@ -19,13 +20,18 @@ from training.volumes import read_split
 
 HOST_SPACING_MM = (3.0, 1.25, 1.25)
 PHANTOM_SPACING_MM = (4.0, 1.4, 1.4)
-N_REAL_VARIANTS = 14
-N_SYNTHETIC = 14
-N_PHANTOMS = 30
+N_REAL_VARIANTS = 24
+N_SYNTHETIC = 20
+N_PHANTOMS = 18
 SLICES_A_VOLUME = 14
 HEALTHY_SHARE = 0.2
+SLABS = (1, 1, 2, 3)
+"""Neighbouring host slices that are averaged, alike likely: slices of 3 to 12 mm."""
 FIRST_PHANTOM = 20_000
 OUTSIDE_HU = -1040.0
+SHARPEST, NOISIEST, MEAN_CHANGE, LIGHTING = 0.8, 0.03, 0.07, 0.1
+"""How far a view differs from its slice: detail taken away or added, noise, mean of the whole slice (as
+another field of view has), brightness and contrast; own decision."""
 CENTRE_JITTER = 0.3
 """Width of the shift of a crop's centre, of a slice's side length of 2."""
 
@@ -46,16 +52,21 @@ def _example(volume_hu: FloatArray, mask: np.ndarray, lungs: np.ndarray, rng: np
     preference = (area > 0.1 * area.max()) * (0.3 + (mask.sum((1, 2)) > 30)) + 0.03
     n = min(SLICES_A_VOLUME, len(area))
     picks = np.sort(rng.choice(len(area), n, replace=False, p=preference / preference.sum()))
-    images = window(torch.from_numpy(square(volume_hu[picks], OUTSIDE_HU)))
+    slab = rng.choice(SLABS)
+    image, mask, lungs = (
+        ndimage.uniform_filter1d(np.asarray(whole, np.float32), slab, axis=0)[picks]
+        for whole in (volume_hu, mask, lungs)
+    )
+    images = window(torch.from_numpy(square(image, OUTSIDE_HU)))
     return {
         "image": at_segmenter_size(images)[:, 0].numpy().astype(np.float16),
-        "mask": _shares(mask[picks]),
-        "lungs": _shares(lungs[picks]),
+        "mask": _shares(mask),
+        "lungs": _shares(lungs),
     }
 
 
-def _shares(mask: np.ndarray) -> np.ndarray:
-    slices = torch.from_numpy(square(mask, 0).astype(np.float32))
+def _shares(share: FloatArray) -> np.ndarray:
+    slices = torch.from_numpy(square(share, 0))
     return np.round(255 * at_segmenter_size(slices)[:, 0].clamp(0, 1).numpy()).astype(np.uint8)
 
 
@@ -109,7 +120,8 @@ def random_views(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Square crops around random lung points, at the slices' own scale, as the network sees whole slices.
 
-    Noise, BCET of the whole slice, then a crop rotated up to 20 degrees and scaled a little.
+    Another kernel, noise and field of view, BCET of the whole slice, another lighting, then a crop rotated up
+    to 20 degrees and scaled a little.
 
     Args:
         images: windowed ``[batch, 320, 320]``.
@@ -122,10 +134,8 @@ def random_views(
         Network input ``[batch, 3, size, size]``, masks and lungs ``[batch, 1, size, size]``.
     """
     n = len(images)
-    draw = torch.rand(4, n, generator=generator) * 2 - 1
-    noise = 0.03 * draw[3, :, None, None].abs()
-    noisy = (images + torch.randn(images.shape, generator=generator) * noise).clamp(0, 1)
-    whole = torch.stack([bcet(noisy[:, None])[:, 0], masks, lungs], 1)
+    draw = torch.rand(3, n, generator=generator) * 2 - 1
+    whole = torch.stack([_other_appearance(images, generator), masks, lungs], 1)
     angle = draw[0] * np.deg2rad(20)
     scale = size / images.shape[-1]
     zoom_rows, zoom_columns = (scale * (1 + 0.18 * draw[1] + sign * 0.08 * draw[2]) for sign in (1, -1))
@@ -135,6 +145,17 @@ def random_views(
     grid = functional.affine_grid(torch.stack([rows, columns], 1), [n, 3, size, size], align_corners=False)
     image, mask, lung = functional.grid_sample(whole, grid, align_corners=False).split(1, dim=1)
     return image.expand(-1, 3, -1, -1), mask.clamp(0, 1), lung.clamp(0, 1)
+
+
+def _other_appearance(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Windowed slices ``[batch, rows, columns]`` as another scanner might show them, after BCET."""
+    draw = torch.rand(5, len(images), 1, 1, 1, generator=generator) * 2 - 1
+    images = images[:, None]
+    blurred = functional.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
+    noise = torch.randn(images.shape, generator=generator) * NOISIEST * draw[1].abs()
+    changed = (images + SHARPEST * draw[0] * (images - blurred) + noise).clamp(0, 1)
+    seen = bcet(changed, BCET_MEAN + MEAN_CHANGE * draw[2])
+    return ((seen - 0.5) * (1 + LIGHTING * draw[3]) + 0.5 + LIGHTING * draw[4]).clamp(0, 1)[:, 0]
 
 
 def _lung_points(masks: Tensor, lungs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
