@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from evaluation.agreement import dice
 from evaluation.opacity_measures import dice_by_kind
-from lungct.anatomy.opacities import BATCH_SLICES, opacity_probability
+from lungct.anatomy.opacities import BATCH_SLICES, marked, opacity_probability
 from lungct.inference.weights import LoadedModel
 from lungct.networks import opacity_unet
 from phantom.thorax import Phantom, make_thorax
@@ -137,12 +137,18 @@ def dice_and_ml(found: np.ndarray, true: np.ndarray, voxel_ml: float = 1.0) -> d
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Probability inside the lungs, true mask and kinds of painted lesions, every fourth slice of a chest."""
+    """What the network sees in every fourth slice of a chest, true mask and kinds of painted lesions."""
 
     probability: FloatArray
+    volume_hu: FloatArray
+    lungs: np.ndarray
     mask: np.ndarray
     voxel_ml: float
     kinds: np.ndarray | None = None
+
+    def found(self, threshold: float) -> np.ndarray:
+        """Opacities as the application would mark them."""
+        return marked(torch.from_numpy(self.probability), self.volume_hu, self.lungs, threshold)
 
 
 def choose_threshold(options: Options, network: nn.Module) -> tuple[float, dict[str, Any]]:
@@ -152,7 +158,7 @@ def choose_threshold(options: Options, network: nn.Module) -> tuple[float, dict[
     Judged on painted infections in hosts that training never saw, and on held-out phantoms.
     """
     cases = [*_painted_cases(options, network), *_phantom_cases(network)]
-    rows = [[dice_and_ml(c.probability > t, c.mask, c.voxel_ml) for c in cases] for t in THRESHOLDS]
+    rows = [[dice_and_ml(c.found(t), c.mask, c.voxel_ml) for c in cases] for t in THRESHOLDS]
     dice = np.array([[case["dice"] for case in row] for row in rows])
     bias = np.array([sum(c["found_ml"] for c in row) / sum(c["true_ml"] for c in row) - 1 for row in rows])
     good = dice.mean(1) >= dice.mean(1).max() - NEARLY_BEST_DICE
@@ -167,9 +173,7 @@ def choose_threshold(options: Options, network: nn.Module) -> tuple[float, dict[
 
 def mean_dice_by_kind(cases: list[Case], threshold: float) -> dict[str, float]:
     """Mean Dice of every kind of lesion over the painted chests that have it."""
-    found = [
-        dice_by_kind(case.probability > threshold, case.kinds) for case in cases if case.kinds is not None
-    ]
+    found = [dice_by_kind(case.found(threshold), case.kinds) for case in cases if case.kinds is not None]
     return {
         str(kind): round(float(np.mean([chest[kind] for chest in found if kind in chest])), 3)
         for kind in Kind
@@ -201,11 +205,16 @@ def _phantom_cases(network: nn.Module) -> Iterator[Case]:
 
 
 def _case(
-    network: nn.Module, volume_hu: FloatArray, lungs: np.ndarray, mask: np.ndarray, voxel_ml: float
+    network: nn.Module,
+    volume_hu: FloatArray,
+    lungs: np.ndarray,
+    mask: np.ndarray,
+    voxel_ml: float,
+    step: slice = EVERY_FOURTH,
 ) -> Case:
-    inside = square(lungs > 0, 0)[EVERY_FOURTH]
-    probability = probabilities(network, square(volume_hu, OUTSIDE_HU)[EVERY_FOURTH]) * inside
-    return Case(probability, square(mask > 0, 0)[EVERY_FOURTH], voxel_ml)
+    whole_hu = square(volume_hu, OUTSIDE_HU)[step]
+    inside, true = (square(part > 0, 0)[step] for part in (lungs, mask))
+    return Case(probabilities(network, whole_hu), whole_hu, inside, true, voxel_ml)
 
 
 def _phantom(seed: int) -> Phantom:
@@ -227,17 +236,17 @@ def evaluate(options: Options, model: LoadedModel) -> Evaluation:
 
 def _of_phantom(network: nn.Module, seed: int, threshold: float) -> dict[str, float]:
     phantom = _phantom(seed)
-    found = probabilities(network, phantom.volume_hu.astype(np.float32)) > threshold
-    return dice_and_ml(found & (phantom.lobes > 0), phantom.opacity > 0, phantom.voxel_ml)
+    volume_hu = phantom.volume_hu.astype(np.float32)
+    case = _case(network, volume_hu, phantom.lobes, phantom.opacity, phantom.voxel_ml, slice(None))
+    return dice_and_ml(case.found(threshold), case.mask, case.voxel_ml)
 
 
-def _of_grey(options: Options, network: nn.Module, name: str, threshold: float) -> dict[str, Any]:
+def _of_grey(options: Options, network: nn.Module, name: str, threshold: float) -> dict[str, float]:
+    """Inside the expert's lungs."""
     volume_hu, mask, spacing_mm = read_grey_chest(options.data, name)
-    found = probabilities(network, square(volume_hu, OUTSIDE_HU)) > threshold
-    true, lungs = square(mask == 1, 0), square(mask > 0, 0)
     voxel_ml = float(np.prod(spacing_mm)) / 1000
-    inside = dice_and_ml(found & lungs, true, voxel_ml)
-    return {"whole_slices": dice_and_ml(found, true, voxel_ml), "inside_expert_lungs": inside}
+    case = _case(network, volume_hu, mask, mask == 1, voxel_ml, slice(None))
+    return dice_and_ml(case.found(threshold), case.mask, case.voxel_ml)
 
 
 if __name__ == "__main__":

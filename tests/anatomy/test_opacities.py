@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lungct.anatomy.opacities import segment_opacities
+from lungct.anatomy.opacities import marked, segment_opacities
 from lungct.inference.weights import LoadedModel
 from lungct.records import CtVolume, LungAnatomy, ModelInfo
 
@@ -63,3 +63,38 @@ def test_specks_are_dropped() -> None:
 def test_only_slices_with_lung_are_looked_at() -> None:
     _, network = found(threshold=0.5)
     assert network.n_slices == 7
+
+
+def lung_slice(hu: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Probability 0.8 in one half of a slice of a density; the other half is consolidated, at 0.2."""
+    slices_hu, probability = np.full((1, 40, 40), hu), np.full((1, 40, 40), 0.8, np.float32)
+    slices_hu[..., 20:], probability[..., 20:] = 0, 0.2
+    return probability, slices_hu, np.ones((1, 40, 40), bool)
+
+
+def test_normally_aerated_lung_is_no_opacity() -> None:
+    probability, slices_hu, lungs = lung_slice(hu=-850)
+    assert not marked(torch.from_numpy(probability), slices_hu, lungs, 0.5)[..., :18].any()
+
+
+def test_consolidation_belongs_to_the_opacity_that_it_touches() -> None:
+    probability, slices_hu, lungs = lung_slice(hu=-600)
+    assert marked(torch.from_numpy(probability), slices_hu, lungs, 0.5).all()
+
+
+def test_consolidation_apart_from_any_opacity_is_left_to_the_network() -> None:
+    probability, slices_hu, lungs = lung_slice(hu=-600)
+    slices_hu[..., 18:24] = -850
+    assert not marked(torch.from_numpy(probability), slices_hu, lungs, 0.5)[..., 24:].any()
+
+
+def test_dense_tissue_that_the_network_rules_out_is_no_opacity() -> None:
+    probability, slices_hu, lungs = lung_slice(hu=-600)
+    probability[..., 20:] = 0.01
+    assert not marked(torch.from_numpy(probability), slices_hu, lungs, 0.5)[..., 20:].any()
+
+
+def test_nothing_outside_the_lungs_is_marked() -> None:
+    probability, slices_hu, lungs = lung_slice(hu=-600)
+    lungs[..., 10:] = False
+    assert not marked(torch.from_numpy(probability), slices_hu, lungs, 0.5)[..., 10:].any()
