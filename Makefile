@@ -17,7 +17,7 @@ setup: $(INSTALLED)
 $(INSTALLED): requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet $$(grep '^pip==' requirements.txt)
-	$(BIN)/pip install --quiet --editable '.[dev,training,evaluation]'
+	$(BIN)/pip install --quiet --editable '.[dev,training,evaluation,gateway]'
 	touch $@
 
 setup-map: $(PACKAGER_INSTALLED)

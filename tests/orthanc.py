@@ -36,6 +36,14 @@ class Orthanc:
         with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
             return response.read(), response.headers["Content-Type"]
 
+    def post(self, path: str, content: str) -> bytes:
+        """The answer."""
+        url = f"http://127.0.0.1:{self.http_port}{path}"
+        request = urllib.request.Request(url, data=content.encode(), method="POST")
+        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+            answer: bytes = response.read()
+        return answer
+
     def store(self, *paths: Path) -> list[str]:
         """C-STORE, also of JPEG Lossless; what storescu says."""
         address = ("127.0.0.1", str(self.dicom_port))
@@ -53,12 +61,15 @@ class Orthanc:
 
 
 @contextmanager
-def run_orthanc(folder: Path) -> Iterator[Orthanc]:
-    """Orthanc with DICOMweb on free ports, storing in a folder; skips the test where it is not installed."""
+def run_orthanc(folder: Path, **options: object) -> Iterator[Orthanc]:
+    """Orthanc with DICOMweb on free ports, storing in a folder; skips the test where it is not installed.
+
+    Further options go into its configuration.
+    """
     executable = command("Orthanc")
     if not DICOMWEB_PLUGIN.exists():
         pytest.skip("the DICOMweb plugin is not installed: apt-get install orthanc-dicomweb")
-    server = Orthanc(_free_port(), _free_port())
+    server = Orthanc(free_port(), free_port())
     configuration = {
         "StorageDirectory": str(folder / "store"),
         "IndexDirectory": str(folder / "store"),
@@ -67,6 +78,7 @@ def run_orthanc(folder: Path) -> Iterator[Orthanc]:
         "RemoteAccessAllowed": False,
         "Plugins": [str(DICOMWEB_PLUGIN)],
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+        **options,
     }
     (folder / "orthanc.json").write_text(json.dumps(configuration))
     with (
@@ -80,7 +92,7 @@ def run_orthanc(folder: Path) -> Iterator[Orthanc]:
             process.terminate()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -23,9 +23,28 @@ LAYERS = (
 """Parts of lungct from the ground up; a part imports from its own layer and from those below."""
 
 FORBIDDEN = {
-    "lungct": {"monai.deploy", "holoscan", "operators", "app", "training", "phantom", "evaluation"},
-    "operators": {"app", "application", "training", "phantom", "evaluation"},
-    "app": {"training", "phantom", "evaluation"},
+    "lungct": {
+        "monai.deploy",
+        "holoscan",
+        "operators",
+        "app",
+        "training",
+        "phantom",
+        "evaluation",
+        "gateway",
+    },
+    "operators": {"app", "application", "training", "phantom", "evaluation", "gateway"},
+    "app": {"training", "phantom", "evaluation", "gateway"},
+    "gateway": {
+        "monai.deploy",
+        "holoscan",
+        "operators",
+        "app",
+        "application",
+        "training",
+        "phantom",
+        "evaluation",
+    },
     "phantom": {"app", "application", "operators", "training"},
     "benchmarks": {"app", "application", "operators", "training"},
     "training": {"app", "application", "operators"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,14 +77,31 @@ def scan_folder(root: Path) -> Scan:
         except _UnusableFileError as error:
             leave_out(path, error.reason.code, error.reason.message)
             continue
-        key = part.study_uid, part.series_uid, text(dataset, "PatientID")
-        found.setdefault(key, []).append(part)
+        _add(found, dataset, part)
     mask = NameMask(identifying)
     return Scan(
         root=root,
         series=tuple(_whole_series(found[key], mask) for key in sorted(found)),
         skipped=tuple(replace(file, name=mask(file.name)) for file in skipped),
     )
+
+
+def scan_headers(headers: Iterable[Dataset]) -> Scan:
+    """The same for headers that an archive gives without their files, such as DICOMweb metadata.
+
+    Args:
+        headers: one data set an instance, without pixels. Images are called by their number in this order.
+    """
+    found: dict[tuple[str, str, str], list[Series]] = {}
+    skipped: list[SkippedFile] = []
+    for position, header in enumerate(headers, start=1):
+        name = f"image {position}"
+        try:
+            _add(found, header, _series_of_file(header, Path(), name))
+        except _UnusableFileError as error:
+            skipped.append(SkippedFile(name, error.reason))
+    series = tuple(_whole_series(found[key], NameMask(set())) for key in sorted(found))
+    return Scan(Path(), series, tuple(skipped))
 
 
 def read_patient_study(series: Series) -> PatientStudy:
@@ -97,6 +115,11 @@ def read_patient_study(series: Series) -> PatientStudy:
         study_date=text(dataset, "StudyDate"),
         header=dataset,
     )
+
+
+def _add(found: dict[tuple[str, str, str], list[Series]], dataset: Dataset, part: Series) -> None:
+    key = part.study_uid, part.series_uid, text(dataset, "PatientID")
+    found.setdefault(key, []).append(part)
 
 
 def _exists(root: Path) -> bool:
