@@ -16,8 +16,8 @@ from gateway.screening import arrival_of
 from gateway.settings import GatewaySettings
 
 SETTLED_S = 120.0
-"""After that a study that began to come is asked for. By default Orthanc calls it stable after 60 s of silence,
-but forgets to where it was restarted meanwhile."""
+"""After that a study that began to come is asked for. By default Orthanc calls it stable after 60 s of
+silence, but forgets to where it was restarted meanwhile."""
 
 
 @dataclass(eq=False)

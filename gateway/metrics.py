@@ -20,22 +20,27 @@ class Metrics:
 
     def __init__(self, jobs: Jobs) -> None:
         """Register them."""
-        self.registry = CollectorRegistry()
-        self.registry.register(_JobCounts(jobs))
-        options = {"namespace": _PREFIX, "registry": self.registry}
-        self.orthanc_up = Gauge("orthanc_up", "1 where Orthanc answered the last question", **options)
-        self.feed_read = Gauge("feed_read_timestamp_seconds", "When the change feed was last read", **options)
+        self.registry = registry = CollectorRegistry()
+        registry.register(_JobCounts(jobs))
+        self.orthanc_up = Gauge(
+            f"{_PREFIX}_orthanc_up", "1 where Orthanc answered the last question", registry=registry
+        )
+        self.feed_read = Gauge(
+            f"{_PREFIX}_feed_read_timestamp_seconds", "When the change feed was last read", registry=registry
+        )
         self.analysis_s = Histogram(
-            "analysis_seconds", "One run of the analysis", buckets=_ANALYSIS_S, **options
+            f"{_PREFIX}_analysis_seconds", "One run of the analysis", buckets=_ANALYSIS_S, registry=registry
         )
         self.wait_s = Histogram(
-            "arrival_to_end_seconds",
+            f"{_PREFIX}_arrival_to_end_seconds",
             "From a complete study to its end",
             ["state"],
             buckets=_WAIT_S,
-            **options,
+            registry=registry,
         )
-        self.tried_again = Counter("retries", "Steps that failed and are tried again", ["reason"], **options)
+        self.tried_again = Counter(
+            f"{_PREFIX}_retries", "Steps that failed and are tried again", ["reason"], registry=registry
+        )
 
 
 class _JobCounts(Collector):

@@ -1,7 +1,7 @@
 """The process that analyses: reads a request a line, runs the application, answers with the exit code.
 
-Libraries stay imported from one study to the next. The process ends when its input does, so it hardly outlives
-the gateway.
+Libraries stay imported from one study to the next. The process ends when its input does, so it hardly
+outlives the gateway.
 """
 
 from __future__ import annotations

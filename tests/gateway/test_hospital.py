@@ -1,4 +1,4 @@
-"""A morning in the hospital: two senders, all sorts of studies, and a service that is killed again and again."""
+"""A morning in the hospital: two senders, all sorts of studies, a service that is killed again and again."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def gateway(tmp_path: Path, orthanc: Orthanc) -> Iterator[Gateway]:
 
 
 def make_studies(folder: Path) -> dict[str, list[Path]]:
-    """Nine plain chests, six ineligible studies, two broken ones and one of which the last slices come later."""
+    """Nine plain chests, six ineligible studies, two broken ones, one of which the last slices come later."""
     studies = {f"plain-{seed}": write_chest(folder / f"plain-{seed}", seed) for seed in range(9)}
     for seed, (name, options) in enumerate(INELIGIBLE.items(), start=20):
         studies[name] = write_chest(folder / name, seed, **options)
