@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from email import message_from_bytes
 from email.policy import HTTP
 from pathlib import Path
-from urllib.error import URLError
 
 import pytest
 from pydicom import dcmread
@@ -21,7 +20,7 @@ from pydicom import dcmread
 from tests.dicom_tools import command, complaints
 
 DICOMWEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-START_S = 30
+START_S = 60
 
 
 @dataclass(frozen=True)
@@ -100,12 +99,12 @@ def free_port() -> int:
 
 def _wait_for(server: Orthanc) -> None:
     give_up = time.monotonic() + START_S
-    while True:
-        try:
-            server.get("/system")
-        except (URLError, ConnectionError):
-            if time.monotonic() > give_up:
-                raise
-            time.sleep(0.2)
-        else:
-            return
+    for port in (server.http_port, server.dicom_port):
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(0.2)
