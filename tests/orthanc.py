@@ -35,10 +35,10 @@ class Orthanc:
         with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
             return response.read(), response.headers["Content-Type"]
 
-    def post(self, path: str, content: str) -> bytes:
+    def post(self, path: str, content: str, method: str = "POST") -> bytes:
         """The answer."""
         url = f"http://127.0.0.1:{self.http_port}{path}"
-        request = urllib.request.Request(url, data=content.encode(), method="POST")
+        request = urllib.request.Request(url, data=content.encode(), method=method)
         with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
             answer: bytes = response.read()
         return answer

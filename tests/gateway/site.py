@@ -62,10 +62,10 @@ class Gateway:
             },
             "state_dir": str(self.folder / "state"),
             "retry": {"base_s": 0.5, "cap_s": 2, "max_attempts": 3},
-            "web": {"port": self.port},
             "drain_s": 60,
             **self.settings,
             "runner": {**runner, **self.settings.get("runner", {})},  # type: ignore[dict-item]
+            "web": {"port": self.port, **self.settings.get("web", {})},  # type: ignore[dict-item]
         }
         self.settings_file = self.folder / "gateway.yaml"
         self.settings_file.write_text(yaml.safe_dump(content))
