@@ -1,0 +1,63 @@
+"""What is shipped to set up the gateway fits the gateway, and its parts fit each other."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.settings import GatewaySettings, read_gateway_settings
+from tests.application_runs import ROOT
+
+FOLDER = ROOT / "deploy" / "orthanc"
+COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+
+
+@pytest.mark.parametrize("name", ["gateway.yaml", "gateway-compose.yaml"])
+def test_shipped_settings_are_valid(name: str) -> None:
+    read_gateway_settings(FOLDER / name)
+
+
+def test_the_command_of_the_guide_is_valid() -> None:
+    text = (ROOT / "docs" / "how-to" / "scale-out.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert GatewaySettings.model_validate(yaml.safe_load(block)).runner.argv[0] == "docker"
+
+
+def test_the_image_of_the_gateway_installs_what_the_project_says() -> None:
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][
+        "gateway"
+    ]
+    installed = re.findall(r'"([^"]+>=[^"]+)"', (FOLDER / "Dockerfile").read_text())
+    assert set(wanted) - set(installed) == {"dicom-anonymizer>=2.1,<3"}  # serves copies, not the service
+    assert set(installed) <= set(wanted)
+
+
+def test_compose_mounts_what_is_there_and_what_the_settings_name() -> None:
+    gateway = COMPOSE["services"]["gateway"]
+    mounted = [volume.split(":")[0] for volume in gateway["volumes"]]
+    assert all((FOLDER / path).exists() for path in mounted if path.startswith("."))
+    settings = read_gateway_settings(FOLDER / "gateway-compose.yaml")
+    secrets = [settings.orthanc.password_file, settings.web.token_file]
+    assert [path.name for path in secrets if path] == gateway["secrets"]
+    assert gateway["networks"] == ["inside"]
+    assert COMPOSE["networks"]["inside"]["internal"]
+
+
+def test_the_unit_gives_the_drain_its_time() -> None:
+    unit = configparser.RawConfigParser(strict=False)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(FOLDER / "lungct-gateway.service")
+    settings = read_gateway_settings(FOLDER / "gateway.yaml")
+    assert float(unit["Service"]["TimeoutStopSec"]) > settings.drain_s
+    assert settings.state_dir == Path("/var/lib") / unit["Service"]["StateDirectory"]
+
+
+def test_the_application_image_has_no_gateway() -> None:
+    assert not (ROOT / "app" / "gateway").exists()
+    assert "gateway" not in (ROOT / "requirements.txt").read_text()
