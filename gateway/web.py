@@ -17,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from gateway.jobs import State
 from gateway.settings import WebSettings, read_secret
+from lungct.errors import SettingsError
 
 if TYPE_CHECKING:
     from gateway.service import Service
@@ -34,13 +35,16 @@ def serve(service: Service) -> Iterator[None]:
     """Answer requests while the service runs.
 
     Raises:
-        SettingsError: the token cannot be read.
-        OSError: the port is taken.
+        SettingsError: the token cannot be read, or the port is taken.
     """
     settings: WebSettings = service.settings.web
     token = read_secret(settings.token_file) if settings.token_file else ""
     handler = type("Handler", (_Handler,), {"service": service, "token": token})
-    with ThreadingHTTPServer((settings.host, settings.port), handler) as server:
+    try:
+        server = ThreadingHTTPServer((settings.host, settings.port), handler)
+    except OSError as error:
+        raise SettingsError(f"web: cannot listen on port {settings.port} ({error.strerror})") from error
+    with server:
         threading.Thread(target=server.serve_forever, daemon=True, name="web").start()
         try:
             yield

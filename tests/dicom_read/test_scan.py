@@ -19,6 +19,7 @@ from pydicom.uid import EncapsulatedPDFStorage, MediaStorageDirectoryStorage
 from lungct.dicom_read import read_patient_study, read_volume, scan_folder, select_series
 from lungct.dicom_read.headers import age_years
 from lungct.dicom_read.privacy import NameMask, identifiers
+from lungct.dicom_read.scan import scan_headers
 from lungct.errors import NoDicomError
 from lungct.records import Series
 from phantom.dicom_study import Fault, StudyOptions, Syntax, write_localizer, write_study
@@ -54,6 +55,18 @@ def test_nested_folders_are_one_series(written: Callable[..., Series], tmp_path:
     (series,) = scan_folder(tmp_path).series
     assert len(series.slices) == 20
     assert series.slices[0].name == "study/a/b/no_extension"
+
+
+def test_headers_without_files_are_judged_like_files(written: Callable[..., Series], tmp_path: Path) -> None:
+    written()
+    headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in sorted(tmp_path.rglob("*.dcm"))]
+    from_headers, from_files = scan_headers([*headers, pydicom.Dataset()]), scan_folder(tmp_path)
+    (verdict,), (expected,) = (select_series(scan).verdicts for scan in (from_headers, from_files))
+    assert [reason.code for reason in verdict.reasons] == [reason.code for reason in expected.reasons]
+    assert [image.position_mm for image in verdict.series.slices] == [
+        image.position_mm for image in expected.series.slices
+    ]
+    assert [file.reason.code for file in from_headers.skipped] == ["DAMAGED_HEADER"]
 
 
 def test_studies_and_series_are_kept_apart(

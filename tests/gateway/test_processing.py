@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,12 @@ import pytest
 
 from gateway.errors import Unreachable
 from gateway.feed import Feed
-from gateway.jobs import Jobs, State
+from gateway.jobs import Arrival, Jobs, State
 from gateway.metrics import Metrics
 from gateway.processing import Processor, pause_s
 from gateway.pseudonyms import Pseudonyms
-from gateway.settings import GatewaySettings, RetrySettings
+from gateway.screening import RECENT, ROUTINE, STAT, arrival_of
+from gateway.settings import GatewaySettings, PrioritySettings, RetrySettings
 from lungct.settings import SelectionLimits
 from tests.gateway.fakes import Bomb, Killed, MemoryOrthanc, MemoryRunner
 from tests.gateway.site import write_chest
@@ -308,6 +311,34 @@ def test_an_orthanc_that_was_set_up_anew_is_read_from_its_beginning(
     orthanc.receive(images)
     life.work()
     assert states(life) == {"done": 1}
+
+
+def test_urgent_studies_come_first_then_recent_ones_then_those_that_came_first(life: Life) -> None:
+    arrivals = [
+        Arrival(name, name, "v", priority) for name, priority in (("a", 2), ("b", 1), ("c", 1), ("d", 0))
+    ]
+    life.open_jobs.advance(1, arrivals)
+    claimed = [life.open_jobs.claim() for _ in arrivals]
+    assert [job.study for job in claimed if job] == ["d", "b", "c", "a"]
+    assert life.open_jobs.claim() is None
+
+
+@pytest.mark.parametrize(
+    ("study_date", "stat_aets", "priority"),
+    [
+        (date.today().strftime("%Y%m%d"), set(), RECENT),
+        ("20200401", set(), ROUTINE),
+        ("", set(), ROUTINE),
+        ("20200401", {"ORTHANC"}, STAT),
+    ],
+)
+def test_urgency_comes_from_the_called_title_and_the_study_date(
+    orthanc: MemoryOrthanc, images: list[Path], study_date: str, stat_aets: set[str], priority: int
+) -> None:
+    orthanc.receive(images)
+    study = replace(orthanc.study("study"), study_date=study_date)
+    settings = PrioritySettings(stat_called_aets=frozenset(stat_aets))
+    assert arrival_of(study, orthanc, Pseudonyms(b"k" * 32), settings).priority == priority
 
 
 def test_pauses_double_up_to_the_cap_and_differ() -> None:
