@@ -99,7 +99,9 @@ class Feed:
                 case "NewStudy":
                     return change.resource
                 case "NewSeries":
-                    return self.orthanc.parent_study(change.resource)
+                    return self.orthanc.study_of("series", change.resource)
+                case "NewInstance":
+                    return self.orthanc.study_of("instances", change.resource)
         except FinalError:
             return None  # deleted since
         return None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import requests
 from pydicom import Dataset
@@ -97,9 +97,9 @@ class Orthanc:
         """Sequence number of the newest change; 0 where there is none."""
         return int(self._json("GET", "/changes?last")["Last"])
 
-    def parent_study(self, series_id: str) -> str:
-        """Orthanc's ID of the study of a series."""
-        return str(self._json("GET", f"/series/{series_id}")["ParentStudy"])
+    def study_of(self, level: Literal["series", "instances"], resource_id: str) -> str:
+        """Orthanc's ID of the study that a series or an instance belongs to."""
+        return str(self._json("GET", f"/{level}/{resource_id}/study")["ID"])
 
     def study(self, study_id: str) -> StudyEntry:
         """A study and its series."""

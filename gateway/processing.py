@@ -84,6 +84,8 @@ class Processor:
             raise UnchangedError("UNCHANGED")
         self._run(job, chosen)
         uids = [dcmread(path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID for path in self._objects(job)]
+        if not uids:
+            raise FinalError("NO_DICOM_RESULTS")
         return self.jobs.begin_sending(job, uids)
 
     def _run(self, job: Job, chosen: Chosen) -> None:
@@ -92,6 +94,7 @@ class Processor:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, mode=0o700)
         run = Path(mkdtemp(dir=folder))
+        (run / "results").mkdir()
         self._fetch(chosen, run / "study")
         log.info("analysing", study=job.pseudonym, images=len(chosen.series.instances), attempt=job.attempts)
         with self.metrics.analysis_s.time():

@@ -99,6 +99,9 @@ class MemoryOrthanc:
     def _series_uid(self) -> str:
         return str(_header(next(iter(self.images.values()))).SeriesInstanceUID)
 
+    def study_of(self, *_: str) -> str:
+        return self.study_id
+
     def headers(self, *_: str) -> list[Dataset]:
         return [_header(path) for _, path in sorted(self.images.items())]
 

@@ -20,6 +20,8 @@ from tests.gateway.site import Gateway, wait_until
 from tests.orthanc import Orthanc, run_orthanc
 
 SPACING_MM = (3.0, 2.5, 2.5)
+MIDDLE = slice(25, 80)
+"""165 mm of the chest: as much as the rules want, and half the time."""
 TOKEN = "a token"  # noqa: S105
 
 
@@ -50,7 +52,7 @@ def test_results_of_the_application_arrive_in_orthanc_and_in_the_pacs(
 ) -> None:
     phantom = make_thorax(1, SPACING_MM, pattern="covid")
     study = write_study(
-        phantom.volume_hu, tmp_path / "study", StudyOptions(seed=1, spacing_mm=SPACING_MM, **PLANTED)
+        phantom.volume_hu[MIDDLE], tmp_path / "study", StudyOptions(seed=1, spacing_mm=SPACING_MM, **PLANTED)
     )
     (tmp_path / "token").write_text(TOKEN)
     (tmp_path / "pacs").mkdir()

@@ -200,6 +200,15 @@ def test_any_other_fault_is_tried_again_until_the_attempts_are_used_up(
     assert orthanc.results == {}
 
 
+def test_an_analysis_that_makes_no_dicom_objects_is_told_at_once(
+    life: Life, orthanc: MemoryOrthanc, runner: MemoryRunner, images: list[Path]
+) -> None:
+    runner.n_objects = 0
+    orthanc.receive(images)
+    life.work()
+    assert (states(life), reasons(life)) == ({"failed": 1}, ["NO_DICOM_RESULTS"])
+
+
 def test_a_dead_letter_can_be_tried_again(
     life: Life, orthanc: MemoryOrthanc, runner: MemoryRunner, images: list[Path]
 ) -> None:
@@ -293,10 +302,11 @@ def _killed(*_: Any) -> None:
     raise Killed
 
 
+@pytest.mark.parametrize("kind", ["NewStudy", "NewSeries", "NewInstance"])
 def test_a_study_whose_end_orthanc_forgot_to_tell_is_asked_for(
-    life: Life, orthanc: MemoryOrthanc, images: list[Path], monkeypatch: pytest.MonkeyPatch
+    life: Life, orthanc: MemoryOrthanc, images: list[Path], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    orthanc.receive(images, kind="NewStudy")
+    orthanc.receive(images, kind=kind)
     life.work()
     assert states(life) == {}
     monkeypatch.setattr("gateway.feed.SETTLED_S", -1)
