@@ -7,8 +7,9 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.jobs import Jobs, State
+from gateway.jobs import Jobs
 from gateway.logs import configure_logging
+from gateway.records import State
 from gateway.service import Service
 from gateway.settings import read_gateway_settings
 from lungct.errors import SettingsError

@@ -7,11 +7,12 @@ import time
 from dataclasses import dataclass
 
 from gateway.errors import FinalError, StepError
-from gateway.jobs import Arrival, Jobs
+from gateway.jobs import Jobs
 from gateway.logs import described, log
 from gateway.metrics import Metrics
 from gateway.orthanc import Change, Orthanc, Page
 from gateway.pseudonyms import Pseudonyms
+from gateway.records import Arrival
 from gateway.screening import arrival_of
 from gateway.settings import GatewaySettings
 

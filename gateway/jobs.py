@@ -9,10 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
 
+from gateway.records import Arrival, Job, State
 from lungct.errors import SettingsError
 
 DATABASE = "gateway.sqlite"
@@ -47,47 +47,7 @@ CREATE TABLE IF NOT EXISTS deliveries (
 """
 
 
-class State(StrEnum):
-    """Where a job is; the last four are ends."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SENDING = "sending"
-    DONE = "done"
-    INELIGIBLE = "ineligible"
-    SUPERSEDED = "superseded"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """A study that is complete, as the feed reports it.
-
-    Attributes:
-        version: digest of its CT instances; empty where it has none.
-        priority: 0 comes first.
-    """
-
-    study: str
-    pseudonym: str
-    version: str
-    priority: int
-
-
-@dataclass(frozen=True)
-class Job:
-    """One version of one study."""
-
-    id: int
-    study: str
-    pseudonym: str
-    content: str
-    state: State
-    attempts: int
-    arrived: float
-
-
-_JOB_COLUMNS = "id, study, pseudonym, content, state, attempts, arrived"
+_JOB_COLUMNS = "id, study, pseudonym, state, attempts, arrived"
 
 
 class Jobs:
@@ -325,6 +285,4 @@ def _add(execute: Execute, arrival: Arrival) -> None:
 
 
 def _job(row: sqlite3.Row, state: State) -> Job:
-    return Job(
-        row["id"], row["study"], row["pseudonym"], row["content"], state, row["attempts"] + 1, row["arrived"]
-    )
+    return Job(row["id"], row["study"], row["pseudonym"], state, row["attempts"] + 1, row["arrived"])

@@ -15,10 +15,11 @@ from typing import Any
 from pydicom import dcmread
 
 from gateway.errors import FinalError, IneligibleError, TransientError, UnchangedError, Unreachable
-from gateway.jobs import Job, Jobs, State
+from gateway.jobs import Jobs
 from gateway.logs import described, log
 from gateway.metrics import Metrics
 from gateway.orthanc import Orthanc
+from gateway.records import Job, State
 from gateway.runners import Runner
 from gateway.screening import Chosen, screen
 from gateway.settings import Destination, GatewaySettings, RetrySettings

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from gateway.errors import FinalError, IneligibleError
-from gateway.jobs import Arrival
 from gateway.orthanc import Orthanc, SeriesEntry, StudyEntry
 from gateway.pseudonyms import Pseudonyms
+from gateway.records import Arrival
 from gateway.settings import Limits, PrioritySettings
 from lungct.dicom_read.scan import scan_headers
 from lungct.dicom_read.selection import select_series

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from jinja2 import Environment, select_autoescape
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from gateway.jobs import State
+from gateway.records import State
 from gateway.settings import WebSettings, read_secret
 from lungct.errors import SettingsError
 

@@ -13,10 +13,11 @@ import pytest
 
 from gateway.errors import Unreachable
 from gateway.feed import Feed
-from gateway.jobs import Arrival, Jobs, State
+from gateway.jobs import Jobs
 from gateway.metrics import Metrics
 from gateway.processing import Processor, pause_s
 from gateway.pseudonyms import Pseudonyms
+from gateway.records import Arrival, State
 from gateway.screening import RECENT, ROUTINE, STAT, arrival_of
 from gateway.settings import GatewaySettings, PrioritySettings, RetrySettings
 from lungct.settings import SelectionLimits
