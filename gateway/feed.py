@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from gateway.errors import FinalError, StepError
+from gateway.errors import FinalError, StepError, TransientError
 from gateway.jobs import Jobs
 from gateway.logs import described, log
 from gateway.metrics import Metrics
@@ -58,13 +58,9 @@ class Feed:
             StepError: Orthanc does not answer as it should; the same page is read next time.
         """
         page = self.orthanc.changes(self._since())
-        arrivals = {
-            change.resource: arrival
-            for change in page.changes
-            if change.kind == "StableStudy" and (arrival := self._arrival(change.resource))
-        }
+        arrivals, begun = self._read(page)
         if page.changes:
-            self.jobs.advance(page.changes[-1].sequence, list(arrivals.values()), self._begun(page))
+            self.jobs.advance(page.changes[-1].sequence, list(arrivals.values()), sorted(begun))
         for arrival in arrivals.values():
             log.info("complete", study=arrival.pseudonym, priority=arrival.priority)
         if page.is_last:
@@ -81,39 +77,47 @@ class Feed:
             self.jobs.advance(known)
         return known if known <= last else 0
 
-    def _arrival(self, study_id: str) -> Arrival | None:
-        try:
-            study = self.orthanc.study(study_id)
-            return arrival_of(study, self.orthanc, self.pseudonyms, self.settings.priority)
-        except FinalError:
-            return None  # deleted since
+    def _read(self, page: Page) -> tuple[dict[str, Arrival], set[str]]:
+        """Studies that are complete, and those that images came for since; one odd study stops no other."""
+        arrivals: dict[str, Arrival] = {}
+        begun: set[str] = set()
+        for change in page.changes:
+            try:
+                if change.kind == "StableStudy":
+                    arrivals[change.resource] = self._arrival(change.resource)
+                    begun.discard(change.resource)
+                elif (study := self._study_of(change)) is not None:
+                    begun.add(study)
+            except FinalError:  # deleted since
+                continue
+            except TransientError as error:
+                log.warning("asked_later", study=self.pseudonyms.name(change.resource), reason=error.code)
+                begun |= {change.resource} if change.kind == "StableStudy" else set()
+        return arrivals, begun
 
-    def _begun(self, page: Page) -> list[str]:
-        complete = {change.resource for change in page.changes if change.kind == "StableStudy"}
-        return [
-            study for change in page.changes if (study := self._study_of(change)) and study not in complete
-        ]
+    def _arrival(self, study_id: str) -> Arrival:
+        study = self.orthanc.study(study_id)
+        return arrival_of(study, self.orthanc, self.pseudonyms, self.settings.priority)
 
     def _study_of(self, change: Change) -> str | None:
-        try:
-            match change.kind:
-                case "NewStudy":
-                    return change.resource
-                case "NewSeries":
-                    return self.orthanc.study_of("series", change.resource)
-                case "NewInstance":
-                    return self.orthanc.study_of("instances", change.resource)
-        except FinalError:
-            return None  # deleted since
+        match change.kind:
+            case "NewStudy":
+                return change.resource
+            case "NewSeries":
+                return self.orthanc.study_of("series", change.resource)
+            case "NewInstance":
+                return self.orthanc.study_of("instances", change.resource)
         return None
 
     def _ask_for_forgotten(self) -> None:
         for study_id in self.jobs.watched(before=time.time() - SETTLED_S):
-            arrival = self._arrival(study_id)
-            if arrival is None:
+            try:
+                if self.orthanc.study(study_id).is_stable:
+                    self.jobs.advance(self.jobs.sequence() or 0, [self._arrival(study_id)])
+            except FinalError:
                 self.jobs.forget(study_id)
-            elif self.orthanc.study(study_id).is_stable:
-                self.jobs.advance(self.jobs.sequence() or 0, [arrival])
+            except TransientError:
+                continue
 
     def _note_connection(self, *, is_connected: bool, reason: str = "") -> None:
         if is_connected != self.is_connected:

@@ -106,15 +106,15 @@ class Jobs:
         Args:
             sequence: of the last change.
             arrivals: studies that are complete.
-            begun: studies that images have begun to come for.
+            begun: studies that images have come for since.
         """
         with self._transaction() as execute:
             execute("INSERT OR REPLACE INTO feed VALUES (1, ?)", (sequence,))
-            for study in begun:
-                execute("INSERT OR REPLACE INTO watched VALUES (?, ?)", (study, time.time()))
             for arrival in arrivals:
                 execute("DELETE FROM watched WHERE study = ?", (arrival.study,))
                 _add(execute, arrival)
+            for study in begun:
+                execute("INSERT OR REPLACE INTO watched VALUES (?, ?)", (study, time.time()))
 
     def watched(self, before: float) -> list[str]:
         """Studies whose images began to come before a time, and that were never reported complete."""

@@ -104,19 +104,11 @@ class Orthanc:
     def study(self, study_id: str) -> StudyEntry:
         """A study and its series."""
         study = self._json("GET", f"/studies/{study_id}")
-        series = (
-            SeriesEntry(
-                item["ID"],
-                item["MainDicomTags"].get("SeriesInstanceUID", ""),
-                item["MainDicomTags"].get("Modality", ""),
-                tuple(sorted(item["Instances"])),
-            )
-            for item in self._json("GET", f"/studies/{study_id}/series")
-        )
-        tags = study["MainDicomTags"]
-        return StudyEntry(
-            study_id, tags["StudyInstanceUID"], tags.get("StudyDate", ""), study["IsStable"], tuple(series)
-        )
+        series = self._json("GET", f"/studies/{study_id}/series")
+        try:
+            return _study_entry(study, series)
+        except (KeyError, TypeError):
+            raise TransientError("ORTHANC_ANSWER") from None
 
     def headers(self, study_uid: str, series_uid: str) -> Iterator[Dataset]:
         """All attributes of all images of a series, without pixels; none where they make no sense."""
@@ -198,6 +190,22 @@ class Orthanc:
             raise Unreachable("ORTHANC_UNREACHABLE") from None
         except OSError:
             raise TransientError("DISK") from None
+
+
+def _study_entry(study: dict[str, Any], series: list[dict[str, Any]]) -> StudyEntry:
+    entries = (
+        SeriesEntry(
+            item["ID"],
+            item["MainDicomTags"].get("SeriesInstanceUID", ""),
+            item["MainDicomTags"].get("Modality", ""),
+            tuple(sorted(item["Instances"])),
+        )
+        for item in series
+    )
+    tags = study["MainDicomTags"]
+    return StudyEntry(
+        study["ID"], tags["StudyInstanceUID"], tags.get("StudyDate", ""), study["IsStable"], tuple(entries)
+    )
 
 
 def _check(status: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -11,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import Unreachable
+from gateway.errors import TransientError, Unreachable
 from gateway.feed import Feed
 from gateway.jobs import Jobs
 from gateway.metrics import Metrics
+from gateway.orthanc import Change, StudyEntry
 from gateway.processing import Processor, pause_s
 from gateway.pseudonyms import Pseudonyms
 from gateway.records import Arrival, State
@@ -313,6 +315,33 @@ def test_a_study_whose_end_orthanc_forgot_to_tell_is_asked_for(
     monkeypatch.setattr("gateway.feed.SETTLED_S", -1)
     life.work()
     assert states(life) == {"done": 1}
+
+
+def test_a_study_that_orthanc_cannot_tell_about_stops_no_other_and_is_asked_for_later(
+    life: Life, orthanc: MemoryOrthanc, images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orthanc.feed.append(Change(1, "StableStudy", "odd"))
+    orthanc.receive(images)
+    tell = orthanc.study
+
+    def study(study_id: str) -> StudyEntry:
+        if study_id == "odd":
+            raise TransientError("ORTHANC_500")
+        return tell(study_id)
+
+    monkeypatch.setattr(orthanc, "study", study)
+    life.work()
+    assert states(life) == {"done": 1}
+    assert life.open_jobs.watched(before=time.time()) == ["odd"]
+
+
+def test_images_that_come_after_a_study_was_complete_are_remembered(
+    life: Life, orthanc: MemoryOrthanc, images: list[Path]
+) -> None:
+    orthanc.receive(images[:N_FIRST])
+    orthanc.receive(images, kind="NewInstance")
+    life.feed.step()
+    assert life.open_jobs.watched(before=time.time()) == ["study"]
 
 
 def test_an_orthanc_that_was_set_up_anew_is_read_from_its_beginning(
