@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import subprocess
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from pydicom.uid import EncapsulatedPDFStorage, SecondaryCaptureImageStorage
 from gateway.deidentify.__main__ import REPORT_FILE, main
 from gateway.deidentify.profile import shift_date
 from tests.dicom_tools import complaints, errors
-from tests.gateway.site import write_chest
+from tests.gateway.site import APPLICATION, ROOT, write_chest
 
 PLANTED = {
     "patient_name": "Quaxolotl^Zenobia",
@@ -130,6 +133,27 @@ def test_the_site_alone_can_go_back(studies: Path, tmp_path: Path) -> None:
     assert back["patient", copies[0].PatientID] == PLANTED["patient_id"]
     assert (tmp_path / "mapping.csv").stat().st_mode & 0o077 == 0
     assert (tmp_path / "key").stat().st_mode & 0o077 == 0
+
+
+def test_results_stay_with_their_images(tmp_path: Path) -> None:
+    studies = tmp_path / "studies"
+    write_chest(studies / "images", seed=3, **PLANTED)
+    command = [sys.executable, APPLICATION, "-i", studies / "images", "-o", studies / "results"]
+    settings = ["-m", ROOT / "models", "-s", ROOT / "app.yaml"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(  # noqa: S603
+        [*map(str, [*command, *settings])], env=environment, check=True, capture_output=True
+    )
+    (studies / "results" / "result.json").unlink()
+    copies = run(studies, tmp_path)
+    images = {copy.SOPInstanceUID for copy in copies if copy.Modality == "CT"}
+    segmentations = [copy for copy in copies if copy.Modality == "SEG"]
+    assert len(segmentations) == 2
+    for copy in segmentations:
+        items = copy.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+        assert {item.ReferencedSOPInstanceUID for item in items} == images
+        assert errors(complaints("dciodvfy", Path(copy.filename))) == []
+    assert len({(copy.StudyInstanceUID, copy.FrameOfReferenceUID, copy.PatientID) for copy in copies}) == 1
 
 
 def test_what_may_show_a_name_is_refused(studies: Path, tmp_path: Path) -> None:
