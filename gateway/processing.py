@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import threading
@@ -102,6 +103,7 @@ class Processor:
             self.runner.run(run / "study", run / "results", f"lungct-{job.pseudonym}-{job.attempts}")
         _check_result(run / "results" / RESULT_FILE)
         (run / "results").rename(folder / "results")
+        _settle(folder / "results")
         shutil.rmtree(run)
 
     def _fetch(self, chosen: Chosen, folder: Path) -> None:
@@ -168,6 +170,14 @@ def pause_s(retry: RetrySettings, attempts: int) -> float:
     """Twice as long after every attempt, up to the cap; jittered, so that jobs do not come back together."""
     longest_s = min(retry.cap_s, retry.base_s * 2.0 ** min(attempts - 1, 30))
     return random.uniform(longest_s / 2, longest_s)  # noqa: S311
+
+
+def _settle(folder: Path) -> None:
+    """Have the disk keep a folder: after a power cut the database must not remember results that are gone."""
+    for path in (*folder.rglob("*"), folder, folder.parent):
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
 
 
 def _check_result(path: Path) -> None:
