@@ -49,7 +49,8 @@ class FederatedSite(ClientAlgo):
         """One round, beginning with the weights that came."""
         self._take(data)
         until = self.trainer.progress.epoch + self.epochs_a_round
-        self.trainer.recipe = self.recipe.model_copy(update={"epochs": until})
+        # the server decides on the end, not the site's own validation
+        self.trainer.recipe = self.recipe.model_copy(update={"epochs": until, "stop_after_epochs": until + 1})
         parts = self.cohort.parts
         self.trainer.train(parts["train"], parts["validation"], self.seed, lambda _: None)
 
