@@ -119,7 +119,7 @@ OPACITY = Card(
     limits=(
         "No expert mask was used in training; the opacities are painted.",
         "AdamW and crops at full size replace the staged SGD and the growing slices of the paper.",
-        "Tumours, fibrosis, effusion and atelectasis may be marked.",
+        "Tumours, fibrosis, effusion and atelectasis may be marked; thin bands and tree-in-bud are missed.",
     ),
     history="version 0.1.0 (66 minutes with lesions of three kinds), then from there (`--from`) "
     "`--seed 2 --minutes 65` on one core: 1281 steps. Mean Dice on the validation cases above, at the "
