@@ -190,9 +190,7 @@ def _gap(series: Series) -> Series:
     return replace(series, slices=(*series.slices[:100], *series.slices[140:]))
 
 
-@pytest.mark.parametrize(
-    ("spoil", "code"), [(_second_phase, "REPEATED_POSITIONS"), (_gap, "GAP_TOO_WIDE")], ids=str
-)
+@pytest.mark.parametrize(("spoil", "code"), [(_second_phase, "REPEATED_POSITIONS"), (_gap, "GAP_TOO_WIDE")])
 def test_series_that_forms_no_volume_ranks_last_and_says_why(
     eligible: Series, spoil: Callable[[Series], Series], code: str
 ) -> None:
