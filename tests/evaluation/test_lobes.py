@@ -10,13 +10,15 @@ import pytest
 from evaluation import cases
 from evaluation.lobe_shares import shares_of_lung, widened
 from evaluation.lobes import dice, evaluate, lobe_dice, of_expert_lungs, of_known_lobes, of_labelled_slices
-from evaluation.montage import TILE_PIXELS, montage
+from evaluation.montage import AXIAL_AT, CORONAL_AT, SAGITTAL_AT, TILE_PIXELS, montage
+from lungct.anatomy.tree import no_tree
 from lungct.geometry import canonical_volume
-from lungct.records import CtVolume, Lobe, MaskArray
+from lungct.records import CtVolume, Lobe, LungAnatomy, MaskArray, ModelInfo
 from lungct.report.pictures import LOBE_RGB
 
 UPPER, LOWER = Lobe.LEFT_UPPER.label, Lobe.LEFT_LOWER.label
 SHAPE = (4, 6, 6)
+N_TILES = len(AXIAL_AT + CORONAL_AT + SAGITTAL_AT)
 
 
 def volume() -> CtVolume:
@@ -103,9 +105,10 @@ def test_range_is_widened_by_a_quarter_of_its_width_on_both_sides() -> None:
 
 
 def test_montage_draws_borders_in_the_colour_of_the_lobe_with_the_head_up() -> None:
-    picture = np.asarray(montage(volume(), two_lobes(2)))
-    assert picture.shape[0] == 2 * TILE_PIXELS
-    outlined = picture[TILE_PIXELS:]
+    anatomy = LungAnatomy(two_lobes(2), ModelInfo("lungs", "0", "0", provisional=True))
+    picture = np.asarray(montage(volume(), anatomy, no_tree(volume())))
+    assert picture.shape[0] == 3 * TILE_PIXELS
+    outlined = picture[TILE_PIXELS : 2 * TILE_PIXELS, : N_TILES * TILE_PIXELS]
     rows = [
         np.nonzero((outlined == LOBE_RGB[lobe]).all(axis=2))[0] for lobe in (Lobe.LEFT_UPPER, Lobe.LEFT_LOWER)
     ]

@@ -64,8 +64,9 @@ def test_dice_is_averaged_over_the_painted_chests_that_have_a_kind() -> None:
     label = Kind.NODULE.label
     found = np.array([[[0.9, 0.9, 0.1, 0.1]]], np.float32)
     all_found, half_found = (np.array([[[label, b, c, 0]]], np.uint8) for b, c in ((label, 0), (0, label)))
-    cases = [Case(found, kinds > 0, 1.0, kinds) for kinds in (all_found, half_found)]
-    cases += [Case(found, found > 0.5, 1.0), Case(found, found > 1, 1.0, np.zeros((1, 1, 4), np.uint8))]
+    chest = found, np.full(found.shape, -700.0, np.float32), np.ones(found.shape, bool)
+    cases = [Case(*chest, kinds > 0, 1.0, kinds) for kinds in (all_found, half_found)]
+    cases += [Case(*chest, found > 0.5, 1.0), Case(*chest, found > 1, 1.0, np.zeros((1, 1, 4), np.uint8))]
     assert mean_dice_by_kind(cases, 0.5) == {"nodule": 0.75}
 
 
