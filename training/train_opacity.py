@@ -38,7 +38,7 @@ from training.common import (
     run_script,
     step_generator,
 )
-from training.fields import FloatArray
+from training.fields import FloatArray, Spacing
 from training.hosts import PHANTOM_PATTERNS, real_host, synthetic_host, with_confounder
 from training.lesions import Kind, Pattern, add_infection
 from training.opacity_examples import (
@@ -143,12 +143,18 @@ class Case:
     volume_hu: FloatArray
     lungs: np.ndarray
     mask: np.ndarray
-    voxel_ml: float
+    spacing_mm: Spacing
     kinds: np.ndarray | None = None
 
     def found(self, threshold: float) -> np.ndarray:
         """Opacities as the application would mark them."""
-        return marked(torch.from_numpy(self.probability), self.volume_hu, self.lungs, threshold)
+        probability = torch.from_numpy(self.probability)
+        return marked(probability, self.volume_hu, self.lungs, threshold, self.spacing_mm[2])
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel."""
+        return float(np.prod(self.spacing_mm)) / 1000
 
 
 def choose_threshold(options: Options, network: nn.Module) -> tuple[float, dict[str, Any]]:
@@ -191,8 +197,7 @@ def _painted_cases(options: Options, network: nn.Module) -> Iterator[Case]:
     for host in (*real, *real, *synthetic):
         for pattern in Pattern:
             volume_hu, mask, kinds = add_infection(with_confounder(host, rng), rng, pattern)
-            voxel_ml = float(np.prod(host.spacing_mm)) / 1000
-            case = _case(network, volume_hu, host.lungs, mask, voxel_ml)
+            case = _case(network, volume_hu, host.lungs, mask, host.spacing_mm)
             yield replace(case, kinds=square(kinds, 0)[EVERY_FOURTH])
 
 
@@ -201,7 +206,7 @@ def _phantom_cases(network: nn.Module) -> Iterator[Case]:
         phantom = _phantom(seed)
         if phantom.opacity.any():
             volume_hu = phantom.volume_hu.astype(np.float32)
-            yield _case(network, volume_hu, phantom.lobes, phantom.opacity, phantom.voxel_ml)
+            yield _case(network, volume_hu, phantom.lobes, phantom.opacity, PHANTOM_SPACING_MM)
 
 
 def _case(
@@ -209,12 +214,12 @@ def _case(
     volume_hu: FloatArray,
     lungs: np.ndarray,
     mask: np.ndarray,
-    voxel_ml: float,
+    spacing_mm: Spacing,
     step: slice = EVERY_FOURTH,
 ) -> Case:
     whole_hu = square(volume_hu, OUTSIDE_HU)[step]
     inside, true = (square(part > 0, 0)[step] for part in (lungs, mask))
-    return Case(probabilities(network, whole_hu), whole_hu, inside, true, voxel_ml)
+    return Case(probabilities(network, whole_hu), whole_hu, inside, true, spacing_mm)
 
 
 def _phantom(seed: int) -> Phantom:
@@ -237,15 +242,14 @@ def evaluate(options: Options, model: LoadedModel) -> Evaluation:
 def _of_phantom(network: nn.Module, seed: int, threshold: float) -> dict[str, float]:
     phantom = _phantom(seed)
     volume_hu = phantom.volume_hu.astype(np.float32)
-    case = _case(network, volume_hu, phantom.lobes, phantom.opacity, phantom.voxel_ml, slice(None))
+    case = _case(network, volume_hu, phantom.lobes, phantom.opacity, PHANTOM_SPACING_MM, slice(None))
     return dice_and_ml(case.found(threshold), case.mask, case.voxel_ml)
 
 
 def _of_grey(options: Options, network: nn.Module, name: str, threshold: float) -> dict[str, float]:
     """Inside the expert's lungs."""
     volume_hu, mask, spacing_mm = read_grey_chest(options.data, name)
-    voxel_ml = float(np.prod(spacing_mm)) / 1000
-    case = _case(network, volume_hu, mask, mask == 1, voxel_ml, slice(None))
+    case = _case(network, volume_hu, mask, mask == 1, spacing_mm, slice(None))
     return dice_and_ml(case.found(threshold), case.mask, case.voxel_ml)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +143,11 @@ def test_lung_segmenter_emits_lobes_on_the_grid_of_the_chest(
 def test_slice_segmenter_emits_opacities_inside_the_lobes(
     chest: Chest, anatomy: LungAnatomy, journal: Journal, untrained: dict[str, Any]
 ) -> None:
-    """A threshold below 0 marks everything that is lung, even where random weights saturate at 0."""
+    """A threshold below 0 marks all lung that is not airy, even where random weights saturate at 0."""
     stage = SliceSegmenter(Fragment(), name="opacity", journal=journal, **untrained)
-    mask = run(stage, chest=chest, anatomy=anatomy).mask
+    hazy_hu = np.where(anatomy.lobes > 0, -600, chest.volume.volume_hu).astype(np.int16)
+    hazy = replace(chest, volume=replace(chest.volume, volume_hu=hazy_hu))
+    mask = run(stage, chest=hazy, anatomy=anatomy).mask
     assert np.array_equal(mask > 0, anatomy.lobes > 0)
 
 

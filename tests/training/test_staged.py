@@ -63,10 +63,12 @@ def test_the_model_card_says_how_the_weights_were_trained(tmp_path: Path) -> Non
 def test_dice_is_averaged_over_the_painted_chests_that_have_a_kind() -> None:
     label = Kind.NODULE.label
     found = np.array([[[0.9, 0.9, 0.1, 0.1]]], np.float32)
+    coarse_mm = (5.0, 5.0, 5.0)
     all_found, half_found = (np.array([[[label, b, c, 0]]], np.uint8) for b, c in ((label, 0), (0, label)))
     chest = found, np.full(found.shape, -700.0, np.float32), np.ones(found.shape, bool)
-    cases = [Case(*chest, kinds > 0, 1.0, kinds) for kinds in (all_found, half_found)]
-    cases += [Case(*chest, found > 0.5, 1.0), Case(*chest, found > 1, 1.0, np.zeros((1, 1, 4), np.uint8))]
+    cases = [Case(*chest, kinds > 0, coarse_mm, kinds) for kinds in (all_found, half_found)]
+    cases += [Case(*chest, found > 0.5, coarse_mm)]
+    cases += [Case(*chest, found > 1, coarse_mm, np.zeros((1, 1, 4), np.uint8))]
     assert mean_dice_by_kind(cases, 0.5) == {"nodule": 0.75}
 
 
