@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+
+class View(NamedTuple):
+    """Where a sampled box lies in its source.
+
+    Attributes:
+        shape: slices, rows, columns of the source.
+        centre: of the box, in voxels of the source from its corner.
+    """
+
+    shape: tuple[int, ...]
+    centre: tuple[float, ...]
 
 
 def random_warp(
@@ -16,33 +30,40 @@ def random_warp(
     max_scale: float,
     bend_voxels: float,
     knot_voxels: int = 12,
+    source: View | None = None,
 ) -> Tensor:
     """Sampling grid of a random scaling, rotation and smooth bend for ``functional.grid_sample``.
 
     Args:
-        shape: slices, rows, columns.
-        generator: source of randomness.
+        shape: slices, rows, columns of what is sampled.
+        generator: source of randomness; the grid lies on its device.
         max_degrees: largest rotation about each axis.
         max_scale: each axis is scaled by up to one plus this, or one less it.
         bend_voxels: deviation of the smooth displacement, in voxels.
         knot_voxels: over how many voxels the displacement changes.
+        source: what it is sampled from, with voxels of the same size; by default something of the same shape.
 
     Returns:
         ``[1, slices, rows, columns, 3]``, the last axis in ``grid_sample``'s order: columns, rows, slices.
     """
-    size = torch.tensor(shape[::-1], dtype=torch.float32)
+    source = source or View(shape, tuple(n / 2 for n in shape))
+    device = generator.device
+    size, source_size, centre = (
+        torch.tensor(values[::-1], dtype=torch.float32) for values in (shape, source.shape, source.centre)
+    )
     matrix = _rotation(generator, math.radians(max_degrees))
-    matrix = matrix * (1 + max_scale * _uniform(generator, 3))
-    matrix = matrix * (size[None, :] / size[:, None])
-    theta = torch.cat([matrix, torch.zeros(3, 1)], dim=1)[None]
+    matrix = matrix * (1 + max_scale * _uniform(generator, 3).cpu())
+    matrix = matrix * (size[None, :] / source_size[:, None])
+    theta = torch.cat([matrix, (2 * centre / source_size - 1)[:, None]], dim=1)[None].to(device)
     grid = functional.affine_grid(theta, [1, 1, *shape], align_corners=False)
-    knots = torch.randn(1, 3, *(max(n // knot_voxels, 2) for n in shape), generator=generator)
+    n_knots = [max(n // knot_voxels, 2) for n in shape]
+    knots = torch.randn(1, 3, *n_knots, generator=generator, device=device)
     bend = functional.interpolate(knots, shape, mode="trilinear", align_corners=True)
-    return grid + bend.permute(0, 2, 3, 4, 1) * (bend_voxels * 2 / size)
+    return grid + bend.permute(0, 2, 3, 4, 1) * (bend_voxels * 2 / source_size).to(device)
 
 
 def _uniform(generator: torch.Generator, n: int) -> Tensor:
-    return torch.rand(n, generator=generator) * 2 - 1
+    return torch.rand(n, generator=generator, device=generator.device) * 2 - 1
 
 
 def _rotation(generator: torch.Generator, max_radians: float) -> Tensor:
@@ -58,10 +79,27 @@ def _rotation(generator: torch.Generator, max_radians: float) -> Tensor:
 
 def random_intensity(image: Tensor, generator: torch.Generator) -> Tensor:
     """Small changes of gain, offset and noise of an image in (0, 1), any shape."""
-    gain, offset, noise = torch.rand(3, generator=generator).tolist()
+    gain, offset, noise = _shares(generator, 3)
     changed = image * (0.95 + 0.1 * gain) + 0.06 * (offset - 0.5)
-    changed = changed + torch.randn(image.shape, generator=generator) * (0.03 * noise)
-    return changed.clamp(0.0, 1.0)
+    grain = torch.randn(image.shape, generator=generator, device=generator.device)
+    return (changed + grain * (0.03 * noise)).clamp(0.0, 1.0)
+
+
+def random_sharpness(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Detail taken away from or added to ``[slices, rows, columns]``, in the slices and across them.
+
+    As kernels and thick slices do.
+    """
+    for window, strongest in (((1, 3, 3), 0.8), ((3, 1, 1), 0.8)):
+        padding = tuple(n // 2 for n in window)
+        smooth = functional.avg_pool3d(image[None], window, 1, padding, count_include_pad=False)[0]
+        image = image + strongest * float(_uniform(generator, 1)) * (image - smooth)
+    return image
+
+
+def _shares(generator: torch.Generator, n: int) -> list[float]:
+    shares: list[float] = torch.rand(n, generator=generator, device=generator.device).tolist()
+    return shares
 
 
 CONSOLIDATED_SHARE = 0.7
@@ -88,14 +126,14 @@ def random_consolidation(
     """
     lung = labels > 0
     inside = lung.flatten().nonzero()[:, 0]
-    if not len(inside) or torch.rand(1, generator=generator) > CONSOLIDATED_SHARE:
+    chosen, number = _shares(generator, 2)
+    if not len(inside) or chosen > CONSOLIDATED_SHARE:
         return image
-    for _ in range(int(torch.randint(1, 4, (1,), generator=generator))):
-        place = int(inside[torch.randint(len(inside), (1,), generator=generator)])
-        is_lobar = torch.rand(1, generator=generator) < LOBAR_SHARE
-        region = labels == labels.flatten()[place] if is_lobar else lung
+    for _ in range(1 + int(3 * number)):
+        at, lobar, haze, grey = _shares(generator, 4)
+        place = int(inside[int(at * len(inside))])
+        region = labels == labels.flatten()[place] if lobar < LOBAR_SHARE else lung
         share = _rough_ball(tuple(image.shape), place, spacing_mm, generator) * region
-        haze, grey = torch.rand(2, generator=generator).tolist()
         low, high = HAZE_GREY if haze < HAZE_SHARE else TISSUE_GREY
         image = image + share * ((low + (high - low) * grey) - image).clamp_min(0)
     return image
@@ -103,14 +141,17 @@ def random_consolidation(
 
 def _rough_ball(shape: tuple[int, ...], place: int, spacing_mm: float, generator: torch.Generator) -> Tensor:
     """1 inside an uneven ellipsoid around a flat index, 0 outside."""
-    centre = torch.unravel_index(torch.tensor(place), shape)
+    device = generator.device
+    centre = [int(at) for at in np.unravel_index(place, shape)]
     low, high = (radius / spacing_mm for radius in RADIUS_MM)
-    radius = low * (high / low) ** float(torch.rand(1, generator=generator))
-    radii = radius * (1 + 0.4 * _uniform(generator, 3))
-    axes = torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij")
+    size, *stretch = _shares(generator, 4)
+    radius = low * (high / low) ** size
+    radii = [radius * (0.6 + 0.8 * share) for share in stretch]
+    axes = torch.meshgrid(*(torch.arange(n, device=device) for n in shape), indexing="ij")
     level = sum(
         ((axis - at) / reach) ** 2 for axis, at, reach in zip(axes, centre, radii, strict=True)
     ).sqrt()
-    knots = torch.randn(1, 1, *(max(round(n * spacing_mm / 30), 2) for n in shape), generator=generator)
+    n_knots = [max(round(n * spacing_mm / 30), 2) for n in shape]
+    knots = torch.randn(1, 1, *n_knots, generator=generator, device=device)
     rough = functional.interpolate(knots, shape, mode="trilinear", align_corners=True)[0, 0]
     return (0.5 + (1 - level + 0.25 * rough) * radius).clamp(0, 1)

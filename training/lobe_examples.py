@@ -11,13 +11,13 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 from torch.nn import functional
 
-from lungct.anatomy.lungs import coarse_grid, pad_to_stride
-from lungct.networks.lobe_unet import GRID_SPACING_MM
+from lungct.anatomy.lungs import coarse_grid
+from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE
 from phantom.thorax import make_thorax
-from training.augment import random_consolidation, random_intensity, random_warp
+from training.augment import View, random_consolidation, random_intensity, random_sharpness, random_warp
 from training.common import Example, Options, Recipe, build_examples, load_examples
 from training.fields import FloatArray
-from training.hosts import PHANTOM_PATTERNS
+from training.hosts import PHANTOM_PATTERNS, with_confounder
 from training.lesions import Host, Pattern, add_infection
 from training.synthesis import make_chest
 from training.volumes import read_anatomy, read_real_chest, read_split, resample_hu, threshold_lungs
@@ -40,6 +40,7 @@ class LobeRecipe(Recipe):
         real_variants: copies of each real chest; all but the first may be infected.
         infected_share: of the synthetic chests and of those copies.
         largest_view: most voxels of a view along slices, rows and columns.
+        batch: views in a step.
     """
 
     variants: PositiveInt
@@ -47,6 +48,7 @@ class LobeRecipe(Recipe):
     real_variants: NonNegativeInt
     infected_share: Annotated[float, Field(ge=0, le=1)]
     largest_view: tuple[PositiveInt, PositiveInt, PositiveInt]
+    batch: PositiveInt
 
 
 def _example(volume_hu: FloatArray, labels: np.ndarray) -> Example:
@@ -62,10 +64,10 @@ def _maybe_infected(host: Host, rng: np.random.Generator, share: float) -> Float
 
 
 def synthetic_example(data_dir: Path, anatomy: str, seed: int, infected_share: float) -> Example:
-    """A synthetic chest around an expert anatomy, infected or not."""
+    """A synthetic chest around an expert anatomy, infected or not, with what looks like it or not."""
     rng = np.random.default_rng([seed, int(anatomy)])
     chest = make_chest(read_anatomy(data_dir, anatomy), rng, SPACING_MM)
-    host = Host(chest.volume_hu, chest.lobes, chest.airways, chest.spacing_mm)
+    host = with_confounder(Host(chest.volume_hu, chest.lobes, chest.airways, chest.spacing_mm), rng)
     return _example(_maybe_infected(host, rng, infected_share), chest.lobes)
 
 
@@ -105,40 +107,50 @@ def training_examples(options: Options, recipe: LobeRecipe) -> list[Example]:
     return load_examples(paths + build_examples(folder / "synthetic", jobs, synthetic_example))
 
 
+def view_shape(largest: tuple[int, int, int], generator: torch.Generator) -> tuple[int, int, int]:
+    """A box to look through: each side the largest or a stride less, since scans differ in what they show."""
+    less = torch.randint(2, (3,), generator=generator, device=generator.device).tolist()
+    slices, rows, columns = (
+        max(side - STRIDE * drop, STRIDE) for side, drop in zip(largest, less, strict=True)
+    )
+    return slices, rows, columns
+
+
 def augmented(
-    example: Example, largest_view: tuple[int, int, int], generator: torch.Generator
+    image: Tensor, labels: Tensor, shape: tuple[int, int, int], generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """A random view, padded with air to multiples of the network's stride.
+    """A random view of an example, around it air.
+
+    Args:
+        image: ``[slices, rows, columns]`` in (0, 1), on the generator's device.
+        labels: the same shape.
+        shape: of the view.
+        generator: source of randomness.
 
     Returns:
-        Image ``[1, 1, slices, rows, columns]`` and labels ``[slices, rows, columns]``.
+        Image and labels ``shape``.
     """
-    whole = torch.from_numpy(example["image"]).float(), torch.from_numpy(example["labels"])
-    image, labels = _random_field_of_view(*whole, largest_view, generator)
-    shape = tuple(image.shape)
-    grid = random_warp(shape, generator, max_degrees=8, max_scale=0.12, bend_voxels=2.0, knot_voxels=24)
-    image = functional.grid_sample(image[None, None], grid, align_corners=False)[0, 0]
+    view = View(tuple(image.shape), _random_centre(labels, shape, generator))
+    grid = random_warp(
+        shape, generator, max_degrees=8, max_scale=0.12, bend_voxels=2.0, knot_voxels=24, source=view
+    )
+    seen = functional.grid_sample(image.float()[None, None], grid, align_corners=False)[0, 0]
     moved = functional.grid_sample(labels.float()[None, None], grid, mode="nearest", align_corners=False)
     labels = moved[0, 0].byte()
-    known_lung = torch.where(labels == IGNORED, 0, labels)
-    image = random_consolidation(image, known_lung, GRID_SPACING_MM, generator)
-    image = random_intensity(image, generator)
-    return pad_to_stride(image[None, None]), pad_to_stride(labels[None, None])[0, 0]
+    seen = random_consolidation(seen, torch.where(labels == IGNORED, 0, labels), GRID_SPACING_MM, generator)
+    return random_intensity(random_sharpness(seen, generator), generator), labels
 
 
-def _random_field_of_view(
-    image: Tensor, labels: Tensor, largest_view: tuple[int, int, int], generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Cut the same random box out of both, mostly around the lungs and seldom through them."""
+def _random_centre(
+    labels: Tensor, shape: tuple[int, int, int], generator: torch.Generator
+) -> tuple[float, ...]:
+    """Where a view is placed so that it mostly holds the lungs and seldom cuts through them."""
     lung = (labels > 0) & (labels != IGNORED)
-    for axis, largest in enumerate(largest_view):
-        size = image.shape[axis]
-        cut = float(torch.rand(1, generator=generator)) ** 4 * (0.35 if axis == 0 else 0.15)
-        kept = min(round(size * (1 - cut)), largest)
+    draws = (torch.rand(3, generator=generator, device=generator.device) - 0.5).tolist()
+    centre = []
+    for axis, (side, draw) in enumerate(zip(shape, draws, strict=True)):
         inside = lung.any(dim=[k for k in range(3) if k != axis]).nonzero()
-        middle = int(inside[0] + inside[-1]) // 2
-        spare = max(kept - int(inside[-1] - inside[0]), 16) // 2
-        jitter = int(torch.randint(-spare, spare + 1, (1,), generator=generator))
-        start = min(max(middle - kept // 2 + jitter, 0), size - kept)
-        image, labels, lung = (tensor.narrow(axis, start, kept) for tensor in (image, labels, lung))
-    return image, labels
+        first, last = int(inside[0]), int(inside[-1])
+        spare = max(side - (last - first), 0.35 * side if axis == 0 else 0.15 * side)
+        centre.append((first + last) / 2 + draw * spare)
+    return tuple(centre)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +21,10 @@ from training.volumes import read_split
 
 HOST_SPACING_MM = (3.0, 1.25, 1.25)
 PHANTOM_SPACING_MM = (4.0, 1.4, 1.4)
-N_REAL_VARIANTS = 24
-N_SYNTHETIC = 20
-N_PHANTOMS = 18
+N_REAL, N_SYNTHETIC, N_PHANTOMS = 10, 4, 18
+"""Examples of every real chest and of every anatomy, and of phantoms altogether."""
+N_INFECTIONS = {"real": 12, "synthetic": 4}
+"""In an example, since the chest itself costs more than what is painted into it."""
 SLICES_A_VOLUME = 14
 HEALTHY_SHARE = 0.2
 SLABS = (1, 1, 2, 3)
@@ -78,18 +80,18 @@ def _infected_example(host: Host, rng: np.random.Generator) -> Example:
     return _example(volume_hu, mask, host.lungs > 0, rng)
 
 
-def real_examples(data_dir: Path, name: str, seed: int, n_variants: int) -> Example:
+def real_examples(data_dir: Path, name: str, seed: int) -> Example:
     """Slices of one real chest with many different infections."""
     host = real_host(data_dir, name, HOST_SPACING_MM)
     rng = np.random.default_rng([seed, len(name), ord(name[-1])])
-    return joined([_infected_example(host, rng) for _ in range(n_variants)])
+    return joined([_infected_example(host, rng) for _ in range(N_INFECTIONS["real"])])
 
 
 def synthetic_examples(data_dir: Path, anatomy: str, seed: int) -> Example:
-    """Slices of a synthetic chest with two different infections."""
+    """Slices of a synthetic chest with several different infections."""
     rng = np.random.default_rng([seed, int(anatomy)])
     host = synthetic_host(data_dir, anatomy, rng, HOST_SPACING_MM)
-    return joined([_infected_example(host, rng) for _ in range(2)])
+    return joined([_infected_example(host, rng) for _ in range(N_INFECTIONS["synthetic"])])
 
 
 def phantom_examples(seed: int) -> Example:
@@ -104,12 +106,18 @@ def phantom_examples(seed: int) -> Example:
 def training_slices(options: Options) -> Example:
     """All cached slices of the training cases."""
     folder = options.run_dir / f"seed{options.seed}"
-    split = read_split("real_chests")
-    jobs = {name: (options.data, name, options.seed, N_REAL_VARIANTS) for name in split["train"]}
-    paths = build_examples(folder / "real", jobs, real_examples)
-    anatomies = read_split("anatomies")["train"][:N_SYNTHETIC]
-    jobs = {name: (options.data, name, options.seed) for name in anatomies}
-    paths += build_examples(folder / "synthetic", jobs, synthetic_examples)
+    first = 1000 * options.seed
+    paths = []
+    for kind, split, n, make in (
+        ("real", "real_chests", N_REAL, real_examples),
+        ("synthetic", "anatomies", N_SYNTHETIC, synthetic_examples),
+    ):
+        jobs: dict[str, tuple[Any, ...]] = {
+            f"{name}-{number}": (options.data, name, first + number)
+            for number in range(n)
+            for name in read_split(split)["train"]
+        }
+        paths += build_examples(folder / kind, jobs, make)
     jobs = {str(seed): (seed,) for seed in range(FIRST_PHANTOM, FIRST_PHANTOM + N_PHANTOMS)}
     paths += build_examples(folder / "phantoms", jobs, phantom_examples)
     return joined(load_examples(paths))
@@ -134,7 +142,7 @@ def random_views(
         Network input ``[batch, 3, size, size]``, masks and lungs ``[batch, 1, size, size]``.
     """
     n = len(images)
-    draw = torch.rand(3, n, generator=generator) * 2 - 1
+    draw = torch.rand(3, n, generator=generator, device=generator.device) * 2 - 1
     whole = torch.stack([_other_appearance(images, generator), masks, lungs], 1)
     angle = draw[0] * np.deg2rad(20)
     scale = size / images.shape[-1]
@@ -149,11 +157,13 @@ def random_views(
 
 def _other_appearance(images: Tensor, generator: torch.Generator) -> Tensor:
     """Windowed slices ``[batch, rows, columns]`` as another scanner might show them, after BCET."""
-    draw = torch.rand(5, len(images), 1, 1, 1, generator=generator) * 2 - 1
+    draw = torch.rand(5, len(images), 1, 1, 1, generator=generator, device=generator.device) * 2 - 1
     images = images[:, None]
     blurred = functional.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
-    noise = torch.randn(images.shape, generator=generator) * NOISIEST * draw[1].abs()
-    changed = (images + SHARPEST * draw[0] * (images - blurred) + noise).clamp(0, 1)
+    noise = torch.randn(images.shape, generator=generator, device=generator.device)
+    changed = (images + SHARPEST * draw[0] * (images - blurred) + NOISIEST * draw[1].abs() * noise).clamp(
+        0, 1
+    )
     seen = bcet(changed, BCET_MEAN + MEAN_CHANGE * draw[2])
     return ((seen - 0.5) * (1 + LIGHTING * draw[3]) + 0.5 + LIGHTING * draw[4]).clamp(0, 1)[:, 0]
 
@@ -162,7 +172,7 @@ def _lung_points(masks: Tensor, lungs: Tensor, generator: torch.Generator) -> tu
     """A random lung point of every slice, opacities preferred: column and row in (-1, 1)."""
     side = masks.shape[-1]
     picks = torch.multinomial((lungs + 3 * masks + 1e-4).flatten(1), 1, generator=generator)[:, 0]
-    jitter = (torch.rand(2, len(picks), generator=generator) - 0.5) * CENTRE_JITTER
+    jitter = (torch.rand(2, len(picks), generator=generator, device=generator.device) - 0.5) * CENTRE_JITTER
     return (
         (2 * (picks % side) + 1) / side - 1 + jitter[0],
         (2 * (picks // side) + 1) / side - 1 + jitter[1],

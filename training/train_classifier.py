@@ -32,7 +32,6 @@ from training.common import (
     Evaluation,
     Example,
     Options,
-    Trainer,
     build_examples,
     fit,
     initial_network,
@@ -56,6 +55,7 @@ from training.hosts import real_host, synthetic_host, with_confounder
 from training.lesions import Host, Pattern, add_infection
 from training.manifest import PARTS
 from training.processes import Processes
+from training.trainer import Trainer
 from training.volumes import read_split
 
 HOST_SPACING_MM = (4.0, 1.7, 1.7)

@@ -20,7 +20,6 @@ from training.cards import LUNGS
 from training.common import (
     Evaluation,
     Options,
-    Trainer,
     fit,
     initial_network,
     parse_options,
@@ -28,7 +27,8 @@ from training.common import (
     run_script,
     step_generator,
 )
-from training.lobe_examples import IGNORED, UNKNOWN_LOBE, LobeRecipe, augmented, training_examples
+from training.lobe_examples import IGNORED, UNKNOWN_LOBE, LobeRecipe, augmented, training_examples, view_shape
+from training.trainer import Trainer
 
 DEFAULT_RECIPE = Path(__file__).parent / "configs" / "lobes.yaml"
 
@@ -56,14 +56,20 @@ def lobe_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def train(options: Options) -> None:
     """Train, saving interim weights with every checkpoint."""
     recipe = read_recipe(options.config or DEFAULT_RECIPE, LobeRecipe)
-    examples = training_examples(options, recipe)
+    examples = [
+        tuple(torch.from_numpy(example[key]).to(options.device) for key in ("image", "labels"))
+        for example in training_examples(options, recipe)
+    ]
     network = initial_network(options, LobeUNet)
 
     def loss_of_step(step: int, _: float) -> Tensor:
         generator = step_generator(options, step)
-        index = int(torch.randint(len(examples), (1,), generator=generator))
-        image, labels = augmented(examples[index], recipe.largest_view, generator)
-        return lobe_loss(network(image.to(options.device)), labels.to(options.device))
+        shape = view_shape(recipe.largest_view, generator)
+        picks = torch.randint(len(examples), (recipe.batch,), generator=generator, device=options.device)
+        views = [augmented(*examples[index], shape, generator) for index in picks.tolist()]
+        logits = network(torch.stack([image for image, _ in views])[:, None])
+        losses = [lobe_loss(one[None], labels) for one, (_, labels) in zip(logits, views, strict=True)]
+        return torch.stack(losses).mean()
 
     trainer = Trainer(network, options.run_dir, recipe.learning_rate, recipe.average_decay, options.device)
     fit(options, LUNGS, trainer, loss_of_step)

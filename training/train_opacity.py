@@ -31,7 +31,6 @@ from training.common import (
     Evaluation,
     Example,
     Options,
-    Trainer,
     fit,
     initial_network,
     parse_options,
@@ -50,18 +49,19 @@ from training.opacity_examples import (
     training_slices,
 )
 from training.staged import StagedRecipe, train_by_stages
+from training.trainer import Trainer
 from training.volumes import read_grey_chest, read_split
 
 PAPER_RECIPE = Path(__file__).parent / "configs" / "opacity_paper.yaml"
 VALIDATION_PHANTOMS = range(910_000, 910_006)
 GREY_CASES = ("vol1", "vol2", "vol5", "vol8")
 EVERY_FOURTH = slice(None, None, 4)
-CROP_SIZE, BATCH = 160, 8
+CROP_SIZE, BATCH = {"cpu": 160, "cuda": 224}, {"cpu": 8, "cuda": 32}
 OUTSIDE_WEIGHT = 0.01
 POSITIVE_WEIGHT = 3.0
 """Of opacity in the cross-entropy, a tenth of the voxels inside the lungs."""
 LEARNING_RATE = 1e-3
-AVERAGE_DECAY = 0.99
+AVERAGE_DECAY = 0.998
 INTERIM_THRESHOLD = 0.5
 NEARLY_BEST_DICE = 0.01
 THRESHOLDS = tuple(np.arange(0.05, 0.81, 0.05).round(2).tolist())
@@ -73,7 +73,7 @@ def opacity_loss(logits: Tensor, masks: Tensor, lungs: Tensor) -> Tensor:
     dice = (2 * (share * masks).sum() + 50) / (share.sum() + masks.sum() + 50)
     weight = OUTSIDE_WEIGHT + (1 - OUTSIDE_WEIGHT) * lungs
     entropy = functional.binary_cross_entropy_with_logits(
-        logits, masks, weight, reduction="sum", pos_weight=torch.tensor(POSITIVE_WEIGHT)
+        logits, masks, weight, reduction="sum", pos_weight=masks.new_tensor(POSITIVE_WEIGHT)
     )
     return entropy / weight.sum() + 0.5 * (1 - dice)
 
@@ -84,15 +84,16 @@ def train(options: Options) -> None:
     if options.config is not None:
         _train_staged(options, slices, options.config)
         return
+    shown = {key: torch.from_numpy(array).to(options.device) for key, array in slices.items()}
     network = initial_network(options, opacity_unet).to(memory_format=torch.channels_last)
+    batch, size = BATCH[options.device.type], CROP_SIZE[options.device.type]
 
     def loss_of_step(step: int, _: float) -> Tensor:
         generator = step_generator(options, step)
-        picks = torch.randint(len(slices["image"]), (BATCH,), generator=generator).numpy()
-        images = torch.from_numpy(slices["image"][picks]).float()
-        masks, lungs = (torch.from_numpy(slices[key][picks]).float() / 255 for key in ("mask", "lungs"))
-        views, masks, lungs = random_views(images, masks, lungs, CROP_SIZE, generator)
-        views, masks, lungs = (tensor.to(options.device) for tensor in (views, masks, lungs))
+        picks = torch.randint(len(shown["image"]), (batch,), generator=generator, device=options.device)
+        images = shown["image"][picks].float()
+        masks, lungs = (shown[key][picks].float() / 255 for key in ("mask", "lungs"))
+        views, masks, lungs = random_views(images, masks, lungs, size, generator)
         return opacity_loss(network(views.contiguous(memory_format=torch.channels_last)), masks, lungs)
 
     trainer = Trainer(network, options.run_dir, LEARNING_RATE, AVERAGE_DECAY, options.device)

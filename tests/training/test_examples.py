@@ -12,10 +12,11 @@ from lungct.inference.weights import save_model
 from lungct.networks.lobe_unet import N_CLASSES, STRIDE
 from lungct.records import Lobe
 from training.augment import random_consolidation, random_warp
-from training.common import Options, Trainer, initial_network, learning_rate_share, read_recipe
-from training.lobe_examples import IGNORED, UNKNOWN_LOBE, LobeRecipe, augmented, real_example
+from training.common import Options, initial_network, read_recipe
+from training.lobe_examples import IGNORED, UNKNOWN_LOBE, LobeRecipe, augmented, real_example, view_shape
 from training.opacity_examples import random_views, square
 from training.train_lobes import DEFAULT_RECIPE, lobe_loss
+from training.trainer import Trainer, learning_rate_share, moving_average
 from training.volumes import read_real_chest, read_split, threshold_lungs
 
 LARGEST_VIEW = (96, 96, 128)
@@ -43,17 +44,24 @@ def test_anatomies_are_split_38_5_8() -> None:
     }
 
 
-def _toy_example() -> dict[str, np.ndarray]:
-    labels = np.zeros((20, 24, 28), np.uint8)
+def _toy_example() -> tuple[torch.Tensor, torch.Tensor]:
+    labels = torch.zeros(20, 24, 28, dtype=torch.uint8)
     labels[4:16, 6:18, 15:24] = Lobe.LEFT_UPPER.label
     labels[4:16, 6:18, 4:13] = Lobe.RIGHT_UPPER.label
-    return {"image": np.where(labels, 0.25, 0.9).astype(np.float16), "labels": labels}
+    return torch.where(labels > 0, 0.25, 0.9).half(), labels
 
 
-def test_augmented_views_fit_the_network_and_keep_the_sides() -> None:
-    image, labels = augmented(_toy_example(), LARGEST_VIEW, torch.Generator().manual_seed(0))
-    assert image.shape[2:] == labels.shape
-    assert all(n % STRIDE == 0 for n in labels.shape)
+def test_shapes_of_views_fit_the_network() -> None:
+    shapes = {view_shape(LARGEST_VIEW, torch.Generator().manual_seed(seed)) for seed in range(40)}
+    assert len(shapes) == 8
+    assert all(
+        n % STRIDE == 0 and n <= most for shape in shapes for n, most in zip(shape, LARGEST_VIEW, strict=True)
+    )
+
+
+def test_augmented_views_keep_the_sides() -> None:
+    image, labels = augmented(*_toy_example(), LARGEST_VIEW, torch.Generator().manual_seed(0))
+    assert image.shape == labels.shape == LARGEST_VIEW
     left, right = (
         (labels == lobe.label).nonzero()[:, 2].float().mean() for lobe in (Lobe.LEFT_UPPER, Lobe.RIGHT_UPPER)
     )
@@ -61,13 +69,12 @@ def test_augmented_views_fit_the_network_and_keep_the_sides() -> None:
 
 
 def test_views_of_large_chests_show_the_lungs() -> None:
-    labels = np.zeros((150, 140, 170), np.uint8)
+    labels = torch.zeros(150, 140, 170, dtype=torch.uint8)
     labels[60:140, 30:110, 40:130] = Lobe.LEFT_UPPER.label
-    example = {"image": np.where(labels, 0.25, 0.9).astype(np.float16), "labels": labels}
+    image = torch.where(labels > 0, 0.25, 0.9)
     for seed in range(5):
-        _, seen = augmented(example, LARGEST_VIEW, torch.Generator().manual_seed(seed))
-        assert all(n <= largest for n, largest in zip(seen.shape, LARGEST_VIEW, strict=True))
-        assert np.count_nonzero(seen) > 0.4 * np.count_nonzero(labels)
+        _, seen = augmented(image, labels, LARGEST_VIEW, torch.Generator().manual_seed(seed))
+        assert seen.count_nonzero() > 0.5 * labels.count_nonzero()
 
 
 def test_consolidation_stays_inside_the_lungs_and_never_lightens() -> None:
@@ -110,18 +117,14 @@ def test_ignored_voxels_ask_nothing() -> None:
 
 def test_training_lowers_the_loss_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ticking = SimpleNamespace(monotonic=count(step=0.01).__next__)
-    monkeypatch.setattr("training.common.time", ticking)
+    monkeypatch.setattr("training.trainer.time", ticking)
     torch.manual_seed(0)
     network = torch.nn.Conv3d(1, N_CLASSES, 1)
-    example = _toy_example()
-    image, labels = (
-        torch.from_numpy(example["image"]).float()[None, None],
-        torch.from_numpy(example["labels"]),
-    )
+    image, labels = _toy_example()
     losses: list[float] = []
 
     def loss_of_step(*_: float) -> torch.Tensor:
-        loss = lobe_loss(network(image), labels)
+        loss = lobe_loss(network(image.float()[None, None]), labels)
         losses.append(float(loss.detach()))
         return loss
 
@@ -132,6 +135,14 @@ def test_training_lowers_the_loss_and_resumes(tmp_path: Path, monkeypatch: pytes
     resumed.resume()
     assert resumed.steps == trainer.steps
     assert torch.equal(resumed.network.weight, network.weight)
+
+
+def test_moving_average_soon_forgets_the_start() -> None:
+    averaged, current = [torch.ones(1)], [torch.zeros(1)]
+    update = moving_average(0.999)
+    for n in range(1, 40):
+        update(averaged, current, n)
+    assert float(averaged[0]) < 1e-6
 
 
 def test_learning_rate_rises_then_falls() -> None:
