@@ -9,7 +9,8 @@ import numpy as np
 from training.confounders import CONFOUNDERS, SHARES
 from training.fields import Spacing
 from training.lesions import Host
-from training.synthesis import make_chest
+from training.scanner import ANY_PROTOCOL, Protocol
+from training.synthesis import EFFUSION_SHARE, make_chest
 from training.volumes import read_anatomy, read_real_chest, resample_hu, threshold_lungs
 
 PHANTOM_PATTERNS = (None, "covid", "pneumonia")
@@ -22,9 +23,16 @@ def real_host(data_dir: Path, name: str, spacing_mm: Spacing) -> Host:
     return Host(volume_hu, lungs.astype(np.uint8), near_airways, spacing_mm)
 
 
-def synthetic_host(data_dir: Path, anatomy: str, rng: np.random.Generator, spacing_mm: Spacing) -> Host:
+def synthetic_host(
+    data_dir: Path,
+    anatomy: str,
+    rng: np.random.Generator,
+    spacing_mm: Spacing,
+    protocol: Protocol = ANY_PROTOCOL,
+    effusion_share: float = EFFUSION_SHARE,
+) -> Host:
     """A synthetic chest around an expert anatomy, its lobes labelled."""
-    chest = make_chest(read_anatomy(data_dir, anatomy), rng, spacing_mm)
+    chest = make_chest(read_anatomy(data_dir, anatomy), rng, spacing_mm, protocol, effusion_share)
     return Host(chest.volume_hu, chest.lobes, chest.airways, chest.spacing_mm)
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from training.fields import BoolArray, FloatArray, Spacing, axes_mm, signed_depth_mm, smooth_field
-from training.scanner import scan
+from training.scanner import ANY_PROTOCOL, Protocol, scan
 from training.vessels import vessel_share
 
 ANATOMY_SPACING_MM = 1.5
@@ -58,13 +58,21 @@ class SyntheticChest:
     spacing_mm: Spacing
 
 
-def make_chest(anatomy: Labels, rng: np.random.Generator, spacing_mm: Spacing) -> SyntheticChest:
+def make_chest(
+    anatomy: Labels,
+    rng: np.random.Generator,
+    spacing_mm: Spacing,
+    protocol: Protocol = ANY_PROTOCOL,
+    effusion_share: float = EFFUSION_SHARE,
+) -> SyntheticChest:
     """Paint a chest around one anatomy.
 
     Args:
         anatomy: codes of the expert lobes at 1.5 mm, axes S, P, L.
         rng: the only source of randomness.
         spacing_mm: wanted grid.
+        protocol: how it is scanned.
+        effusion_share: probability of fluid beside a lung.
     """
     codes = _place(anatomy, rng, spacing_mm)
     lobes = codes & (AIRWAY_BIT - 1)
@@ -74,10 +82,10 @@ def make_chest(anatomy: Labels, rng: np.random.Generator, spacing_mm: Spacing) -
     volume_hu = painter.body()
     painter.paint_lungs(volume_hu, airways)
     painter.paint_airways(volume_hu, airways)
-    if rng.random() < EFFUSION_SHARE:
+    if rng.random() < effusion_share:
         fluid = painter.paint_effusion(volume_hu)
         lobes, airways = np.where(fluid, 0, lobes).astype(np.uint8), airways & ~fluid
-    return SyntheticChest(scan(volume_hu, rng, spacing_mm), lobes, airways, spacing_mm)
+    return SyntheticChest(scan(volume_hu, rng, spacing_mm, protocol), lobes, airways, spacing_mm)
 
 
 def _place(anatomy: Labels, rng: np.random.Generator, spacing_mm: Spacing) -> Labels:

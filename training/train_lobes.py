@@ -62,16 +62,17 @@ def train(options: Options) -> None:
     ]
     network = initial_network(options, LobeUNet)
 
+    trainer = Trainer(network, options.run_dir, recipe.learning_rate, recipe.average_decay, options.device)
+
     def loss_of_step(step: int, _: float) -> Tensor:
         generator = step_generator(options, step)
         shape = view_shape(recipe.largest_view, generator)
         picks = torch.randint(len(examples), (recipe.batch,), generator=generator, device=options.device)
         views = [augmented(*examples[index], shape, generator) for index in picks.tolist()]
-        logits = network(torch.stack([image for image, _ in views])[:, None])
+        logits = trainer.forward(torch.stack([image for image, _ in views])[:, None])
         losses = [lobe_loss(one[None], labels) for one, (_, labels) in zip(logits, views, strict=True)]
         return torch.stack(losses).mean()
 
-    trainer = Trainer(network, options.run_dir, recipe.learning_rate, recipe.average_decay, options.device)
     fit(options, LUNGS, trainer, loss_of_step)
 
 

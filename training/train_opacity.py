@@ -88,15 +88,18 @@ def train(options: Options) -> None:
     network = initial_network(options, opacity_unet).to(memory_format=torch.channels_last)
     batch, size = BATCH[options.device.type], CROP_SIZE[options.device.type]
 
+    trainer = Trainer(network, options.run_dir, LEARNING_RATE, AVERAGE_DECAY, options.device)
+
     def loss_of_step(step: int, _: float) -> Tensor:
         generator = step_generator(options, step)
         picks = torch.randint(len(shown["image"]), (batch,), generator=generator, device=options.device)
         images = shown["image"][picks].float()
         masks, lungs = (shown[key][picks].float() / 255 for key in ("mask", "lungs"))
         views, masks, lungs = random_views(images, masks, lungs, size, generator)
-        return opacity_loss(network(views.contiguous(memory_format=torch.channels_last)), masks, lungs)
+        return opacity_loss(
+            trainer.forward(views.contiguous(memory_format=torch.channels_last)), masks, lungs
+        )
 
-    trainer = Trainer(network, options.run_dir, LEARNING_RATE, AVERAGE_DECAY, options.device)
     fit(options, OPACITY, trainer, loss_of_step, {"threshold": INTERIM_THRESHOLD})
 
 

@@ -57,6 +57,12 @@ class Trainer:
         torch.save({**state, "steps": self.steps, "trained_s": self.trained_s}, unfinished)
         unfinished.rename(self.checkpoint_file)
 
+    def forward(self, batch: Tensor) -> Tensor:
+        """What the network says, in float32."""
+        with self.autocast:
+            said: Tensor = self.network(batch)
+        return said.float()
+
     def train(
         self,
         loss_of_step: Callable[[int, float], Tensor],
@@ -89,8 +95,7 @@ class Trainer:
         self.network.train()
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate * learning_rate_share(share)
-        with self.autocast:
-            loss = loss_of_step(self.steps, share)
+        loss = loss_of_step(self.steps, share)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)

@@ -56,7 +56,7 @@ def test_the_synthetic_cohort_trains_by_epochs_too(tmp_path: Path, monkeypatch: 
         assert [(item.file.stem, item.index, item.label) for item in found.parts[part]] == [
             (part, label, label) for label in range(3)
         ]
-    assert found.card.validated_on == {"data": "synthetic", "cases": 3, "institutions": 0}
+    assert found.card.validated_on == {"data": "synthetic", "cases": 300, "institutions": 6}
     assert "classifier_paper.yaml" in found.card.history
     assert not any("minutes" in limit for limit in found.card.limits)
 
