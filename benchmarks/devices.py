@@ -73,9 +73,9 @@ def _plain_loop(volume: CtVolume, network: nn.Module) -> None:
 
 
 def _timed(what: str, device: torch.device, work: Callable[[], Result]) -> Result:
-    """The second of two runs, and the most memory of the GPU that it needed."""
-    work()
+    """Print seconds and the most memory of the GPU; there it is the second of two runs."""
     if device.type == "cuda":
+        work()
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
     begin = time.perf_counter()

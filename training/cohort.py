@@ -33,7 +33,7 @@ HOST_SPACING_MM = (4.0, 1.7, 1.7)
 INSTITUTIONS: Mapping[Part, range] = {"train": range(11), "validation": range(11, 14), "test": range(14, 20)}
 """As in the paper: 11, 3 and 6 of 20 (Topff et al. 2023, PLoS ONE 18(5): e0285121)."""
 
-PATIENTS: Mapping[Part, int] = {"train": 1200, "validation": 150, "test": 300}
+PATIENTS: Mapping[Part, int] = {"train": 660, "validation": 150, "test": 300}
 
 THICKNESS_MM, KERNEL_MM, NOISE_HU = (0.63, 3.0), (0.4, 1.0), (8.0, 35.0)
 """Means of institutions. Slice thickness: of the paper's institutions; the others are an own decision."""

@@ -16,13 +16,16 @@ from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE
 from phantom.thorax import make_thorax
 from training.augment import View, random_consolidation, random_intensity, random_sharpness, random_warp
 from training.common import Example, Options, Recipe, build_examples, load_examples
-from training.fields import FloatArray
+from training.fields import FloatArray, Spacing, resize
 from training.hosts import PHANTOM_PATTERNS, with_confounder
 from training.lesions import Host, Pattern, add_infection
 from training.synthesis import make_chest
 from training.volumes import read_anatomy, read_real_chest, read_split, resample_hu, threshold_lungs
 
 SPACING_MM = (GRID_SPACING_MM,) * 3
+
+FINER_MM = (1.5, 2.0)
+"""Synthetic chests are painted on one of these grids and then averaged, as a CT is: fissures are thin."""
 
 UNKNOWN_LOBE = 6
 """Label of lung whose lobe is not known."""
@@ -51,9 +54,12 @@ class LobeRecipe(Recipe):
     batch: PositiveInt
 
 
-def _example(volume_hu: FloatArray, labels: np.ndarray) -> Example:
+def _example(volume_hu: FloatArray, labels: np.ndarray, spacing_mm: Spacing = SPACING_MM) -> Example:
     """Image in the lung window (float16) and labels (uint8), both on the network's grid."""
-    image = coarse_grid(torch.from_numpy(volume_hu), SPACING_MM)[0, 0].numpy()
+    image = coarse_grid(torch.from_numpy(volume_hu), spacing_mm)[0, 0].numpy()
+    if labels.shape != image.shape:
+        shares = [resize(labels == label, image.shape, "area") for label in range(UNKNOWN_LOBE)]
+        labels = np.argmax(shares, axis=0)
     return {"image": image.astype(np.float16), "labels": labels.astype(np.uint8)}
 
 
@@ -66,9 +72,10 @@ def _maybe_infected(host: Host, rng: np.random.Generator, share: float) -> Float
 def synthetic_example(data_dir: Path, anatomy: str, seed: int, infected_share: float) -> Example:
     """A synthetic chest around an expert anatomy, infected or not, with what looks like it or not."""
     rng = np.random.default_rng([seed, int(anatomy)])
-    chest = make_chest(read_anatomy(data_dir, anatomy), rng, SPACING_MM)
+    spacing_mm = (float(rng.choice(FINER_MM)),) * 3
+    chest = make_chest(read_anatomy(data_dir, anatomy), rng, spacing_mm)
     host = with_confounder(Host(chest.volume_hu, chest.lobes, chest.airways, chest.spacing_mm), rng)
-    return _example(_maybe_infected(host, rng, infected_share), chest.lobes)
+    return _example(_maybe_infected(host, rng, infected_share), chest.lobes, spacing_mm)
 
 
 def phantom_example(seed: int) -> Example:

@@ -21,7 +21,7 @@ from training.volumes import read_split
 
 HOST_SPACING_MM = (3.0, 1.25, 1.25)
 PHANTOM_SPACING_MM = (4.0, 1.4, 1.4)
-N_REAL, N_SYNTHETIC, N_PHANTOMS = 10, 4, 18
+N_REAL, N_SYNTHETIC, N_PHANTOMS = 8, 3, 18
 """Examples of every real chest and of every anatomy, and of phantoms altogether."""
 N_INFECTIONS = {"real": 12, "synthetic": 4}
 """In an example, since the chest itself costs more than what is painted into it."""

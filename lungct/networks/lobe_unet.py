@@ -18,7 +18,7 @@ and in an eighth of the memory. Own decision, after Shi et al. 2016, arXiv 1609.
 STRIDE = 32
 """Every side of the input is a multiple of this."""
 
-FEATURES = (32, 32, 64, 128, 256, 32)
+FEATURES = (32, 48, 96, 192, 256, 48)
 
 PARENCHYMA_GREY = (0.18, 0.43)
 """-980 to -605 HU in the lung window: a second look at the densities among which fissures stand out."""
