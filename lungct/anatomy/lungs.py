@@ -26,17 +26,16 @@ AERATED_HU = -400.0
 POSSIBLE_LUNG = 0.3
 """Network probability above which an aerated voxel belongs to the lung."""
 
-CERTAIN_LUNG = 0.7
-"""Network probability above which a voxel is lung whatever its intensity: vessels, consolidation."""
+CERTAIN_LUNG = 0.6
+"""Network probability above which a voxel is lung whatever its intensity: vessels, consolidation. On infected
+validation chests 0.7, 0.6 and 0.5 find 93.5, 94.3 and 95.2 % of the opacities; the Dice coefficient of the
+lobes is 0.966, 0.966, 0.964."""
 
 AERATED_GREY = 0.5
 """-500 HU in the lung window."""
 
 EMPTY_GREY = 0.19
 """-965 HU in the lung window: darker on the coarse grid, where noise is averaged out, is air without lung."""
-
-LIKELY_LUNG = 0.5
-"""Network probability above which a voxel in a dent of the lungs' outline is lung."""
 
 DENT_VOXELS = 4
 """Half the width of a dent, on the network's grid: a consolidation at the pleura, no space between ribs and
@@ -250,7 +249,7 @@ def without_doubtful_gas(probabilities: Tensor, grid: Tensor) -> Tensor:
 
 
 def with_dents_filled(probabilities: Tensor, grid: Tensor) -> Tensor:
-    """Make lung certain where the outline of the lungs is dented and the network finds lung likely.
+    """Make lung certain where the outline of the lungs is dented and lung is possible.
 
     There dense lung meets the chest wall, and nothing but the shape of the lungs tells them apart.
 
@@ -262,7 +261,7 @@ def with_dents_filled(probabilities: Tensor, grid: Tensor) -> Tensor:
     inside = ((lung > CERTAIN_LUNG) | ((lung > POSSIBLE_LUNG) & (grid[0, 0] < AERATED_GREY))).cpu().numpy()
     whole = ndimage.binary_closing(np.pad(inside, DENT_VOXELS), iterations=DENT_VOXELS)
     unpadded = tuple(slice(DENT_VOXELS, -DENT_VOXELS) for _ in range(3))
-    dents = torch.from_numpy(whole[unpadded] & ~inside).to(lung.device) & (lung > LIKELY_LUNG)
+    dents = torch.from_numpy(whole[unpadded] & ~inside).to(lung.device) & (lung > POSSIBLE_LUNG)
     filled = probabilities.clone()
     filled[0, dents] = 0.0
     filled[1:, dents] /= lung[dents]

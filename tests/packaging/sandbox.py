@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 UID = "1000"
+PATIENT_THREADS = {"OMP_WAIT_POLICY": "passive"}
+"""As of the tests themselves, which run beside it."""
+
 SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache")
 
 
@@ -43,7 +46,7 @@ def run(
         *(("--ro-bind", path, path) for path in SYSTEM if Path(path).exists()),
         *(("--ro-bind", *bind) for bind in (python | dict(readable)).items()),
         *(("--bind", *bind) for bind in writable.items()),
-        *(("--setenv", *variable) for variable in environment.items()),
+        *(("--setenv", *variable) for variable in (PATIENT_THREADS | dict(environment)).items()),
     ]
     options = [
         "--unshare-all",
