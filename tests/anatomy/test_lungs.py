@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lungct.anatomy import lungs
+from lungct.anatomy import lung_rules, lungs
 from lungct.errors import NoLungError
 from lungct.inference.weights import LoadedModel
 from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE
@@ -99,7 +99,7 @@ def test_only_the_largest_piece_of_a_lobe_is_kept() -> None:
     labels = np.zeros((3, 3, 9), np.int64)
     labels[:, :, :4] = 2
     labels[:, :, 8] = 2
-    winners = lungs.keep_largest_pieces(one_hot(labels)).argmax(dim=0).numpy()
+    winners = lung_rules.keep_largest_pieces(one_hot(labels)).argmax(dim=0).numpy()
     assert (winners[:, :, :4] == 2).all()
     assert (winners[:, :, 8] != 2).all()
 
@@ -111,7 +111,7 @@ def test_air_that_reaches_the_edge_is_no_lung_unless_the_network_is_certain() ->
         grid[0, 0, 0][place] = lungs.window(torch.tensor(-900.0))
     probabilities = torch.full((6, 1, 5, 5), 0.5)
     probabilities[0, 0, :, 4] = 0.05
-    cleared = lungs.without_outside_air(probabilities, grid)
+    cleared = lung_rules.without_outside_air(probabilities, grid)
     assert (cleared[1, 0, :, 0] == 0).all()
     assert cleared[1, 0, 2, 2] == 0.5
     assert (cleared[1, 0, :, 4] == 0.5).all()
@@ -121,7 +121,7 @@ def test_empty_air_at_the_edge_is_no_lung_however_certain_the_network() -> None:
     grid = lungs.window(torch.full((1, 1, 1, 3, 3), -1000.0))
     certain = torch.full((6, 1, 3, 3), 0.2)
     certain[0] = 0.0
-    assert not lungs.without_outside_air(certain, grid)[1:].any()
+    assert not lung_rules.without_outside_air(certain, grid)[1:].any()
 
 
 @pytest.mark.parametrize(("certainty", "is_lung"), [(0.5, False), (0.95, True)])
@@ -133,7 +133,7 @@ def test_empty_air_inside_is_lung_only_where_the_network_is_certain(certainty: f
     probabilities[0] = 1.0
     probabilities[0, 1:6, 1:6, 1:6] = 1.0 - certainty
     probabilities[1, 1:6, 1:6, 1:6] = certainty
-    cleared = lungs.without_doubtful_gas(probabilities, grid)
+    cleared = lung_rules.without_doubtful_gas(probabilities, grid)
     assert bool(cleared[1, 3, 3].any()) is is_lung
     assert torch.allclose(cleared.sum(dim=0), torch.tensor(1.0))
 
@@ -142,17 +142,33 @@ def test_aerated_lung_that_the_network_doubts_is_kept() -> None:
     grid = lungs.window(torch.full((1, 1, 3, 3, 3), -850.0))
     doubted = torch.full((6, 3, 3, 3), 0.1)
     doubted[0] = 0.5
-    assert torch.equal(lungs.without_doubtful_gas(doubted, grid), doubted)
+    assert torch.equal(lung_rules.without_doubtful_gas(doubted, grid), doubted)
 
 
 def test_certain_lung_beside_gas_is_kept() -> None:
     grid = lungs.window(torch.full((1, 1, 1, 1, 6), -850.0))
     grid[..., :3] = lungs.window(torch.tensor(-1000.0))
     probabilities = torch.zeros(6, 1, 1, 6)
-    probabilities[1] = torch.tensor([0.5, 0.5, 0.5, 0.6, 0.9, 0.9])
+    probabilities[1] = torch.tensor([0.5, 0.5, 0.5, 0.55, 0.9, 0.9])
     probabilities[0] = 1.0 - probabilities[1]
-    cleared = lungs.without_doubtful_gas(probabilities, grid)
+    cleared = lung_rules.without_doubtful_gas(probabilities, grid)
     assert torch.equal(cleared[1].ravel() > 0, torch.tensor([False, False, False, False, True, True]))
+
+
+@pytest.mark.parametrize(
+    ("hu", "certainty", "is_lung"), [(-100, 0.6, False), (-100, 0.9, True), (30, 0.6, True)]
+)
+def test_bulky_fat_is_lung_only_where_the_network_is_certain(
+    hu: int, certainty: float, is_lung: bool
+) -> None:
+    """Fat behind the liver against an opacity, and against tissue, of which fat rules say nothing."""
+    grid = lungs.window(torch.full((1, 1, 14, 14, 14), float(hu)))
+    probabilities = torch.zeros(6, 14, 14, 14)
+    probabilities[1, 2:12, 2:12, 2:12] = certainty
+    probabilities[0] = 1.0 - probabilities[1]
+    cleared = lung_rules.without_doubtful_fat(probabilities, grid)
+    assert bool(cleared[1, 6:8, 6:8, 6:8].any()) is is_lung
+    assert torch.allclose(cleared.sum(dim=0), torch.tensor(1.0))
 
 
 def test_likely_lung_in_a_dent_becomes_certain_and_keeps_its_lobe() -> None:
@@ -160,11 +176,11 @@ def test_likely_lung_in_a_dent_becomes_certain_and_keeps_its_lobe() -> None:
     probabilities = torch.zeros(6, 20, 20, 20)
     probabilities[1, 2:18, 2:18, 2:18] = 0.9
     dent = (slice(8, 12), slice(8, 12), slice(2, 6))
-    probabilities[1][dent], probabilities[2][dent] = 0.4, 0.2
+    probabilities[1][dent], probabilities[2][dent] = 0.3, 0.15
     beside = (slice(8, 12), slice(8, 12), slice(0, 2))
-    probabilities[1][beside] = 0.6
+    probabilities[1][beside] = 0.55
     probabilities[0] = 1.0 - probabilities[1:].sum(dim=0)
-    filled = lungs.with_dents_filled(probabilities, grid)
+    filled = lung_rules.with_dents_filled(probabilities, grid)
     assert torch.allclose(filled[1, 8:12, 8:12, 4:6], torch.tensor(2 / 3))
     assert torch.allclose(filled.sum(dim=0), torch.tensor(1.0))
     assert torch.equal(filled[1][beside], probabilities[1][beside])
@@ -174,9 +190,9 @@ def test_unlikely_lung_in_a_dent_is_left_out() -> None:
     grid = lungs.window(torch.full((1, 1, 20, 20, 20), 40.0))
     probabilities = torch.zeros(6, 20, 20, 20)
     probabilities[1, 2:18, 2:18, 2:18] = 0.9
-    probabilities[1, 8:12, 8:12, 2:6] = 0.4
+    probabilities[1, 8:12, 8:12, 2:6] = 0.25
     probabilities[0] = 1.0 - probabilities[1]
-    assert torch.equal(lungs.with_dents_filled(probabilities, grid), probabilities)
+    assert torch.equal(lung_rules.with_dents_filled(probabilities, grid), probabilities)
 
 
 def test_solid_body_without_air_has_no_lungs() -> None:
