@@ -7,7 +7,6 @@ import pytest
 
 from lungct.records import Lobe
 from phantom.thorax import make_thorax
-from training import synthesis
 from training.fields import signed_depth_mm
 from training.scanner import scan
 from training.synthesis import AIRWAY_BIT, SyntheticChest, make_chest
@@ -25,9 +24,8 @@ def anatomy() -> np.ndarray:
     return codes[occupied[0] : occupied[-1] + 1]
 
 
-def with_effusion(anatomy: np.ndarray, share: float, monkeypatch: pytest.MonkeyPatch) -> SyntheticChest:
-    monkeypatch.setattr(synthesis, "EFFUSION_SHARE", share)
-    return make_chest(anatomy, np.random.default_rng(5), SPACING_MM)
+def with_effusion(anatomy: np.ndarray, share: float) -> SyntheticChest:
+    return make_chest(anatomy, np.random.default_rng(5), SPACING_MM, effusion_share=share)
 
 
 def test_lungs_are_darker_than_what_surrounds_them_and_airways_are_air(anatomy: np.ndarray) -> None:
@@ -47,10 +45,8 @@ def test_same_seed_makes_the_same_chest(anatomy: np.ndarray) -> None:
     assert np.array_equal(one.volume_hu, other.volume_hu)
 
 
-def test_effusion_takes_lung_away_at_the_back_of_one_side(
-    anatomy: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dry, wet = (with_effusion(anatomy, share, monkeypatch) for share in (0.0, 1.0))
+def test_effusion_takes_lung_away_at_the_back_of_one_side(anatomy: np.ndarray) -> None:
+    dry, wet = (with_effusion(anatomy, share) for share in (0.0, 1.0))
     fluid = (dry.lobes > 0) & (wet.lobes == 0)
     assert fluid.any()
     assert not ((wet.lobes > 0) & (wet.lobes != dry.lobes)).any()
