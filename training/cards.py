@@ -99,7 +99,9 @@ LUNGS = Card(
     history="from scratch with `--seed 3`, 5.2 minutes on one H100 that two other trainings shared: 3134 "
     "steps of 4 views. Loss after each minute: 0.106, 0.076, 0.060, 0.054, 0.051; at the end 0.050. The real "
     "chests had been averaged to 1.25 mm in the plane before. Version 0.2.0 (930 steps on a CPU, half as "
-    "many channels) had a mean Dice of the lobes of 0.896 on the same healthy test chests.",
+    "many channels) had a mean Dice of the lobes of 0.896 on the same healthy test chests. The rule about fat "
+    "was found by looking at lidc-0001 and cptac-c3n-00249, so lidc-0001 is blind for the weights only; before "
+    "it had 0.917 for the lobes and 0.974 for the lungs.",
     changelog=FIRST
     | {
         "0.2.0": "grid of 2.5 mm, which shows fissures; vessels that grow from the hilum, effusion, motion",
@@ -121,13 +123,22 @@ OPACITY = Card(
         "No expert mask was used in training; the opacities are painted.",
         "AdamW and crops at full size replace the staged SGD and the growing slices of the paper.",
         "Tumours, fibrosis, effusion and atelectasis may be marked; thin bands and tree-in-bud are missed.",
+        "The five worst errors on the real chests that were looked at: the blurred dome of the diaphragm "
+        "(vol5) and the hazy base beside it are marked; small faint opacities are missed (vol8); lung beside "
+        "the spine and the hilum is marked without infection (cptac-c3n-00249); so is partial volume at the "
+        "very apex (normal-normal001).",
     ),
     history="from scratch with `--seed 3`, 3.0 minutes on one H100 that two other trainings shared: 3879 "
     "steps of 32 crops. Loss after each minute: 0.285, 0.200, 0.181. The real chests had been averaged to "
     "1.25 mm in the plane before. Attempts, with their mean Dice on the validation cases above and inside "
     "the experts' lungs of the grey COVID-19 chests, which chose nothing: 0.1.0 (66 minutes on two cores, by "
     "probability alone) 0.762 and 0.563; 0.2.0 (65 minutes more on one core) 0.855 and 0.658; 0.3.0 as "
-    "above.",
+    "above.\n\nOn real chests, of which only cptac-c3n-00249 had a part in choices, by "
+    "`python -m evaluation.opacities --set medseg --set labelled_studies --set no_infection`: mean Dice on "
+    "the grey COVID-19 chests 0.730 (0.645 to 0.815) with the lungs of the application; in the experts' lungs "
+    "0.746, where the classical baseline has 0.633. Correlation of volumes 0.934 and 0.965. Slices with "
+    "infection are told from others with an AUROC of 0.933 (covid-P001) and 0.941 (cap-cap001). Without "
+    "infection 0.4 % (lidc-0001) and 1.4 % (cptac-c3n-00249) of the lungs are marked.",
     changelog=FIRST
     | {
         "0.2.0": "seven kinds of lesions, what looks like them and is none, other kernels, slice thickness "
