@@ -99,9 +99,9 @@ LUNGS = Card(
     history="from scratch with `--seed 3`, 5.2 minutes on one H100 that two other trainings shared: 3134 "
     "steps of 4 views. Loss after each minute: 0.106, 0.076, 0.060, 0.054, 0.051; at the end 0.050. The real "
     "chests had been averaged to 1.25 mm in the plane before. Version 0.2.0 (930 steps on a CPU, half as "
-    "many channels) had a mean Dice of the lobes of 0.896 on the same healthy test chests. The rule about fat "
-    "was found by looking at lidc-0001 and cptac-c3n-00249, so lidc-0001 is blind for the weights only; before "
-    "it had 0.917 for the lobes and 0.974 for the lungs.",
+    "many channels) had a mean Dice of the lobes of 0.896 on the same healthy test chests. The rule about "
+    "fat was found by looking at lidc-0001 and cptac-c3n-00249, so lidc-0001 is blind for the weights only; "
+    "before the rule it had 0.917 for the lobes and 0.974 for the lungs.",
     changelog=FIRST
     | {
         "0.2.0": "grid of 2.5 mm, which shows fissures; vessels that grow from the hilum, effusion, motion",
@@ -133,10 +133,10 @@ OPACITY = Card(
     "1.25 mm in the plane before. Attempts, with their mean Dice on the validation cases above and inside "
     "the experts' lungs of the grey COVID-19 chests, which chose nothing: 0.1.0 (66 minutes on two cores, by "
     "probability alone) 0.762 and 0.563; 0.2.0 (65 minutes more on one core) 0.855 and 0.658; 0.3.0 as "
-    "above.\n\nOn real chests, of which only cptac-c3n-00249 had a part in choices, by "
-    "`python -m evaluation.opacities --set medseg --set labelled_studies --set no_infection`: mean Dice on "
-    "the grey COVID-19 chests 0.730 (0.645 to 0.815) with the lungs of the application; in the experts' lungs "
-    "0.746, where the classical baseline has 0.633. Correlation of volumes 0.934 and 0.965. Slices with "
+    "above.\n\nOn real chests, of which cptac-c3n-00249 had a part in choices, and lidc-0001 in the "
+    "rule about fat, by `python -m evaluation.opacities --set medseg --set labelled_studies --set "
+    "no_infection`: mean Dice on the grey COVID-19 chests 0.730 (0.645 to 0.815) with the lungs of the "
+    "application; in the experts' lungs 0.746, where the classical baseline has 0.633. Correlation of volumes 0.934 and 0.965. Slices with "
     "infection are told from others with an AUROC of 0.933 (covid-P001) and 0.941 (cap-cap001). Without "
     "infection 0.4 % (lidc-0001) and 1.4 % (cptac-c3n-00249) of the lungs are marked.",
     changelog=FIRST
