@@ -136,7 +136,8 @@ OPACITY = Card(
     "above.\n\nOn real chests, of which cptac-c3n-00249 had a part in choices, and lidc-0001 in the "
     "rule about fat, by `python -m evaluation.opacities --set medseg --set labelled_studies --set "
     "no_infection`: mean Dice on the grey COVID-19 chests 0.730 (0.645 to 0.815) with the lungs of the "
-    "application; in the experts' lungs 0.746, where the classical baseline has 0.633. Correlation of volumes 0.934 and 0.965. Slices with "
+    "application; in the experts' lungs 0.746, where the classical baseline has 0.633. "
+    "Correlation of volumes 0.934 and 0.965. Slices with "
     "infection are told from others with an AUROC of 0.933 (covid-P001) and 0.941 (cap-cap001). Without "
     "infection 0.4 % (lidc-0001) and 1.4 % (cptac-c3n-00249) of the lungs are marked.",
     changelog=FIRST
