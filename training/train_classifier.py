@@ -55,7 +55,7 @@ SMALL_SHARE = {"cpu": 0.6, "cuda": 0.3}
 SMALL_BATCH, LARGE_BATCH = {"cpu": 10, "cuda": 32}, {"cpu": 4, "cuda": 16}
 LEARNING_RATE = 1e-3
 AVERAGE_DECAY = 0.998
-CUT = ("measures", "confusion_rows_true", "n_by_class", "n_institutions", "calibration")
+KEPT_MEASURES = ("measures", "confusion_rows_true", "n_by_class", "n_institutions", "calibration")
 """What the model card keeps of an evaluation."""
 
 
@@ -107,6 +107,7 @@ def predictions(
 
 def evaluate(options: Options, model: LoadedModel) -> Evaluation:
     """Measures on institutions that training never saw; the temperature comes from the validation ones."""
+    # What only measuring needs, and training machines may lack.
     import polars as pl
 
     from evaluation.classifier import Evidence, report
@@ -119,7 +120,7 @@ def evaluate(options: Options, model: LoadedModel) -> Evaluation:
     ]
     result, _ = report(Evidence(pl.DataFrame(rows), is_external=True), stored_temperature=1.0)
     parameters = {name: round(result[name], 4) for name in ("temperature", "highest_energy") if result[name]}
-    return {"test": {name: result[name] for name in CUT}}, parameters
+    return {"test": {name: result[name] for name in KEPT_MEASURES}}, parameters
 
 
 def synthetic_cohort(options: EpochOptions, processes: Processes) -> Cohort:

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 UID = "1000"
-PATIENT_THREADS = {"OMP_WAIT_POLICY": "passive"}
-"""As of the tests themselves, which run beside it."""
-
 SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache")
+SLEEPING_THREADS = {"OMP_WAIT_POLICY": "passive"}
+"""Threads that spin while they wait would take the time of the tests that run beside."""
 
 
 def obstacles() -> list[str]:
@@ -46,7 +45,7 @@ def run(
         *(("--ro-bind", path, path) for path in SYSTEM if Path(path).exists()),
         *(("--ro-bind", *bind) for bind in (python | dict(readable)).items()),
         *(("--bind", *bind) for bind in writable.items()),
-        *(("--setenv", *variable) for variable in (PATIENT_THREADS | dict(environment)).items()),
+        *(("--setenv", *variable) for variable in (SLEEPING_THREADS | dict(environment)).items()),
     ]
     options = [
         "--unshare-all",
