@@ -33,6 +33,10 @@ TRACHEA_AREA_MM2 = (40.0, 700.0)
 TRACHEA_HEIGHT_MM = 15.0
 """What must be seen of it; a scan may begin just above the carina. Own decision."""
 
+TRACHEA_ABOVE = 0.35
+"""Share of the height of the lungs below which no trachea is: there round air is gullet or bowel. Own
+decision; the carina lies above the middle."""
+
 TRACHEA_OFF_CENTRE_MM = 40.0
 LONGEST_TO_SHORTEST = 2.5
 EMPTIEST_BOX_SHARE = 0.5
@@ -132,6 +136,8 @@ def find_trachea(
     area_mm2 = voxels * spacing_mm[1] * spacing_mm[2]
     low, high = TRACHEA_AREA_MM2
     fits = (area_mm2 > low) & (area_mm2 < high) & (in_lung < SHARE_IN_LUNG * voxels)
+    slices = np.flatnonzero(lungs.any(axis=(1, 2)))
+    fits[sections[: int(slices[0] + TRACHEA_ABOVE * (slices[-1] - slices[0]))]] = False
     for edge in (0, -1):
         fits[sections[:, edge]] = False
         fits[sections[:, :, edge]] = False

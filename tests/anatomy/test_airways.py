@@ -116,6 +116,13 @@ def test_column_of_air_far_from_the_middle_is_no_trachea() -> None:
     assert not segment_airways(volume_of(volume_hu, (1.5, 1.5, 1.5)), lobes).any()
 
 
+def test_gas_in_the_bowel_is_no_trachea() -> None:
+    volume_hu, lobes, lumen = drawn_chest()
+    volume_hu[lumen] = 40
+    volume_hu[2:24, 30:38, 50:58] = AIR_HU
+    assert not segment_airways(volume_of(volume_hu, (1.5, 1.5, 1.5)), lobes).any()
+
+
 def test_without_lobes_nothing_is_found() -> None:
     volume_hu, lobes, _ = drawn_chest()
     airways = segment_airways(volume_of(volume_hu, (1.5, 1.5, 1.5)), np.zeros_like(lobes))
