@@ -34,8 +34,7 @@ def _import_sdk() -> None:
 
     The package ``monai`` imports all its modules as soon as one is wanted. ``monai.deploy`` is one, uses none
     of the others, and would spend more time on them than the rest of the application takes to start. So it is
-    imported from an empty ``monai``, which then makes room for the real one: the network for the lobes needs
-    that later.
+    imported from an empty ``monai``, which then makes room for the real one, should anything want that later.
     """
     spec = find_spec("monai")
     if spec is None or "monai" in sys.modules:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
+from monai.networks.nets.basic_unet import BasicUNet
 from torch import nn
 
 from lungct.networks import Classifier3d, LobeUNet, opacity_unet
+from lungct.networks.lobe_unet import FEATURES, FOLD, LAST_FEATURES, N_CLASSES
 
 
 def test_classifier_has_the_papers_layers() -> None:
@@ -34,3 +36,18 @@ def test_opacity_network_is_a_unet_on_resnet34() -> None:
 def test_lobe_network_keeps_the_grid() -> None:
     with torch.inference_mode():
         assert LobeUNet().eval()(torch.zeros(1, 1, 64, 32, 96)).shape == (1, 6, 64, 32, 96)
+
+
+@torch.inference_mode()
+def test_lobe_network_is_monais_basic_unet() -> None:
+    ours = LobeUNet().unet.eval()
+    theirs = BasicUNet(
+        spatial_dims=3,
+        in_channels=2 * FOLD**3,
+        out_channels=N_CLASSES * FOLD**3,
+        features=(*FEATURES, LAST_FEATURES),
+        norm=("instance", {"affine": True}),
+    ).eval()
+    theirs.load_state_dict(ours.state_dict())
+    voxels = torch.rand(1, 2 * FOLD**3, 32, 16, 48)
+    torch.testing.assert_close(ours(voxels), theirs(voxels))

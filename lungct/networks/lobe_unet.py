@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import max_pool3d
 
 N_CLASSES = 6
 """Background and the five lobes, in the order of :class:`lungct.records.Lobe`."""
@@ -18,7 +21,13 @@ and in an eighth of the memory. Own decision, after Shi et al. 2016, arXiv 1609.
 STRIDE = 32
 """Every side of the input is a multiple of this."""
 
-FEATURES = (32, 48, 96, 192, 256, 48)
+FEATURES = (32, 48, 96, 192, 256)
+"""Channels from the finest level to the coarsest."""
+
+LAST_FEATURES = 48
+"""Channels of the finest level on the way up."""
+
+NEGATIVE_SLOPE = 0.1
 
 PARENCHYMA_GREY = (0.18, 0.43)
 """-980 to -605 HU in the lung window: a second look at the densities among which fissures stand out."""
@@ -34,22 +43,97 @@ class LobeUNet(nn.Module):
     def __init__(self) -> None:
         """Build it untrained."""
         super().__init__()
-        from monai.networks.nets.basic_unet import BasicUNet
-
-        self.unet = BasicUNet(
-            spatial_dims=3,
-            in_channels=2 * FOLD**3,
-            out_channels=N_CLASSES * FOLD**3,
-            features=FEATURES,
-            norm=("instance", {"affine": True}),
-        )
+        self.unet = _UNet(2 * FOLD**3, N_CLASSES * FOLD**3)
 
     def forward(self, grid: Tensor) -> Tensor:
         """Logits of a chest."""
-        from monai.networks.utils import pixelshuffle, pixelunshuffle
-
         low, high = PARENCHYMA_GREY
         looks = torch.cat([grid, ((grid - low) / (high - low)).clamp(0.0, 1.0)], dim=1)
-        folded: Tensor = self.unet(pixelunshuffle(looks, 3, FOLD))
-        logits: Tensor = pixelshuffle(folded, 3, FOLD)
+        return _unfolded(self.unet(_folded(looks)))
+
+
+class _UNet(nn.Module):
+    """The architecture of MONAI's ``BasicUNet``, and its names of weights, without the import of MONAI.
+
+    That import takes longer than the network (ADR 0023).
+    """
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        finest, fine, middle, coarse, coarsest = FEATURES
+        self.conv_0 = _convolutions(n_in, finest)
+        self.down_1 = _Down(finest, fine)
+        self.down_2 = _Down(fine, middle)
+        self.down_3 = _Down(middle, coarse)
+        self.down_4 = _Down(coarse, coarsest)
+        self.upcat_4 = _Up(coarsest, coarsest // 2, coarse, coarse)
+        self.upcat_3 = _Up(coarse, coarse // 2, middle, middle)
+        self.upcat_2 = _Up(middle, middle // 2, fine, fine)
+        self.upcat_1 = _Up(fine, fine, finest, LAST_FEATURES)
+        self.final_conv = nn.Conv3d(LAST_FEATURES, n_out, kernel_size=1)
+
+    def forward(self, voxels: Tensor) -> Tensor:
+        finest = self.conv_0(voxels)
+        fine = self.down_1(finest)
+        middle = self.down_2(fine)
+        coarse = self.down_3(middle)
+        up = self.upcat_4(self.down_4(coarse), coarse)
+        up = self.upcat_2(self.upcat_3(up, middle), fine)
+        logits: Tensor = self.final_conv(self.upcat_1(up, finest))
         return logits
+
+
+class _Down(nn.Module):
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.convs = _convolutions(n_in, n_out)
+
+    def forward(self, finer: Tensor) -> Tensor:
+        features: Tensor = self.convs(max_pool3d(finer, 2))
+        return features
+
+
+class _Up(nn.Module):
+    def __init__(self, n_in: int, n_up: int, n_beside: int, n_out: int) -> None:
+        super().__init__()
+        self.upsample = nn.Sequential(
+            OrderedDict(deconv=nn.ConvTranspose3d(n_in, n_up, kernel_size=2, stride=2))
+        )
+        self.convs = _convolutions(n_beside + n_up, n_out)
+
+    def forward(self, coarser: Tensor, beside: Tensor) -> Tensor:
+        features: Tensor = self.convs(torch.cat([beside, self.upsample(coarser)], dim=1))
+        return features
+
+
+def _convolutions(n_in: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(conv_0=_convolution(n_in, n_out), conv_1=_convolution(n_out, n_out)))
+
+
+def _convolution(n_in: int, n_out: int) -> nn.Sequential:
+    norm = nn.InstanceNorm3d(n_out, affine=True)
+    activation = nn.LeakyReLU(negative_slope=NEGATIVE_SLOPE, inplace=True)
+    return nn.Sequential(
+        OrderedDict(
+            conv=nn.Conv3d(n_in, n_out, kernel_size=3, padding=1),
+            adn=nn.Sequential(OrderedDict(N=norm, A=activation)),
+        )
+    )
+
+
+def _folded(voxels: Tensor) -> Tensor:
+    """``[batch, n, 2s, 2r, 2c]`` to ``[batch, 8n, s, r, c]``: blocks of 2 x 2 x 2 voxels become channels."""
+    batch, channels, slices, rows, columns = voxels.shape
+    blocks = voxels.reshape(batch, channels, slices // FOLD, FOLD, rows // FOLD, FOLD, columns // FOLD, FOLD)
+    return blocks.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(
+        batch, channels * FOLD**3, slices // FOLD, rows // FOLD, columns // FOLD
+    )
+
+
+def _unfolded(blocks: Tensor) -> Tensor:
+    """The inverse of :func:`_folded`."""
+    batch, channels, slices, rows, columns = blocks.shape
+    voxels = blocks.reshape(batch, channels // FOLD**3, FOLD, FOLD, FOLD, slices, rows, columns)
+    return voxels.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(
+        batch, channels // FOLD**3, slices * FOLD, rows * FOLD, columns * FOLD
+    )
