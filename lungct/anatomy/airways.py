@@ -14,40 +14,15 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage, sparse
 
+from lungct.anatomy.trachea import DARKER_THAN_LUNG_HU, MARGIN_MM, WORK_SPACING_MM, find_trachea
 from lungct.anatomy.work_grid import WorkGrid, from_grid, lay_grid, narrow_height, to_grid
 from lungct.records import CtVolume, MaskArray
-
-WORK_SPACING_MM = (1.0, 1.0, 1.0)
-"""Own decision: small enough for segmental bronchi, coarse enough for seconds on a CPU."""
-
-MARGIN_MM = (5.0, 80.0, 10.0)
-"""How far the search reaches below, above and around the lungs: above lies the neck. Own decision."""
 
 SMOOTHING_VOXELS = 0.4
 """Against noise; more closes small bronchi. Own decision."""
 
-TRACHEA_AIR_HU = -800.0
-TRACHEA_AREA_MM2 = (40.0, 700.0)
-"""Sections from 7 mm across, a child's, to 30 mm, beyond the normal of adults (27 mm, Breatnach 1984)."""
-
-TRACHEA_HEIGHT_MM = 15.0
-"""What must be seen of it; a scan may begin just above the carina. Own decision."""
-
-TRACHEA_ABOVE = 0.35
-"""Share of the height of the lungs below which no trachea is: there round air is gullet or bowel. Own
-decision; the carina lies above the middle."""
-
-TRACHEA_OFF_CENTRE_MM = 40.0
-LONGEST_TO_SHORTEST = 2.5
-EMPTIEST_BOX_SHARE = 0.5
-"""A sabre-sheath trachea is twice as deep as wide; a disc fills 0.79 of its box, a bent section half."""
-
-SHARE_IN_LUNG = 0.3
-"""A section with more of itself in the lobes is a bulla or a piece of lung. Own decision."""
-
 AIR_LEVELS_HU = (-950.0, -930.0, -910.0, -890.0, -870.0, -850.0)
-DARKER_THAN_LUNG_HU = 20.0
-"""Levels inside the lungs, as long as they lie that far below the lungs' median. Own decision."""
+"""Levels inside the lungs, as long as they lie below the lungs' median by :data:`DARKER_THAN_LUNG_HU`."""
 
 OUTSIDE_LUNGS_HU = 100.0
 """Raises the levels outside the lungs, where soft tissue instead of lung lies behind the wall."""
@@ -113,58 +88,6 @@ def segment_airways(volume: CtVolume, lobes: MaskArray) -> MaskArray:
     if trachea is not None:
         airways[grid.box] = from_grid(grow_tree(hu, lungs, trachea, grid), grid)
     return airways
-
-
-def find_trachea(
-    hu: FloatArray, lungs: BoolArray, spacing_mm: tuple[float, float, float]
-) -> BoolArray | None:
-    """The tallest stack of round sections of air, enclosed by tissue and near the middle between the lungs.
-
-    Args:
-        hu: ``[slices, rows, columns]``, axes S, P, L.
-        lungs: the same shape, not empty.
-        spacing_mm: of the three axes.
-
-    Returns:
-        Mask of the same shape; None where nothing looks like a trachea.
-    """
-    in_plane = np.zeros((3, 3, 3), bool)
-    in_plane[1] = ndimage.generate_binary_structure(2, 1)
-    sections, n_sections = ndimage.label(hu < TRACHEA_AIR_HU, in_plane)
-    voxels = np.bincount(sections.ravel(), minlength=n_sections + 1)
-    in_lung = np.bincount(sections[lungs], minlength=n_sections + 1)
-    area_mm2 = voxels * spacing_mm[1] * spacing_mm[2]
-    low, high = TRACHEA_AREA_MM2
-    fits = (area_mm2 > low) & (area_mm2 < high) & (in_lung < SHARE_IN_LUNG * voxels)
-    slices = np.flatnonzero(lungs.any(axis=(1, 2)))
-    fits[sections[: int(slices[0] + TRACHEA_ABOVE * (slices[-1] - slices[0]))]] = False
-    for edge in (0, -1):
-        fits[sections[:, edge]] = False
-        fits[sections[:, :, edge]] = False
-    columns = np.flatnonzero(lungs.any(axis=(0, 1)))
-    middle_mm = (columns[0] + columns[-1] + 1) / 2 * spacing_mm[2]
-    for number, box in enumerate(ndimage.find_objects(sections), 1):
-        fits[number] &= _is_round(box, area_mm2[number], middle_mm, spacing_mm)
-    stacks, _ = ndimage.label(fits[sections])
-    heights_mm = [(box[0].stop - box[0].start) * spacing_mm[0] for box in ndimage.find_objects(stacks)]
-    if not heights_mm or max(heights_mm) < TRACHEA_HEIGHT_MM:
-        return None
-    return np.asarray(stacks == int(np.argmax(heights_mm)) + 1)
-
-
-def _is_round(
-    box: tuple[slice, ...], area_mm2: float, middle_mm: float, spacing_mm: tuple[float, float, float]
-) -> bool:
-    """Whether a section is compact and near the middle."""
-    _, rows, columns = box
-    depth_mm, width_mm = (
-        (rows.stop - rows.start) * spacing_mm[1],
-        (columns.stop - columns.start) * spacing_mm[2],
-    )
-    off_mm = abs((columns.start + columns.stop) / 2 * spacing_mm[2] - middle_mm)
-    compact = max(depth_mm, width_mm) < LONGEST_TO_SHORTEST * min(depth_mm, width_mm)
-    fills = area_mm2 > EMPTIEST_BOX_SHARE * depth_mm * width_mm
-    return bool(compact and fills and off_mm < TRACHEA_OFF_CENTRE_MM)
 
 
 def grow_tree(hu: FloatArray, lungs: BoolArray, trachea: BoolArray, grid: WorkGrid) -> BoolArray:

@@ -20,6 +20,7 @@ from lungct.anatomy.lung_rules import (
     without_doubtful_gas,
     without_outside_air,
 )
+from lungct.anatomy.trachea import without_trachea
 from lungct.errors import NoLungError
 from lungct.inference.weights import LoadedModel
 from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE
@@ -67,6 +68,7 @@ def segment_lobes(volume: CtVolume, model: LoadedModel) -> LungAnatomy:
         for part in slabs(box):
             inside = _is_lung(interpolated(lung, lobes.shape, part), volume_hu[part])
             lobes[part] = (_prevailing(territories, lobes.shape, part) * inside).cpu().numpy()
+        lobes = without_trachea(volume, lobes)
         lobes[box] = _without_islands(lobes[box])
     require_aerated_lung(volume, lobes)
     return LungAnatomy(lobes, model.info, lobe_confidence(probabilities))

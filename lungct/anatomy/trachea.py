@@ -1,0 +1,133 @@
+"""The trachea: where the airway tree begins, and no part of the lungs."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage
+
+from lungct.anatomy.work_grid import dilated, from_grid, lay_grid, to_grid
+from lungct.records import CtVolume, MaskArray
+
+WORK_SPACING_MM = (1.0, 1.0, 1.0)
+"""Own decision: small enough for segmental bronchi, coarse enough for seconds on a CPU."""
+
+MARGIN_MM = (5.0, 80.0, 10.0)
+"""How far the search reaches below, above and around the lungs: above lies the neck. Own decision."""
+
+AIR_HU = -800.0
+AREA_MM2 = (40.0, 700.0)
+"""Sections from 7 mm across, a child's, to 30 mm, beyond the normal of adults (27 mm, Breatnach 1984)."""
+
+HEIGHT_MM = 15.0
+"""What must be seen of it; a scan may begin just above the carina. Own decision."""
+
+ABOVE = 0.35
+"""Share of the height of the lungs below which no trachea is: there round air is gullet or bowel. Own
+decision; the carina lies above the middle."""
+
+OFF_CENTRE_MM = 40.0
+LONGEST_TO_SHORTEST = 2.5
+EMPTIEST_BOX_SHARE = 0.5
+"""A sabre-sheath trachea is twice as deep as wide; a disc fills 0.79 of its box, a bent section half."""
+
+DARKER_THAN_LUNG_HU = 20.0
+"""Air without lung is darker than the median of the lungs by more than that. Own decision."""
+
+WALL_MM = 2.0
+"""Lumen and wall together are no lung. Own decision."""
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float32]
+
+
+def without_trachea(volume: CtVolume, lobes: MaskArray) -> MaskArray:
+    """Take trachea and first parts of the main bronchi, wall included, out of the lobes.
+
+    Args:
+        volume: canonical volume.
+        lobes: labels on the same grid, 0 outside the lungs.
+
+    Returns:
+        Labels of the same shape; the same array where there are no lobes or no trachea is seen.
+    """
+    if not lobes.any():
+        return lobes
+    grid = lay_grid(lobes, volume.spacing_mm, WORK_SPACING_MM, MARGIN_MM)
+    hu = to_grid(volume.volume_hu, grid).numpy()
+    lungs = to_grid((lobes > 0).astype(np.uint8), grid).numpy() > 0.5
+    trachea = find_trachea(hu, lungs, grid.spacing_mm)
+    if trachea is None:
+        return lobes
+    lumen_and_wall = dilated(torch.from_numpy(trachea), WALL_MM, grid.spacing_mm).numpy()
+    kept = lobes.copy()
+    kept[grid.box] *= ~from_grid(lumen_and_wall, grid)
+    return kept
+
+
+def find_trachea(
+    hu: FloatArray, lungs: BoolArray, spacing_mm: tuple[float, float, float]
+) -> BoolArray | None:
+    """The tallest stack of round sections of dark air, enclosed by tissue and near the middle of the lungs.
+
+    Args:
+        hu: ``[slices, rows, columns]``, axes S, P, L.
+        lungs: the same shape, not empty; whether they hold the trachea does not matter.
+        spacing_mm: of the three axes.
+
+    Returns:
+        Mask of the same shape; None where nothing looks like a trachea.
+    """
+    middle = _middle(lungs, spacing_mm)
+    trachea = np.zeros(hu.shape, bool)
+    stack = _tallest_stack(hu[middle], spacing_mm)
+    if stack is None or np.median(hu[middle][stack]) > np.median(hu[lungs]) - DARKER_THAN_LUNG_HU:
+        return None
+    trachea[middle] = stack
+    return trachea
+
+
+def _middle(lungs: BoolArray, spacing_mm: tuple[float, float, float]) -> tuple[slice, slice, slice]:
+    """Where a trachea and the tissue around it may be: equally far to both sides of the middle."""
+    slices = np.flatnonzero(lungs.any(axis=(1, 2)))
+    lowest = int(slices[0] + ABOVE * (slices[-1] - slices[0]))
+    columns = np.flatnonzero(lungs.any(axis=(0, 1)))
+    middle = (columns[0] + columns[-1] + 1) / 2
+    reach = min((OFF_CENTRE_MM + AREA_MM2[1] ** 0.5) / spacing_mm[2], middle, lungs.shape[2] - middle)
+    return slice(lowest, None), slice(None), slice(round(middle - reach), round(middle + reach))
+
+
+def _tallest_stack(hu: FloatArray, spacing_mm: tuple[float, float, float]) -> BoolArray | None:
+    """The tallest stack of sections that could be a trachea's."""
+    in_plane = np.zeros((3, 3, 3), bool)
+    in_plane[1] = ndimage.generate_binary_structure(2, 1)
+    sections, n_sections = ndimage.label(hu < AIR_HU, in_plane)
+    area_mm2 = np.bincount(sections.ravel(), minlength=n_sections + 1) * spacing_mm[1] * spacing_mm[2]
+    fits = (area_mm2 > AREA_MM2[0]) & (area_mm2 < AREA_MM2[1])
+    for edge in (0, -1):
+        fits[sections[:, edge]] = False
+        fits[sections[:, :, edge]] = False
+    middle_mm = hu.shape[2] / 2 * spacing_mm[2]
+    for number, box in enumerate(ndimage.find_objects(sections), 1):
+        fits[number] &= _is_round(box, area_mm2[number], middle_mm, spacing_mm)
+    stacks, _ = ndimage.label(fits[sections])
+    heights_mm = [(box[0].stop - box[0].start) * spacing_mm[0] for box in ndimage.find_objects(stacks)]
+    if not heights_mm or max(heights_mm) < HEIGHT_MM:
+        return None
+    return np.asarray(stacks == int(np.argmax(heights_mm)) + 1)
+
+
+def _is_round(
+    box: tuple[slice, ...], area_mm2: float, middle_mm: float, spacing_mm: tuple[float, float, float]
+) -> bool:
+    """Whether a section is compact and near the middle."""
+    _, rows, columns = box
+    depth_mm, width_mm = (
+        (rows.stop - rows.start) * spacing_mm[1],
+        (columns.stop - columns.start) * spacing_mm[2],
+    )
+    off_mm = abs((columns.start + columns.stop) / 2 * spacing_mm[2] - middle_mm)
+    compact = max(depth_mm, width_mm) < LONGEST_TO_SHORTEST * min(depth_mm, width_mm)
+    fills = area_mm2 > EMPTIEST_BOX_SHARE * depth_mm * width_mm
+    return bool(compact and fills and off_mm < OFF_CENTRE_MM)
