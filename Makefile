@@ -10,7 +10,7 @@ OHIF := .venv/ohif-3.12.10
 STUDY ?= demo/study
 RESULTS ?= demo/out
 
-.PHONY: setup setup-map demo test check map sbom audit schema ohif
+.PHONY: setup setup-map demo test check map sbom audit schema faults ohif
 
 setup: $(INSTALLED)
 
@@ -59,6 +59,9 @@ audit: sbom  ## known vulnerabilities of what sbom.json lists; needs jq and the 
 
 schema: setup  ## JSON Schema of result.json
 	$(BIN)/python -m lungct.report.schema > docs/reference/result.schema.json
+
+faults: setup  ## what can go wrong and what the user gets, from the tests
+	$(BIN)/python -m tests.fault_matrix > docs/reference/faults.md
 
 ohif: setup $(OHIF)  ## screenshots of STUDY and RESULTS in OHIF; needs chromium, npm, dcmtk, orthanc
 	$(BIN)/pip install --quiet 'playwright>=1.60,<2'

@@ -132,6 +132,7 @@ def small_study(folder: Path, *faults: Fault) -> Path:
     return folder
 
 
+@pytest.mark.fault("files", "Empty folder", "exit code 4, `NoDicomError`")
 def test_empty_folder_is_bad_input(tmp_path: Path, outcome: Outcome) -> None:
     (tmp_path / "study").mkdir()
     run = outcome(tmp_path / "study")
@@ -147,6 +148,7 @@ def test_missing_folder_is_bad_input(tmp_path: Path, outcome: Outcome) -> None:
     assert "does not exist" in run.result["reason"]["message"]
 
 
+@pytest.mark.fault("files", "A text file named .dcm as the input", "exit code 4, `NOT_DICOM`")
 def test_renamed_text_file_is_bad_input(tmp_path: Path, outcome: Outcome) -> None:
     (tmp_path / "letter.dcm").write_text("Dear colleague")
     run = outcome(tmp_path / "letter.dcm")
@@ -155,6 +157,7 @@ def test_renamed_text_file_is_bad_input(tmp_path: Path, outcome: Outcome) -> Non
     assert run.result["input"]["skipped_files"][0]["name"] == "letter.dcm"
 
 
+@pytest.mark.fault("series", "A localizer alone", "exit code 3, `LOCALIZER`")
 def test_localizer_only_is_a_result_without_analysis(tmp_path: Path, outcome: Outcome) -> None:
     write_localizer(np.full((40, 32, 32), -800, np.int16), tmp_path / "study", StudyOptions())
     run = outcome(tmp_path / "study")
@@ -172,6 +175,7 @@ def test_truncated_file_is_named(tmp_path: Path, outcome: Outcome) -> None:
     assert run.result["reason"]["message"] in run.log
 
 
+@pytest.mark.fault("chest", "A body without lungs", "exit code 4, `NoLungError`")
 def test_chest_without_lungs_is_refused(tmp_path: Path, outcome: Outcome) -> None:
     volume_hu = np.full((70, 32, 32), -1000, np.int16)
     volume_hu[:, 4:28, 4:28] = 40
@@ -181,6 +185,7 @@ def test_chest_without_lungs_is_refused(tmp_path: Path, outcome: Outcome) -> Non
     assert run.result["reason"]["code"] == "NoLungError"
 
 
+@pytest.mark.fault("models", "Empty models folder", "exit code 6 before any image is read")
 def test_missing_weights_are_told(tmp_path: Path, outcome: Outcome) -> None:
     run = outcome(small_study(tmp_path / "study"), models=tmp_path)
     assert run.exit_code == 6
@@ -189,6 +194,7 @@ def test_missing_weights_are_told(tmp_path: Path, outcome: Outcome) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.fault("machine", "`device: cuda` without a GPU", "exit code 2: set it to auto or cpu")
 def test_cuda_without_a_device_is_told(tmp_path: Path, outcome: Outcome) -> None:
     (tmp_path / "app.yaml").write_text("lungct: {device: cuda}")
     run = outcome(small_study(tmp_path / "study"), "-s", tmp_path / "app.yaml")
@@ -196,6 +202,7 @@ def test_cuda_without_a_device_is_told(tmp_path: Path, outcome: Outcome) -> None
     assert "set it to auto or cpu" in run.result["reason"]["message"]
 
 
+@pytest.mark.fault("models", "Unknown value in `app.yaml`", "exit code 2, names the key")
 def test_wrong_settings_are_told(tmp_path: Path, outcome: Outcome) -> None:
     (tmp_path / "app.yaml").write_text("lungct: {device: abacus}")
     run = outcome(small_study(tmp_path / "study"), "-s", tmp_path / "app.yaml")
@@ -203,6 +210,11 @@ def test_wrong_settings_are_told(tmp_path: Path, outcome: Outcome) -> None:
     assert "lungct.device" in run.result["reason"]["message"]
 
 
+@pytest.mark.fault(
+    "machine",
+    "Output folder that cannot be made",
+    "exit code 5; no `result.json`, since there is no place for it",
+)
 def test_unwritable_output_is_told(tmp_path: Path, outcome: Outcome) -> None:
     (tmp_path / "file").touch()
     run = outcome(small_study(tmp_path / "study"), out=tmp_path / "file" / "out")
@@ -210,6 +222,11 @@ def test_unwritable_output_is_told(tmp_path: Path, outcome: Outcome) -> None:
     assert "cannot write to the output folder" in run.log
 
 
+@pytest.mark.fault(
+    "machine",
+    "Unforeseen error",
+    "exit code 1; type and place, never its text, which may name the patient",
+)
 def test_unforeseen_error_is_told_without_its_text(
     tmp_path: Path, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +240,7 @@ def test_unforeseen_error_is_told_without_its_text(
     assert PLANTED["patient_name"] not in run.log + json.dumps(run.result)
 
 
+@pytest.mark.fault("machine", "Failing run into a folder with older results", "the older results are gone")
 def test_failed_run_removes_the_results_of_an_earlier_one(tmp_path: Path, outcome: Outcome) -> None:
     with OutputFolder(tmp_path / "out", tuple(DELIVERED)) as folder:
         (folder.staging / "dicom").mkdir()

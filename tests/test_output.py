@@ -91,6 +91,7 @@ def test_files_of_an_earlier_run_disappear_and_others_stay(tmp_path: Path) -> No
     assert files(tmp_path) == ["notes.txt"]
 
 
+@pytest.mark.fault("machine", "Folder in which a run was killed", "cleaned by the next run")
 def test_what_a_killed_run_left_behind_disappears(tmp_path: Path) -> None:
     (tmp_path / ".lungct-abc").mkdir()
     (tmp_path / ".lungct-abc" / "report.pdf").touch()
@@ -101,6 +102,11 @@ def test_what_a_killed_run_left_behind_disappears(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["report.pdf", "result.json"])
+@pytest.mark.fault(
+    "machine",
+    "Output folder with a {name} of another origin",
+    "exit code 5, nothing is removed",
+)
 def test_files_of_others_are_never_removed(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("[]")
     with pytest.raises(OutputError, match=f"holds a {name} of another origin"), OutputFolder(tmp_path, OWN):
@@ -108,6 +114,11 @@ def test_files_of_others_are_never_removed(tmp_path: Path, name: str) -> None:
     assert files(tmp_path) == [name]
 
 
+@pytest.mark.fault(
+    "machine",
+    "Two runs into one folder at once",
+    "the second: exit code 5, `OUTPUT_IN_USE`; the first is not disturbed",
+)
 def test_second_run_into_the_same_folder_is_refused(tmp_path: Path) -> None:
     with OutputFolder(tmp_path, OWN) as first:
         (first.staging / "report.pdf").write_text("of the first")
@@ -116,6 +127,7 @@ def test_second_run_into_the_same_folder_is_refused(tmp_path: Path) -> None:
         assert first.publish() == ["report.pdf"]
 
 
+@pytest.mark.fault("machine", "File system without locks", "written")
 def test_file_system_without_locks_is_written_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +153,11 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.fault(
+    "machine",
+    "Results that cannot be moved to the folder",
+    "exit code 5, none is left behind",
+)
 def test_failing_publication_leaves_nothing_behind(tmp_path: Path) -> None:
     with OutputFolder(tmp_path, OWN) as folder:
         fill(folder)
@@ -151,6 +168,11 @@ def test_failing_publication_leaves_nothing_behind(tmp_path: Path) -> None:
         assert not (tmp_path / "dicom").exists()
 
 
+@pytest.mark.fault(
+    "machine",
+    "`result.json` cannot be written",
+    "exit code 5, the other files are taken back",
+)
 def test_unwritable_result_takes_the_published_files_back(tmp_path: Path) -> None:
     with OutputFolder(tmp_path, OWN) as folder:
         (folder.staging / "report.pdf").write_text("report")

@@ -34,18 +34,21 @@ def test_missing_section_means_defaults(tmp_path: Path) -> None:
         ("lungct", "app.yaml"),
     ],
 )
+@pytest.mark.fault("models", "`{text}`", "exit code 2, names the key or the file")
 def test_wrong_setting_is_named(tmp_path: Path, text: str, named: str) -> None:
     (tmp_path / "app.yaml").write_text(text)
     with pytest.raises(SettingsError, match=named):
         read_settings(tmp_path / "app.yaml")
 
 
+@pytest.mark.fault("models", "`app.yaml` in another encoding", "exit code 2")
 def test_other_encoding_is_refused(tmp_path: Path) -> None:
     (tmp_path / "app.yaml").write_bytes("lungct: # Übersicht".encode("latin-1"))
     with pytest.raises(SettingsError, match="app.yaml cannot be read"):
         read_settings(tmp_path / "app.yaml")
 
 
+@pytest.mark.fault("models", "Settings file that does not exist", "exit code 2")
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="app.yaml"):
         read_settings(tmp_path / "app.yaml")

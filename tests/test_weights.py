@@ -56,12 +56,14 @@ def test_what_a_model_was_validated_on_is_told(tmp_path: Path) -> None:
         '{"version": "1", "sha256": "0", "validated_on": {"data": "rumour", "cases": 1, "institutions": 1}}',
     ],
 )
+@pytest.mark.fault("models", "`model.json` damaged, or with a wrong type", "exit code 6, names the file")
 def test_damaged_metadata_is_refused(models_dir: Path, content: str) -> None:
     (models_dir / "toy" / METADATA_FILE).write_text(content)
     with pytest.raises(ModelError, match=r"toy/model\.json is missing or damaged"):
         load_model(models_dir, "toy", build, CPU)
 
 
+@pytest.mark.fault("models", "Weights with one bit changed", "exit code 6: install the model again")
 def test_changed_weights_are_refused(models_dir: Path) -> None:
     weights = models_dir / "toy" / WEIGHTS_FILE
     content = bytearray(weights.read_bytes())
@@ -72,12 +74,14 @@ def test_changed_weights_are_refused(models_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", [WEIGHTS_FILE, METADATA_FILE])
+@pytest.mark.fault("models", "{missing} missing", "exit code 6, names the model")
 def test_missing_file_is_named(models_dir: Path, missing: str) -> None:
     (models_dir / "toy" / missing).unlink()
     with pytest.raises(ModelError, match="toy"):
         load_model(models_dir, "toy", build, CPU)
 
 
+@pytest.mark.fault("models", "Weights of another architecture", "exit code 6, names the model")
 def test_weights_of_another_architecture_are_refused(models_dir: Path) -> None:
     with pytest.raises(ModelError, match="toy"):
         load_model(models_dir, "toy", lambda: nn.Linear(5, 5), CPU)
@@ -92,6 +96,7 @@ def test_metadata_without_version_is_refused(models_dir: Path) -> None:
         load_model(models_dir, "toy", build, CPU)
 
 
+@pytest.mark.fault("models", "`model.json` without a parameter", "exit code 6, names it")
 def test_missing_parameter_is_named(models_dir: Path) -> None:
     with pytest.raises(ModelError, match=r"toy/model.json lacks cut_off"):
         load_model(models_dir, "toy", build, CPU, parameters=("threshold", "cut_off"))

@@ -119,6 +119,7 @@ def test_evenly_thick_slices_are_no_gap() -> None:
     assert even_grid(sort_slices(_series([0, 8, 16]))).is_even
 
 
+@pytest.mark.fault("geometry", "One slice", "exit code 4")
 def test_one_slice_is_no_volume() -> None:
     with pytest.raises(GeometryError) as caught:
         even_grid(sort_slices(_series([0])))
@@ -146,6 +147,7 @@ def test_odd_slice_is_refused_by_name(changes: dict[str, Any], code: str, odd: i
     assert caught.value.code == code
 
 
+@pytest.mark.fault("geometry", "Rows and columns that are not at right angles", "exit code 4")
 def test_skewed_rows_and_columns_are_refused() -> None:
     series = _series(range(3))
     skewed = tuple(replace(image, orientation=(1, 0, 0, 0.5, 0.8, 0)) for image in series.slices)
@@ -154,6 +156,7 @@ def test_skewed_rows_and_columns_are_refused() -> None:
     assert caught.value.code == "BAD_ORIENTATION"
 
 
+@pytest.mark.fault("geometry", "A slice far to the side", "exit code 4")
 def test_slice_far_to_the_side_is_refused() -> None:
     series = _series(range(5))
     slices = list(series.slices)
@@ -164,6 +167,7 @@ def test_slice_far_to_the_side_is_refused() -> None:
 
 
 @pytest.mark.parametrize("offset_mm", [0.02, 0.1, 0.3])
+@pytest.mark.fault("geometry", "Second acquisition {offset_mm} mm between the slices", "exit code 4")
 def test_second_acquisition_between_the_slices_is_refused(offset_mm: float) -> None:
     places = sorted([*range(40), 20 + offset_mm])
     with pytest.raises(GeometryError, match=r"20\.dcm and 21\.dcm lie only") as caught:

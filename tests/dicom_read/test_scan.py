@@ -115,6 +115,7 @@ def test_localizer_is_a_series_of_its_own(
     ("content", "code"),
     [(b"", "EMPTY_FILE"), (b"report.dcm but text", "NOT_DICOM"), (b"\0" * 400, "NOT_DICOM")],
 )
+@pytest.mark.fault("files", "File with {content}", "skipped, `{code}`")
 def test_junk_is_skipped_with_its_reason(one_slice: Path, content: bytes, code: str) -> None:
     (one_slice.parent / "junk.dcm").write_bytes(content)
     scan = scan_folder(one_slice.parent)
@@ -130,6 +131,7 @@ def test_junk_is_skipped_with_its_reason(one_slice: Path, content: bytes, code: 
         ({"SeriesInstanceUID": None}, "INCOMPLETE_HEADER"),
     ],
 )
+@pytest.mark.fault("files", "Object with {changes}", "skipped, `{code}`")
 def test_objects_that_are_no_images_are_skipped(
     one_slice: Path, changes: dict[str, object], code: str
 ) -> None:
@@ -137,6 +139,7 @@ def test_objects_that_are_no_images_are_skipped(
     assert [file.reason.code for file in scan_folder(one_slice.parent).skipped] == [code]
 
 
+@pytest.mark.fault("files", "DICOMDIR", "skipped, `DICOMDIR`")
 def test_dicomdir_is_skipped(one_slice: Path) -> None:
     """Its class stands in the file header alone."""
     directory = pydicom.dcmread(one_slice)
@@ -147,6 +150,7 @@ def test_dicomdir_is_skipped(one_slice: Path) -> None:
 
 
 @pytest.mark.parametrize("syntax", [Syntax.IMPLICIT, Syntax.EXPLICIT])
+@pytest.mark.fault("files", "File without preamble and file header, {syntax}", "read")
 def test_file_without_its_header_is_read(
     written: Callable[..., Series], chest_hu: np.ndarray, tmp_path: Path, syntax: Syntax
 ) -> None:
@@ -160,24 +164,28 @@ def test_file_without_its_header_is_read(
     assert np.array_equal(read_volume(series).volume_hu, chest_hu)
 
 
+@pytest.mark.fault("headers", "Two patients under one series UID", "two series")
 def test_two_patients_are_never_one_series(written: Callable[..., Series], tmp_path: Path) -> None:
     for image in written().slices[10:]:
         _save_as(image.path, image.path, PatientID="SOMEBODY ELSE")
     assert [len(series.slices) for series in scan_folder(tmp_path / "study").series] == [10, 10]
 
 
+@pytest.mark.fault("headers", "Slices of several thicknesses", "the thickest counts")
 def test_thickest_slice_counts(written: Callable[..., Series], tmp_path: Path) -> None:
     image = written().slices[5]
     _save_as(image.path, image.path, SliceThickness=5.0)
     assert scan_folder(tmp_path / "study").series[0].slice_thickness_mm == 5.0
 
 
+@pytest.mark.fault("headers", "Pixel spacing of 0", "counts as missing")
 def test_zero_pixel_spacing_is_none(written: Callable[..., Series], tmp_path: Path) -> None:
     image = written().slices[0]
     _save_as(image.path, image.path, PixelSpacing=[0, 0])
     assert scan_folder(tmp_path / "study").series[0].slices[0].pixel_spacing_mm is None
 
 
+@pytest.mark.fault("files", "File name that is no text, or has a line break", "named with ? in its place")
 def test_file_names_that_are_no_text_are_made_readable(one_slice: Path) -> None:
     folder = os.fsencode(one_slice.parent)
     for name in (b"Befund_M\xfcller.txt", b"two\nlines.txt"):
@@ -186,6 +194,11 @@ def test_file_names_that_are_no_text_are_made_readable(one_slice: Path) -> None:
     assert names == {"Befund_M?ller.txt", "two?lines.txt"}
 
 
+@pytest.mark.fault(
+    "files",
+    "Folder that may not be read, or a link to a folder",
+    "skipped, `UNREADABLE_FOLDER`, `LINKED_FOLDER`",
+)
 def test_folder_that_is_not_entered_is_told(one_slice: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (one_slice.parent / "locked").mkdir()
     (one_slice.parent / "link").symlink_to(one_slice.parent)
@@ -209,12 +222,18 @@ def test_truncated_file_stays_in_its_series(written: Callable[..., Series]) -> N
     assert len(written(faults=(Fault.TRUNCATED_FILE,)).slices) == 20
 
 
+@pytest.mark.fault(
+    "files",
+    "Folder without any DICOM image",
+    "exit code 4, `NoDicomError`; what was skipped is counted by reason",
+)
 def test_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("nothing here")
     with pytest.raises(NoDicomError, match=r"holds no DICOM image; .*1 NOT_DICOM"):
         select_series(scan_folder(tmp_path))
 
 
+@pytest.mark.fault("files", "Input folder that does not exist", "exit code 4, `NoDicomError`")
 def test_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NoDicomError, match="input folder does not exist"):
         scan_folder(tmp_path / "nowhere")
@@ -224,6 +243,11 @@ def test_missing_folder_is_refused(tmp_path: Path) -> None:
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 @pytest.mark.parametrize("enhanced", [False, True])
+@pytest.mark.fault(
+    "headers",
+    "Header with up to eight random bytes, cut anywhere (multi-frame: {enhanced})",
+    "read or skipped, never an end of the scan",
+)
 def test_damaged_header_never_ends_the_scan(
     tmp_path: Path, chest_hu: np.ndarray, options: StudyOptions, enhanced: bool, data: st.DataObject
 ) -> None:
@@ -265,6 +289,7 @@ def test_patient_study_holds_what_the_report_prints(written: Callable[..., Serie
     assert (patient.study_date, patient.study_description) == ("20200401", "Chest CT of a phantom")
 
 
+@pytest.mark.fault("headers", "Malformed value", "counts as missing; never in a log or a warning")
 def test_malformed_values_reach_neither_log_nor_warnings(
     one_slice: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
 ) -> None:

@@ -50,6 +50,7 @@ def test_thin_axial_chest_of_an_adult_is_eligible(eligible: Series) -> None:
         ({"body_part": "Left arm"}, "NOT_CHEST"),
     ],
 )
+@pytest.mark.fault("series", "Series with {changes}", "exit code 3, `{code}`")
 def test_series_attribute_breaks_a_rule(eligible: Series, changes: dict[str, Any], code: str) -> None:
     assert _codes(replace(eligible, **changes)) == [code]
 
@@ -65,6 +66,7 @@ def test_series_attribute_breaks_a_rule(eligible: Series, changes: dict[str, Any
         ("DERIVED\\SECONDARY\\MIP", ["DERIVED", "SECONDARY", "MIP"]),
     ],
 )
+@pytest.mark.fault("series", "Image type `{image_type}`", "exit code 3, `{codes}`")
 def test_image_type_breaks_rules(eligible: Series, image_type: str, codes: list[str]) -> None:
     assert _codes(_with_slices(eligible, image_type=tuple(image_type.split("\\")))) == codes
 
@@ -81,6 +83,7 @@ def test_one_localizer_inside_a_series_is_named(eligible: Series) -> None:
 
 
 @pytest.mark.parametrize("orientation", [(0, 1, 0, 0, 0, -1), (1, 0, 0, 0, 0, -1), None])
+@pytest.mark.fault("series", "Image orientation {orientation}", "exit code 3, `NOT_AXIAL`")
 def test_slices_must_be_axial(eligible: Series, orientation: Any) -> None:
     assert "NOT_AXIAL" in _codes(_with_slices(eligible, orientation=orientation))
 
@@ -90,6 +93,7 @@ def test_gantry_tilt_is_still_axial(eligible: Series) -> None:
     assert _codes(_with_slices(eligible, orientation=(1, 0, 0, 0, np.cos(tilt), np.sin(tilt)))) == []
 
 
+@pytest.mark.fault("series", "Thin slices far apart", "exit code 3, `SLICE_SPACING_TOO_WIDE`")
 def test_thin_slices_far_apart_are_refused(eligible: Series) -> None:
     assert _codes(_every(eligible, 4)) == ["SLICE_SPACING_TOO_WIDE"]
 
@@ -98,6 +102,7 @@ def test_unknown_thickness_falls_back_on_spacing(eligible: Series) -> None:
     assert _codes(replace(eligible, slice_thickness_mm=None)) == []
 
 
+@pytest.mark.fault("series", "Neither thickness nor positions", "exit code 3, `SLICE_THICKNESS_UNKNOWN`")
 def test_neither_thickness_nor_positions_is_refused(eligible: Series) -> None:
     blind = _with_slices(replace(eligible, slice_thickness_mm=None), position_mm=None)
     assert _codes(blind) == ["SLICE_THICKNESS_UNKNOWN", "EXTENT_TOO_SHORT"]
@@ -107,10 +112,12 @@ def test_three_millimetres_are_allowed(eligible: Series) -> None:
     assert _codes(replace(eligible, slice_thickness_mm=3.0)) == []
 
 
+@pytest.mark.fault("series", "Too few slices", "exit code 3, `TOO_FEW_SLICES`")
 def test_too_few_slices_are_refused(eligible: Series) -> None:
     assert _codes(replace(eligible, slices=eligible.slices[:20])) == ["TOO_FEW_SLICES", "EXTENT_TOO_SHORT"]
 
 
+@pytest.mark.fault("series", "Too short a part of the chest", "exit code 3, `EXTENT_TOO_SHORT`")
 def test_too_short_a_part_of_the_chest_is_refused(eligible: Series) -> None:
     assert _codes(replace(eligible, slices=eligible.slices[:100])) == ["EXTENT_TOO_SHORT"]
 
@@ -134,6 +141,7 @@ def test_body_parts_that_are_not_known_to_be_others_are_accepted(eligible: Serie
     assert _codes(replace(eligible, body_part=body_part)) == []
 
 
+@pytest.mark.fault("series", "Unknown age", "analysed")
 def test_unknown_age_is_allowed(eligible: Series) -> None:
     assert _codes(replace(eligible, age_years=None)) == []
 
@@ -191,6 +199,7 @@ def _gap(series: Series) -> Series:
 
 
 @pytest.mark.parametrize(("spoil", "code"), [(_second_phase, "REPEATED_POSITIONS"), (_gap, "GAP_TOO_WIDE")])
+@pytest.mark.fault("series", "Best series spoilt, another there", "the other is analysed; `{code}` tells why")
 def test_series_that_forms_no_volume_ranks_last_and_says_why(
     eligible: Series, spoil: Callable[[Series], Series], code: str
 ) -> None:

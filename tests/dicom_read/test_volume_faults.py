@@ -23,12 +23,14 @@ def _codes(volume: CtVolume) -> list[str]:
     return [flag.code for flag in volume.flags]
 
 
+@pytest.mark.fault("geometry", "A slice twice", "flag `DUPLICATE_SLICES`, one is used")
 def test_copy_of_a_slice_is_left_out(written: Written, chest_hu: npt.NDArray[np.int16]) -> None:
     volume = read_volume(written(faults=(Fault.DUPLICATE_SLICE,)))
     assert np.array_equal(volume.volume_hu, chest_hu)
     assert _codes(volume) == ["DUPLICATE_SLICES"]
 
 
+@pytest.mark.fault("geometry", "A slice missing", "flag `SLICES_MISSING`, interpolated")
 def test_missing_slice_is_interpolated(written: Written, chest_hu: npt.NDArray[np.int16]) -> None:
     volume = read_volume(written(faults=(Fault.MISSING_SLICE,)))
     assert _codes(volume) == ["SLICES_MISSING"]
@@ -37,6 +39,7 @@ def test_missing_slice_is_interpolated(written: Written, chest_hu: npt.NDArray[n
     assert np.array_equal(volume.volume_hu[10], np.rint((chest_hu[9] + chest_hu[11]) / 2))
 
 
+@pytest.mark.fault("geometry", "Uneven spacing", "flag `RESAMPLED_UNEVEN_SPACING`")
 def test_uneven_spacing_is_resampled(written: Written, chest_hu: npt.NDArray[np.int16]) -> None:
     volume = read_volume(written(faults=(Fault.UNEVEN_SPACING,)))
     assert _codes(volume) == ["RESAMPLED_UNEVEN_SPACING"]
@@ -50,6 +53,7 @@ def test_faults_are_repaired_together(written: Written) -> None:
     assert _codes(volume) == ["DUPLICATE_SLICES", "SLICES_MISSING"]
 
 
+@pytest.mark.fault("pixels", "HU shifted by a wrong intercept", "flag `LOW_HU_PLAUSIBILITY`")
 def test_wrong_offset_is_flagged(written: Written) -> None:
     assert _codes(read_volume(written(faults=(Fault.HU_OFFSET,)))) == ["LOW_HU_PLAUSIBILITY"]
 
@@ -69,6 +73,7 @@ def test_wrong_offset_is_flagged(written: Written) -> None:
         (Fault.TRUNCATED_FILE, PixelDataError, "UNDECODABLE", "CT001_0011.dcm"),
     ],
 )
+@pytest.mark.fault("geometry", "Series with {fault}", "exit code 4, `{code}` names {victim}")
 def test_fault_is_refused_in_one_line_that_names_the_file(
     written: Written, fault: Fault, error: type[InputError], code: str, victim: str
 ) -> None:
@@ -81,17 +86,24 @@ def test_fault_is_refused_in_one_line_that_names_the_file(
 
 @pytest.mark.filterwarnings("ignore:End of file reached:UserWarning")
 @pytest.mark.parametrize("syntax", sorted(set(Syntax) - {Syntax.DEFLATED}))
+@pytest.mark.fault("files", "Truncated file, {syntax}", "exit code 4, `UNDECODABLE` names it")
 def test_truncated_file_is_refused_in_every_transfer_syntax(written: Written, syntax: Syntax) -> None:
     with pytest.raises(PixelDataError, match=r"CT001_0011\.dcm"):
         read_volume(written(faults=(Fault.TRUNCATED_FILE,), transfer_syntax=syntax))
 
 
+@pytest.mark.fault("files", "Truncated file of a deflated series", "flag `SLICES_MISSING`")
 def test_truncated_deflated_file_leaves_a_missing_slice(written: Written) -> None:
     """Its header is deflated too, so the scan already skips the file."""
     series = written(faults=(Fault.TRUNCATED_FILE,), transfer_syntax=Syntax.DEFLATED)
     assert _codes(read_volume(series)) == ["SLICES_MISSING"]
 
 
+@pytest.mark.fault(
+    "files",
+    "File that vanishes between scan and reading",
+    "exit code 4, `PixelDataError` names it",
+)
 def test_vanished_file_is_refused(written: Written) -> None:
     series = written()
     series.slices[4].path.unlink()
@@ -99,12 +111,18 @@ def test_vanished_file_is_refused(written: Written) -> None:
         read_volume(series)
 
 
+@pytest.mark.fault("series", "Localizer inside the series", "exit code 3, `LOCALIZER` names it")
 def test_localizer_inside_makes_the_series_ineligible(written: Written) -> None:
     reasons = judge(written(faults=(Fault.LOCALIZER_INSIDE,))).reasons
     assert "LOCALIZER" in [reason.code for reason in reasons]
 
 
 @pytest.mark.parametrize("fault", [Fault.ZERO_BYTE_FILE, Fault.TEXT_FILE])
+@pytest.mark.fault(
+    "files",
+    "Slice replaced by a {fault}",
+    "flag `SLICES_MISSING`, the slice is interpolated",
+)
 def test_file_that_is_no_dicom_leaves_a_missing_slice(written: Written, fault: Fault) -> None:
     assert _codes(read_volume(written(faults=(fault,)))) == ["SLICES_MISSING"]
 
@@ -113,6 +131,7 @@ def test_file_that_is_no_dicom_leaves_a_missing_slice(written: Written, fault: F
     ("keyword", "value", "code"),
     [("RescaleType", "MGML", "NOT_HOUNSFIELD"), ("SamplesPerPixel", 3, "UNDECODABLE")],
 )
+@pytest.mark.fault("pixels", "{keyword} = {value}", "exit code 4, `{code}` names the file")
 def test_other_pixels_than_hounsfield_units_are_refused(
     written: Written, keyword: str, value: object, code: str
 ) -> None:
@@ -126,6 +145,7 @@ def test_other_pixels_than_hounsfield_units_are_refused(
 
 
 @pytest.mark.parametrize("transfer_syntax_uid", [JPEGExtended12Bit, "1.2.840.113619.5.2"])
+@pytest.mark.fault("pixels", "Transfer syntax {transfer_syntax_uid}", "exit code 4: send it uncompressed")
 def test_encoding_without_a_safe_decoder_is_refused(written: Written, transfer_syntax_uid: str) -> None:
     series = written(transfer_syntax=Syntax.JPEG_LOSSLESS)
     dataset = pydicom.dcmread(series.slices[0].path)
@@ -135,6 +155,7 @@ def test_encoding_without_a_safe_decoder_is_refused(written: Written, transfer_s
         read_volume(series)
 
 
+@pytest.mark.fault("headers", "File header without transfer syntax", "exit code 4: export it again")
 def test_missing_transfer_syntax_is_refused(written: Written) -> None:
     series = written()
     content = series.slices[0].path.read_bytes()
@@ -148,6 +169,7 @@ def test_missing_transfer_syntax_is_refused(written: Written) -> None:
         read_volume(series)
 
 
+@pytest.mark.fault("pixels", "A frame without rescale slope", "exit code 4, names the frame")
 def test_missing_rescale_of_a_frame_is_refused(written: Written) -> None:
     series = written(enhanced=True)
     dataset = pydicom.dcmread(series.slices[0].path)
@@ -176,6 +198,7 @@ def test_small_offsets_are_plausible(chest_hu: npt.NDArray[np.int16], offset_hu:
 
 
 @pytest.mark.parametrize("offset_hu", [-1024, -250, 300, 1024])
+@pytest.mark.fault("pixels", "All HU {offset_hu} off", "flag `LOW_HU_PLAUSIBILITY`")
 def test_large_offsets_are_not_plausible(chest_hu: npt.NDArray[np.int16], offset_hu: int) -> None:
     (flag,) = flag_implausible_hu(chest_hu + np.int16(offset_hu))
     assert flag.code == "LOW_HU_PLAUSIBILITY"

@@ -84,17 +84,20 @@ def test_healthy_lungs_raise_no_flag() -> None:
 
 
 @pytest.mark.parametrize("factor", [0.25, 2.0])
+@pytest.mark.fault("chest", "Lungs {factor} times the normal volume", "flag `LUNG_VOLUME_IMPLAUSIBLE`")
 def test_implausible_lung_volume(factor: float) -> None:
     quantification = lungs({lobe: ml * factor for lobe, ml in HEALTHY_ML.items()})
     assert codes(lung_volume_flags(quantification)) == ["LUNG_VOLUME_IMPLAUSIBLE"]
 
 
+@pytest.mark.fault("chest", "A lobe that is not found", "flag `LOBE_MISSING`")
 def test_missing_lobe() -> None:
     flags = list(lung_volume_flags(lungs({Lobe.RIGHT_MIDDLE: 0})))
     assert codes(flags) == ["LOBE_MISSING"]
     assert "right middle" in flags[0].message
 
 
+@pytest.mark.fault("chest", "One lung much smaller", "flag `LUNGS_ASYMMETRIC`")
 def test_asymmetric_lungs() -> None:
     assert "LUNGS_ASYMMETRIC" in codes(lung_volume_flags(lungs({Lobe.LEFT_UPPER: 100, Lobe.LEFT_LOWER: 100})))
 
@@ -103,6 +106,7 @@ def test_asymmetric_lungs() -> None:
     ("lobe", "inside_ml", "outside_ml"),
     [(Lobe.RIGHT_MIDDLE, 1000.0, 1400.0), (Lobe.RIGHT_MIDDLE, 50.0, 40.0), (Lobe.LEFT_LOWER, 430.0, 410.0)],
 )
+@pytest.mark.fault("chest", "{lobe} lobe of {outside_ml} mL", "flag `LOBE_SHARE_IMPLAUSIBLE`")
 def test_lobe_of_implausible_share(lobe: Lobe, inside_ml: float, outside_ml: float) -> None:
     """The other lobes of the lungs hold 2250 mL on the right and 1200 mL on the left."""
     assert not codes(lung_volume_flags(lungs({lobe: inside_ml})))
@@ -111,6 +115,7 @@ def test_lobe_of_implausible_share(lobe: Lobe, inside_ml: float, outside_ml: flo
     assert any(lobe.replace("_", " ") in flag.message for flag in flags)
 
 
+@pytest.mark.fault("chest", "Lobes that the network is not sure of", "flag `LOBES_UNCERTAIN`")
 def test_lobes_that_the_segmenter_is_not_sure_about() -> None:
     sure = replace(anatomy_inside(), confidence=dict.fromkeys(Lobe, 0.85))
     assert not codes(confidence_flags(sure))
@@ -126,20 +131,24 @@ def test_no_lung_at_all_does_not_divide_by_zero() -> None:
 
 
 @pytest.mark.parametrize("code", ["THICK_SLICES", "OTHER_KERNEL"])
+@pytest.mark.fault("chest", "Series not as recommended", "flag `{code}`")
 def test_series_that_is_not_as_recommended(code: str) -> None:
     assert codes(selection_flags(chosen(Reason(code, "why"), Reason("SLICE_COUNT", "40")))) == [code]
 
 
+@pytest.mark.fault("chest", "Several studies in the folder", "flag `SEVERAL_STUDIES`")
 def test_several_studies_are_flagged() -> None:
     verdicts = (*chosen().verdicts, SeriesVerdict(replace(SERIES, study_uid="9"), (Reason("NOT_CT", ""),)))
     assert codes(selection_flags(Selection(NOTHING, verdicts))) == ["SEVERAL_STUDIES"]
 
 
+@pytest.mark.fault("chest", "No frame of reference", "flag `FRAME_OF_REFERENCE_MISSING`")
 def test_missing_frame_of_reference_is_flagged() -> None:
     verdict = SeriesVerdict(replace(SERIES, frame_of_reference_uid=""), rank=1)
     assert codes(selection_flags(Selection(NOTHING, (verdict,)))) == ["FRAME_OF_REFERENCE_MISSING"]
 
 
+@pytest.mark.fault("chest", "Lossy compression", "flag `LOSSY_COMPRESSION`")
 def test_lossy_compression_is_flagged() -> None:
     image = SliceHeader(Path("1"), 1, 512, 512, None, None, None, ("DERIVED",), is_lossy=True)
     series = replace(SERIES, slices=(image,))
@@ -156,6 +165,7 @@ def test_lossy_compression_is_flagged() -> None:
         (False, "vessels", []),
     ],
 )
+@pytest.mark.fault("chest", "No {missing} found (wanted: {is_wanted})", "flag: `{expected}`")
 def test_airways_or_vessels_sought_in_vain(
     tree: BronchovascularTree, is_wanted: bool, missing: str, expected: list[str]
 ) -> None:
@@ -232,22 +242,26 @@ def test_limit_of_truncation(n_rows: int, flagged: bool) -> None:
         (np.s_[5:35, 10:50, 0], "FIELD_OF_VIEW_CROPPED"),
     ],
 )
+@pytest.mark.fault("chest", "Lungs cut off at an end or a side", "flag `{code}`")
 def test_truncated_lungs(where: tuple[int | slice, ...], code: str) -> None:
     anatomy = anatomy_inside()
     anatomy.lobes[where] = 1
     assert codes(truncation_flags(anatomy, THIN)) == [code]
 
 
+@pytest.mark.fault("chest", "No signs of infection, yet opacities", "flag `CLASSIFIER_SEGMENTER_DISAGREE`")
 def test_no_infection_with_opacities_disagrees() -> None:
     flags = agreement_flags(Probabilities(0.1, 0.1, 0.8), Diagnosis.NO_INFECTION, lungs(opacity_percent=3))
     assert codes(flags) == ["CLASSIFIER_SEGMENTER_DISAGREE"]
 
 
+@pytest.mark.fault("chest", "Infection, yet no opacities", "flag `CLASSIFIER_SEGMENTER_DISAGREE`")
 def test_infection_without_opacities_disagrees() -> None:
     flags = agreement_flags(Probabilities(0.8, 0.1, 0.1), Diagnosis.COVID19, lungs())
     assert codes(flags) == ["CLASSIFIER_SEGMENTER_DISAGREE"]
 
 
+@pytest.mark.fault("chest", "No class above the cut-off", "flag `CLASSIFICATION_UNCERTAIN`")
 def test_no_class_above_the_cut_off_is_uncertain() -> None:
     flags = agreement_flags(Probabilities(0.3, 0.4, 0.3), Diagnosis.OTHER_INFECTION, lungs(opacity_percent=3))
     assert codes(flags) == ["CLASSIFICATION_UNCERTAIN"]
