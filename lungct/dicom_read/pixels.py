@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import Dataset, uid
-from pydicom.pixels.decoders.base import get_decoder
+from pydicom import Dataset
 
+from lungct.dicom_read.decoding import PLUGINS, Decoder, DecodingError, StoredArray
 from lungct.dicom_read.files import read_dataset
 from lungct.dicom_read.headers import DAMAGED, frame_group, number, text, value_of
 from lungct.errors import PixelDataError
@@ -18,18 +18,6 @@ from lungct.records import HuArray, SliceHeader
 
 AIR_HU = -1024
 """What stands where there is no measurement: padding and places outside every slice."""
-
-_PLUGINS: dict[str, str] = {
-    uid.JPEGLossless: "gdcm",
-    uid.JPEGLosslessSV1: "gdcm",
-    uid.JPEGLSLossless: "pyjpegls",
-    uid.JPEGLSNearLossless: "pyjpegls",
-    uid.JPEG2000Lossless: "gdcm",
-    uid.JPEG2000: "gdcm",
-    uid.RLELossless: "pydicom",
-}
-"""Decoder of every compressed transfer syntax. Named one by one because a plugin that other code registers
-must not step in: nvimgcodec turns 12-bit JPEG Lossless into zeros without an error."""
 
 TISSUE_HU = (-900, 3071)
 """A padding value in this range is a wrong header: what it would hide is tissue."""
@@ -51,10 +39,11 @@ def read_slices_hu(slices: Sequence[SliceHeader]) -> list[HuArray]:
     for place, image in enumerate(slices):
         places[image.path].append(place)
     decoded: dict[int, HuArray] = {}
-    for in_file in places.values():
-        dataset = _read(slices[in_file[0]])
-        for place in in_file:
-            decoded[place] = _slice_hu(dataset, slices[place])
+    with Decoder() as decoder:
+        for in_file in places.values():
+            dataset = _read(slices[in_file[0]])
+            for place in in_file:
+                decoded[place] = _slice_hu(dataset, slices[place], decoder)
     return [decoded[place] for place in range(len(slices))]
 
 
@@ -65,9 +54,9 @@ def stack_slices(slices_hu: Sequence[HuArray]) -> HuArray:
     return np.stack(slices_hu, dtype=np.int16)
 
 
-def _slice_hu(dataset: Dataset, image: SliceHeader) -> HuArray:
+def _slice_hu(dataset: Dataset, image: SliceHeader, decoder: Decoder) -> HuArray:
     slope, intercept = _rescale(dataset, image)
-    stored = _decode(dataset, image)
+    stored = _decode(dataset, image, decoder)
     if stored.min() == stored.max():
         message = f"{image.name} has the same value in every pixel; export it again or remove it"
         raise PixelDataError(message, "CONSTANT_PIXELS")
@@ -108,28 +97,37 @@ def _read(image: SliceHeader) -> Dataset:
         ) from error
 
 
-def _decode(dataset: Dataset, image: SliceHeader) -> npt.NDArray[np.integer]:
+def _decode(dataset: Dataset, image: SliceHeader, decoder: Decoder) -> StoredArray:
     """Stored values ``[rows, columns]`` of one frame."""
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if syntax is None:
         message = f"{image.name} does not state its transfer syntax; export it again"
         raise PixelDataError(message, "TRANSFER_SYNTAX_MISSING")
-    if syntax.is_private or (syntax.is_encapsulated and syntax not in _PLUGINS):
+    if syntax.is_private or (syntax.is_encapsulated and syntax not in PLUGINS):
         message = f"{image.name} is encoded as {syntax.name}, which is not supported; send it uncompressed"
         raise PixelDataError(message, "UNSUPPORTED_COMPRESSION")
     try:
-        plugin = _PLUGINS.get(syntax, "")
-        pixels, _ = get_decoder(syntax).as_array(dataset, index=image.frame, raw=True, decoding_plugin=plugin)
-    except Exception as error:  # decoders raise what they like
+        pixels = decoder.stored_values(dataset, image)
+    except DecodingError as error:
         message = f"{image.name}: pixels cannot be decoded, the file may be incomplete; send it again"
         raise PixelDataError(message, "UNDECODABLE") from error
+    if not syntax.is_encapsulated and _excess_pixels(dataset) >= min(pixels.shape[:2]):
+        message = f"{image.name} holds more pixels than its Rows and Columns tell; export it again"
+        raise PixelDataError(message, "WRONG_SIZE")
     if pixels.shape != (image.rows, image.columns):
         message = f"{image.name} does not decode to one grey value a pixel; send plain CT images"
         raise PixelDataError(message, "NOT_GREYSCALE")
     return pixels
 
 
-def _padding(dataset: Dataset, stored: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+def _excess_pixels(dataset: Dataset) -> int:
+    """Pixels beyond those of all frames; a few are padding, a row or a column of them a wrong size."""
+    frames = number(dataset, "NumberOfFrames") or 1
+    told = frames * dataset.Rows * dataset.Columns * dataset.get("SamplesPerPixel", 1)
+    return int(len(dataset.PixelData) // (dataset.BitsAllocated // 8) - told)
+
+
+def _padding(dataset: Dataset, stored: StoredArray) -> npt.NDArray[np.bool_]:
     """Pixels in the padding range (PS3.3 C.7.5.1.1.2).
 
     Scanners write the padding value signed or unsigned whatever the pixels are, so it wraps to their type.
