@@ -101,7 +101,19 @@ def without_text(error: Exception) -> LungCtError:
     """
     if isinstance(error, LungCtError):
         return error
+    if _is_lack_of_memory(error):
+        message = "not enough memory: give the process more (8 GiB for 300 slices), or set device to cpu"
+        return LungCtError(message, "OUT_OF_MEMORY")
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown place"
     name = type(error).__name__
     return LungCtError(f"internal error: {name} at {place}; please report it", name)
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """NumPy and C++ raise MemoryError; torch has a class of its own for the GPU, and none for the CPU."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )

@@ -12,6 +12,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
@@ -84,6 +85,8 @@ def _shown(value: object) -> object:
             return ", ".join(f"{key} = {_shown(part)}" for key, part in value.items())
         case list():
             return "`, `".join(str(part) for part in value)
+        case FunctionType():
+            return value.__name__.strip("_").replace("_", " ")
         case bytes():
             return f"{len(value)} bytes {value[:6]!r}"
     return value

@@ -240,6 +240,29 @@ def test_unforeseen_error_is_told_without_its_text(
     assert PLANTED["patient_name"] not in run.log + json.dumps(run.result)
 
 
+def _lack_of_memory(_root: Path) -> None:
+    np.empty(2**60, np.uint8)
+
+
+def _torch_lacks_memory(_root: Path) -> None:
+    torch.empty(2**50, dtype=torch.uint8)
+
+
+def _gpu_lacks_memory(_root: Path) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.fault("machine", "Not enough memory, of the machine or the GPU", "exit code 1, `OUT_OF_MEMORY`")
+@pytest.mark.parametrize("fail", [_lack_of_memory, _torch_lacks_memory, _gpu_lacks_memory])
+def test_lack_of_memory_is_told(
+    tmp_path: Path, outcome: Outcome, monkeypatch: pytest.MonkeyPatch, fail: Callable[[Path], None]
+) -> None:
+    monkeypatch.setattr("operators.dicom_loader.scan_folder", fail)
+    run = outcome(small_study(tmp_path / "study"))
+    assert (run.exit_code, run.result["reason"]["code"]) == (1, "OUT_OF_MEMORY")
+    assert run.files == ["result.json"]
+
+
 @pytest.mark.fault("machine", "Failing run into a folder with older results", "the older results are gone")
 def test_failed_run_removes_the_results_of_an_earlier_one(tmp_path: Path, outcome: Outcome) -> None:
     with OutputFolder(tmp_path / "out", tuple(DELIVERED)) as folder:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -182,3 +185,50 @@ def test_unwritable_result_takes_the_published_files_back(tmp_path: Path) -> Non
         with pytest.raises(OutputError):
             folder.write_result("{}")
     assert files(tmp_path) == ["result.json"]
+
+
+MOMENTS = ("before publishing", "between two files", "before result.json", "while result.json is written")
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from lungct.output import OutputFolder
+
+folder, moment, signal = sys.argv[1:]
+strike = lambda at: os.kill(os.getpid(), int(signal)) if at == moment else None
+replace, write_text, published = Path.replace, Path.write_text, []
+
+def replacing(path, target):
+    published.append(target)
+    strike("between two files" if len(published) == 2 else "")
+    return replace(path, target)
+
+def writing(path, text, **options):
+    write_text(path, text[:1], **options)
+    strike("while result.json is written" if path.name == "result.json" else "")
+    return write_text(path, text, **options)
+
+Path.replace, Path.write_text = replacing, writing
+with OutputFolder(Path(folder), ("report.pdf", "lobes.nii.gz")) as output:
+    for name in ("report.pdf", "lobes.nii.gz"):
+        (output.staging / name).write_bytes(b"finding")
+    strike("before publishing")
+    output.publish()
+    strike("before result.json")
+    output.write_result('{"status": "analysed"}')
+"""
+
+
+@pytest.mark.fault(
+    "machine", "Killed by {stop} {moment}", "no `result.json`; the next run removes what was left behind"
+)
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_run_leaves_nothing_that_counts(tmp_path: Path, stop: signal.Signals, moment: str) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "out"), moment, str(stop.value)]
+    killed = subprocess.run(command, check=False)  # noqa: S603
+    assert killed.returncode == -stop
+    assert "result.json" not in files(tmp_path / "out")
+    with OutputFolder(tmp_path / "out", OWN):
+        pass
+    assert files(tmp_path / "out") == []

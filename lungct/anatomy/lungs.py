@@ -34,6 +34,8 @@ SMALLEST_LUNGS_ML = 200.0
 """Less air-filled lung than this no living patient has: whatever was found is no pair of lungs. Dense parts
 do not count, since the network completes lungs by their shape."""
 
+AERATED_GRID_MM = 7.5
+
 SMALLEST_LUNG_SHARE = 0.05
 """A separate piece with a smaller share of all lung voxels is no lung."""
 
@@ -77,10 +79,17 @@ def segment_lobes(volume: CtVolume, model: LoadedModel) -> LungAnatomy:
 def require_aerated_lung(volume: CtVolume, lobes: MaskArray) -> None:
     """Refuse lobes that hold less air-filled lung than any living patient has.
 
+    On a grid so coarse that noise alone holds no air.
+
     Raises:
         NoLungError: the volume shows no lungs.
     """
-    aerated_ml = np.count_nonzero(volume.volume_hu[lobes > 0] < AERATED_HU) * volume.voxel_ml
+    hu, lungs = (
+        _averaged(torch.from_numpy(np.ascontiguousarray(array)), volume.spacing_mm, AERATED_GRID_MM)
+        for array in (volume.volume_hu, lobes > 0)
+    )
+    voxel_ml = volume.voxel_ml * lobes.size / hu.numel()
+    aerated_ml = int(((hu < AERATED_HU) & (lungs > 0.5)).sum()) * voxel_ml
     if aerated_ml < SMALLEST_LUNGS_ML:
         raise NoLungError(f"no lungs found (only {aerated_ml:.0f} mL with air): send a CT of the chest")
 

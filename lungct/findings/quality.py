@@ -49,6 +49,12 @@ wider on both sides (the left lobes alike, since one is what the other leaves), 
 LOWEST_CONFIDENCE = 0.8
 """Mean probability below which a lobe's borders are not to be believed. Own decision."""
 
+AERATED_HU = -400.0
+"""Half-way between aerated lung and soft tissue."""
+
+SMALLEST_AERATED_SHARE = 0.2
+"""Of a lobe; consolidation of a whole lobe leaves air in its bronchi. Own decision."""
+
 TRUNCATED_AREA_MM2 = 2000.0
 """Lung area on the outermost slice, or on an edge of the field of view, that only a cut-off lung reaches."""
 
@@ -71,6 +77,7 @@ def quality_flags(
         *selection_flags(chest.selection),
         *truncation_flags(anatomy, chest.volume),
         *lung_volume_flags(quantification),
+        *air_flags(anatomy, chest.volume),
         *confidence_flags(anatomy),
         *familiarity_flags(classification),
         *agreement_flags(classification.probabilities, diagnosis, quantification),
@@ -151,6 +158,21 @@ def _share_flags(quantification: Quantification) -> Iterator[QualityFlag]:
             yield QualityFlag(
                 "LOBE_SHARE_IMPLAUSIBLE", f"{message}, outside {100 * low:.0f} to {100 * high:.0f} %"
             )
+
+
+def air_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[QualityFlag]:
+    """Lobes that hold hardly any air, and so may be none."""
+    without_air = []
+    for lobe in Lobe:
+        lobe_hu = volume.volume_hu[anatomy.lobes == lobe.label]
+        if lobe_hu.size and np.count_nonzero(lobe_hu < AERATED_HU) < SMALLEST_AERATED_SHARE * lobe_hu.size:
+            without_air.append(lobe.replace("_", " "))
+    if without_air:
+        yield QualityFlag(
+            "LOBES_WITHOUT_AIR",
+            f"hardly any air in these lobes: {', '.join(without_air)}; consolidation, effusion, collapse "
+            "and a removed lung look alike",
+        )
 
 
 def confidence_flags(anatomy: LungAnatomy) -> Iterator[QualityFlag]:

@@ -11,6 +11,7 @@ import pytest
 from lungct.findings.conclusion import conclude
 from lungct.findings.quality import (
     agreement_flags,
+    air_flags,
     confidence_flags,
     familiarity_flags,
     lung_volume_flags,
@@ -134,6 +135,17 @@ def test_no_lung_at_all_does_not_divide_by_zero() -> None:
 @pytest.mark.fault("chest", "Series not as recommended", "flag `{code}`")
 def test_series_that_is_not_as_recommended(code: str) -> None:
     assert codes(selection_flags(chosen(Reason(code, "why"), Reason("SLICE_COUNT", "40")))) == [code]
+
+
+@pytest.mark.fault("chest", "A lobe with hardly any air", "flag `LOBES_WITHOUT_AIR`")
+def test_lobes_without_air() -> None:
+    anatomy = anatomy_inside()
+    hu = np.full(anatomy.lobes.shape, -850, np.int16)
+    assert not codes(air_flags(anatomy, replace(THIN, volume_hu=hu)))
+    hu[:, :, : int(0.85 * hu.shape[2])] = 30
+    (flag,) = air_flags(anatomy, replace(THIN, volume_hu=hu))
+    assert flag.code == "LOBES_WITHOUT_AIR"
+    assert "left upper" in flag.message
 
 
 @pytest.mark.fault("chest", "Several studies in the folder", "flag `SEVERAL_STUDIES`")
