@@ -10,7 +10,7 @@ OHIF := .venv/ohif-3.12.10
 STUDY ?= demo/study
 RESULTS ?= demo/out
 
-.PHONY: setup setup-map demo test check map sbom audit schema faults ohif
+.PHONY: setup setup-map demo test check map sbom audit schema faults fuzz ohif
 
 setup: $(INSTALLED)
 
@@ -62,6 +62,12 @@ schema: setup  ## JSON Schema of result.json
 
 faults: setup  ## what can go wrong and what the user gets, from the tests
 	$(BIN)/python -m tests.fault_matrix > docs/reference/faults.md
+
+FUZZ_SECONDS ?= 600
+
+fuzz: setup  ## ten minutes of coverage-guided fuzzing of what reads input
+	$(BIN)/pip install --quiet 'atheris>=3,<4'
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 ohif: setup $(OHIF)  ## screenshots of STUDY and RESULTS in OHIF; needs chromium, npm, dcmtk, orthanc
 	$(BIN)/pip install --quiet 'playwright>=1.60,<2'

@@ -11,6 +11,7 @@ import struct
 import zlib
 from datetime import date, datetime
 from typing import Any
+from unicodedata import category
 
 from pydicom import Dataset
 from pydicom.errors import BytesLengthException
@@ -25,6 +26,10 @@ DAMAGED = (
 
 _DAYS_PER_YEAR = 365.25
 _AGE_UNITS_PER_YEAR = {"D": _DAYS_PER_YEAR, "W": _DAYS_PER_YEAR / 7, "M": 12.0, "Y": 1.0}
+
+
+_CONTROLS = ("Cc", "Cs", "Zl", "Zp")
+_TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 def frame_group(dataset: Dataset, frame: int, group: str) -> Dataset:
@@ -85,6 +90,11 @@ def integer(dataset: Dataset, keyword: str) -> int | None:
     """One whole number, or None."""
     found = number(dataset, keyword)
     return None if found is None else int(found)
+
+
+def legible(value: str) -> str:
+    """The text with blanks for what is not seen but acts: control characters, turns of the direction."""
+    return "".join(" " if category(letter) in _CONTROLS or letter in _TURNS else letter for letter in value)
 
 
 def readable_name(dataset: Dataset, keyword: str = "PatientName") -> str:

@@ -20,6 +20,7 @@ from lungct.dicom_read.headers import (
     age_years,
     frame_group,
     integer,
+    legible,
     number,
     numbers,
     readable_name,
@@ -108,11 +109,11 @@ def read_patient_study(series: Series) -> PatientStudy:
     """Identifying attributes of the patient and study, decoded from their character set, for the report."""
     dataset = read_dataset(series.slices[0].path, with_pixels=False)
     return PatientStudy(
-        patient_name=readable_name(dataset),
-        patient_id=text(dataset, "PatientID"),
-        institution=text(dataset, "InstitutionName"),
-        study_description=text(dataset, "StudyDescription"),
-        study_date=text(dataset, "StudyDate"),
+        patient_name=legible(readable_name(dataset)),
+        patient_id=legible(text(dataset, "PatientID")),
+        institution=legible(text(dataset, "InstitutionName")),
+        study_description=legible(text(dataset, "StudyDescription")),
+        study_date=legible(text(dataset, "StudyDate")),
         header=dataset,
     )
 

@@ -283,6 +283,14 @@ def test_patient_name_follows_its_character_set(one_slice: Path) -> None:
     assert read_patient_study(scan_folder(one_slice).series[0]).patient_name == "Люксембург"
 
 
+@pytest.mark.fault("headers", "Control characters in a name", "blanks in their place")
+def test_what_is_not_seen_but_acts_becomes_a_blank(one_slice: Path) -> None:
+    _save_as(
+        one_slice, one_slice, SpecificCharacterSet="ISO_IR 192", PatientName="Li\u202e\x1b[2J^\u200cx\u3000y"
+    )
+    assert read_patient_study(scan_folder(one_slice).series[0]).patient_name == "Li  [2J \u200cx\u3000y"
+
+
 def test_patient_study_holds_what_the_report_prints(written: Callable[..., Series]) -> None:
     patient = read_patient_study(written(patient_id="P7", institution="St. Mary"))
     assert (patient.patient_id, patient.institution) == ("P7", "St. Mary")
