@@ -16,6 +16,7 @@ from unicodedata import category
 from pydicom import Dataset
 from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
 from pydicom.valuerep import PersonName
 
 DAMAGED = (
@@ -62,11 +63,14 @@ def value_of(dataset: Dataset, keyword: str) -> Any:
 
 
 def text(dataset: Dataset, keyword: str) -> str:
-    """The value as text, several values joined by a backslash as in DICOM; empty where missing."""
+    """The value as text, several values joined by a backslash as in DICOM; empty where there is none."""
     value = value_of(dataset, keyword)
-    if isinstance(value, MultiValue):
-        return "\\".join(str(part) for part in value)
-    return "" if value is None else str(value).strip()
+    try:
+        if isinstance(value, MultiValue):
+            return "\\".join(str(part) for part in value)
+        return "" if value is None or isinstance(value, Sequence) else str(value).strip()
+    except DAMAGED:
+        return ""
 
 
 def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:

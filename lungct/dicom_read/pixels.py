@@ -13,6 +13,7 @@ from pydicom import Dataset
 from lungct.dicom_read.decoding import PLUGINS, Decoder, DecodingError, StoredArray
 from lungct.dicom_read.files import read_dataset
 from lungct.dicom_read.headers import DAMAGED, frame_group, number, text, value_of
+from lungct.dicom_read.privacy import printable
 from lungct.errors import PixelDataError
 from lungct.records import HuArray, SliceHeader
 
@@ -103,8 +104,10 @@ def _decode(dataset: Dataset, image: SliceHeader, decoder: Decoder) -> StoredArr
     if syntax is None:
         message = f"{image.name} does not state its transfer syntax; export it again"
         raise PixelDataError(message, "TRANSFER_SYNTAX_MISSING")
-    if syntax.is_private or (syntax.is_encapsulated and syntax not in PLUGINS):
-        message = f"{image.name} is encoded as {syntax.name}, which is not supported; send it uncompressed"
+    is_known = syntax.is_transfer_syntax and not syntax.is_private
+    if not is_known or (syntax.is_encapsulated and syntax not in PLUGINS):
+        encoding = printable(syntax.name)
+        message = f"{image.name} is encoded as {encoding}, which is not supported; send it uncompressed"
         raise PixelDataError(message, "UNSUPPORTED_COMPRESSION")
     try:
         pixels = decoder.stored_values(dataset, image)

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from lungct.dicom_read import read_volume, scan_folder, select_series
+from lungct.dicom_read.headers import text
 from lungct.errors import InputError
 from lungct.records import Series
 from phantom.dicom_study import StudyOptions, Syntax, write_study
@@ -153,6 +154,26 @@ def test_told_and_held_sizes_are_compared(
         dataset.Rows, dataset.Columns = rows, columns
         dataset.save_as(path)
     assert analysed_or_refused(tmp_path / "study") == code
+
+
+@pytest.mark.fault("headers", "A sequence where a name should be", "counts as missing")
+def test_sequence_in_place_of_text_is_no_text(study: Callable[..., list[Path]], tmp_path: Path) -> None:
+    """Found by fuzzing: printing it can fail."""
+    victim = study()[1]
+    content = victim.read_bytes().replace(b"\x10\x00\x20\x00LO", b"\x10\x00\x20\x00SQ")
+    victim.write_bytes(content)
+    assert analysed_or_refused(tmp_path / "study") in ("read", "UNDECODABLE", "NoDicomError")
+    broken = Dataset()
+    broken.PatientID = Sequence([Dataset()])
+    assert text(broken, "PatientID") == ""
+
+
+@pytest.mark.fault("pixels", "Transfer syntax that is none", "exit code 4, `UNSUPPORTED_COMPRESSION`")
+def test_unknown_transfer_syntax_is_refused(study: Callable[..., list[Path]], tmp_path: Path) -> None:
+    """Found by fuzzing."""
+    victim = study()[1]
+    victim.write_bytes(victim.read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.9.1\0"))
+    assert analysed_or_refused(tmp_path / "study") == "UNSUPPORTED_COMPRESSION"
 
 
 @pytest.mark.fault("headers", "Nothing but empty values and the pixels", "skipped, `INCOMPLETE_HEADER`")
