@@ -35,6 +35,7 @@ SMALLEST_LUNGS_ML = 200.0
 do not count, since the network completes lungs by their shape."""
 
 AERATED_GRID_MM = 7.5
+"""Where air is counted: noise averages out, a lung does not. Own decision."""
 
 SMALLEST_LUNG_SHARE = 0.05
 """A separate piece with a smaller share of all lung voxels is no lung."""
@@ -78,8 +79,6 @@ def segment_lobes(volume: CtVolume, model: LoadedModel) -> LungAnatomy:
 
 def require_aerated_lung(volume: CtVolume, lobes: MaskArray) -> None:
     """Refuse lobes that hold less air-filled lung than any living patient has.
-
-    On a grid so coarse that noise alone holds no air.
 
     Raises:
         NoLungError: the volume shows no lungs.

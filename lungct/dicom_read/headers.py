@@ -28,9 +28,11 @@ DAMAGED = (
 _DAYS_PER_YEAR = 365.25
 _AGE_UNITS_PER_YEAR = {"D": _DAYS_PER_YEAR, "W": _DAYS_PER_YEAR / 7, "M": 12.0, "Y": 1.0}
 
-
 _CONTROLS = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of control characters, surrogates, and separators of lines and paragraphs."""
+
 _TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Unicode's marks that turn the direction of what follows: they can make a text read as another one."""
 
 
 def frame_group(dataset: Dataset, frame: int, group: str) -> Dataset:

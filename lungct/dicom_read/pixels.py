@@ -127,7 +127,7 @@ def _excess_pixels(dataset: Dataset) -> int:
     """Pixels beyond those of all frames; a few are padding, a row or a column of them a wrong size."""
     frames = number(dataset, "NumberOfFrames") or 1
     told = frames * dataset.Rows * dataset.Columns * dataset.get("SamplesPerPixel", 1)
-    return int(len(dataset.PixelData) // (dataset.BitsAllocated // 8) - told)
+    return int(8 * len(dataset.get("PixelData", b"")) // dataset.BitsAllocated - told)
 
 
 def _padding(dataset: Dataset, stored: StoredArray) -> npt.NDArray[np.bool_]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
+from lungct.anatomy.lungs import AERATED_HU
 from lungct.findings.classification import DECISION_CUT_OFF
 from lungct.records import (
     LEFT_LOBES,
@@ -48,9 +49,6 @@ wider on both sides (the left lobes alike, since one is what the other leaves), 
 
 LOWEST_CONFIDENCE = 0.8
 """Mean probability below which a lobe's borders are not to be believed. Own decision."""
-
-AERATED_HU = -400.0
-"""Half-way between aerated lung and soft tissue."""
 
 SMALLEST_AERATED_SHARE = 0.2
 """Of a lobe; consolidation of a whole lobe leaves air in its bronchi. Own decision."""

@@ -16,16 +16,13 @@ from pydicom.sequence import Sequence
 from lungct.dicom_read import read_volume, scan_folder, select_series
 from lungct.dicom_read.headers import text
 from lungct.errors import InputError
-from lungct.records import Series
 from phantom.dicom_study import StudyOptions, Syntax, write_study
-
-Written = Callable[..., Series]
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 N_SLICES = 4
 NESTED = 300
-"""Deeper than any real object, and than Python may call itself while pydicom reads."""
+"""Deeper than any real object."""
 
 
 def analysed_or_refused(folder: Path) -> str:
