@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage, sparse
 
-from lungct.anatomy.trachea import DARKER_THAN_LUNG_HU, MARGIN_MM, WORK_SPACING_MM, find_trachea
-from lungct.anatomy.work_grid import WorkGrid, from_grid, lay_grid, narrow_height, to_grid
+from lungct.anatomy.trachea import DARKER_THAN_LUNG_HU, look_for_trachea
+from lungct.anatomy.work_grid import WorkGrid, from_grid, narrow_height
 from lungct.records import CtVolume, MaskArray
 
 SMOOTHING_VOXELS = 0.4
@@ -79,14 +79,10 @@ def segment_airways(volume: CtVolume, lobes: MaskArray) -> MaskArray:
         ``[slices, rows, columns]``, 1 in the lumen; empty without lobes or where no trachea is seen.
     """
     airways = np.zeros(volume.volume_hu.shape, np.uint8)
-    if not lobes.any():
-        return airways
-    grid = lay_grid(lobes, volume.spacing_mm, WORK_SPACING_MM, MARGIN_MM)
-    hu = to_grid(volume.volume_hu, grid).numpy()
-    lungs = to_grid((lobes > 0).astype(np.uint8), grid).numpy() > 0.5
-    trachea = find_trachea(hu, lungs, grid.spacing_mm)
-    if trachea is not None:
-        airways[grid.box] = from_grid(grow_tree(hu, lungs, trachea, grid), grid)
+    seen = look_for_trachea(volume, lobes)
+    if seen is not None:
+        tree = grow_tree(seen.hu, seen.lungs, seen.trachea, seen.grid)
+        airways[seen.grid.box] = from_grid(tree, seen.grid)
     return airways
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import ndimage
 
-from lungct.anatomy.work_grid import dilated, from_grid, lay_grid, to_grid
+from lungct.anatomy.work_grid import WorkGrid, dilated, from_grid, lay_grid, to_grid
 from lungct.records import CtVolume, MaskArray
 
 WORK_SPACING_MM = (1.0, 1.0, 1.0)
@@ -42,6 +44,23 @@ BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
 
 
+@dataclass(frozen=True, eq=False)
+class ChestOnGrid:
+    """A chest on the work grid; all arrays ``[slices, rows, columns]``, axes S, P, L.
+
+    Attributes:
+        grid: which part of the volume.
+        hu: Hounsfield units.
+        lungs: inside the lobes.
+        trachea: its lumen.
+    """
+
+    grid: WorkGrid
+    hu: FloatArray
+    lungs: BoolArray
+    trachea: BoolArray
+
+
 def without_trachea(volume: CtVolume, lobes: MaskArray) -> MaskArray:
     """Take trachea and first parts of the main bronchi, wall included, out of the lobes.
 
@@ -52,18 +71,29 @@ def without_trachea(volume: CtVolume, lobes: MaskArray) -> MaskArray:
     Returns:
         Labels of the same shape; the same array where there are no lobes or no trachea is seen.
     """
-    if not lobes.any():
+    seen = look_for_trachea(volume, lobes)
+    if seen is None:
         return lobes
+    lumen_and_wall = dilated(torch.from_numpy(seen.trachea), WALL_MM, seen.grid.spacing_mm).numpy()
+    kept = lobes.copy()
+    kept[seen.grid.box] *= ~from_grid(lumen_and_wall, seen.grid)
+    return kept
+
+
+def look_for_trachea(volume: CtVolume, lobes: MaskArray) -> ChestOnGrid | None:
+    """The chest on the work grid, with its trachea; None without lobes or where no trachea is seen.
+
+    Args:
+        volume: canonical volume.
+        lobes: labels on the same grid, 0 outside the lungs.
+    """
+    if not lobes.any():
+        return None
     grid = lay_grid(lobes, volume.spacing_mm, WORK_SPACING_MM, MARGIN_MM)
     hu = to_grid(volume.volume_hu, grid).numpy()
     lungs = to_grid((lobes > 0).astype(np.uint8), grid).numpy() > 0.5
     trachea = find_trachea(hu, lungs, grid.spacing_mm)
-    if trachea is None:
-        return lobes
-    lumen_and_wall = dilated(torch.from_numpy(trachea), WALL_MM, grid.spacing_mm).numpy()
-    kept = lobes.copy()
-    kept[grid.box] *= ~from_grid(lumen_and_wall, grid)
-    return kept
+    return None if trachea is None else ChestOnGrid(grid, hu, lungs, trachea)
 
 
 def find_trachea(

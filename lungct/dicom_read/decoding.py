@@ -7,7 +7,6 @@ import subprocess
 import sys
 from io import BytesIO
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -39,7 +38,7 @@ class DecodingError(Exception):
 
 
 class Decoder:
-    """Decodes frames; a context manager, since decoders of compressed pixels run in a process of their own.
+    """Decodes frames; to be closed, since decoders of compressed pixels run in a process of their own.
 
     They are C and C++, and a damaged image can make them crash (GDCM with JPEG Lossless does). A crash then
     costs the image, not the analysis.
@@ -48,19 +47,6 @@ class Decoder:
     def __init__(self) -> None:
         """Start nothing yet."""
         self._process: Any = None
-
-    def __enter__(self) -> Decoder:
-        """Nothing to do until something compressed comes."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End the process."""
-        self._stop()
 
     def stored_values(self, dataset: Dataset, image: SliceHeader) -> StoredArray:
         """Pixels ``[rows, columns]`` as they are stored.
@@ -94,11 +80,12 @@ class Decoder:
                 pixels: StoredArray = np.load(BytesIO(process.stdout.read(n_bytes)), allow_pickle=False)
                 return pixels
         except (OSError, ValueError, EOFError) as error:
-            self._stop()
+            self.close()
             raise DecodingError from error
         raise DecodingError
 
-    def _stop(self) -> None:
+    def close(self) -> None:
+        """End the process, if one was needed."""
         if self._process is None:
             return
         self._process.kill()

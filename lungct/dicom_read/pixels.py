@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from pydicom import Dataset
 
 from lungct.dicom_read.decoding import PLUGINS, Decoder, DecodingError, StoredArray
 from lungct.dicom_read.files import read_dataset
-from lungct.dicom_read.headers import DAMAGED, frame_group, number, text, value_of
+from lungct.dicom_read.headers import DAMAGED, frame_group, integer, number, text, value_of
 from lungct.dicom_read.privacy import printable
 from lungct.errors import PixelDataError
 from lungct.records import HuArray, SliceHeader
@@ -40,7 +41,7 @@ def read_slices_hu(slices: Sequence[SliceHeader]) -> list[HuArray]:
     for place, image in enumerate(slices):
         places[image.path].append(place)
     decoded: dict[int, HuArray] = {}
-    with Decoder() as decoder:
+    with closing(Decoder()) as decoder:
         for in_file in places.values():
             dataset = _read(slices[in_file[0]])
             for place in in_file:
@@ -125,9 +126,10 @@ def _decode(dataset: Dataset, image: SliceHeader, decoder: Decoder) -> StoredArr
 
 def _excess_pixels(dataset: Dataset) -> int:
     """Pixels beyond those of all frames; a few are padding, a row or a column of them a wrong size."""
-    frames = number(dataset, "NumberOfFrames") or 1
-    told = frames * dataset.Rows * dataset.Columns * dataset.get("SamplesPerPixel", 1)
-    return int(8 * len(dataset.get("PixelData", b"")) // dataset.BitsAllocated - told)
+    frames = integer(dataset, "NumberOfFrames") or 1
+    told: int = frames * dataset.Rows * dataset.Columns * dataset.get("SamplesPerPixel", 1)
+    held: int = 8 * len(dataset.get("PixelData", b"")) // dataset.BitsAllocated
+    return held - told
 
 
 def _padding(dataset: Dataset, stored: StoredArray) -> npt.NDArray[np.bool_]:

@@ -14,12 +14,11 @@ from lungct.findings.quantification import quantify
 from lungct.geometry import canonical_volume
 from lungct.inference.weights import LoadedModel, load_model
 from lungct.networks import LobeUNet
-from lungct.records import Lobe, LungAnatomy, Opacities
+from lungct.records import LEFT_LOBES, Lobe, LungAnatomy, Opacities
 from phantom.thorax import Phantom, make_thorax
 from tests.application_runs import MODELS
 
 SPACING_MM = (2.5, 2.0, 2.0)
-LEFT = tuple(lobe.label for lobe in Lobe if lobe.name.startswith("LEFT"))
 
 Volume = np.ndarray
 
@@ -96,7 +95,7 @@ def test_lobes_are_found_all_the_same(thorax: Phantom, model: LoadedModel, chang
 )
 def test_removed_lung_is_flagged(thorax: Phantom, model: LoadedModel) -> None:
     hu = thorax.volume_hu.copy()
-    hu[np.isin(thorax.lobes, LEFT)] = 30
+    hu[np.isin(thorax.lobes, [lobe.label for lobe in LEFT_LOBES])] = 30
     assert flags(found(hu, model), hu) & {"LUNGS_ASYMMETRIC", "LOBE_MISSING", "LOBES_WITHOUT_AIR"}
 
 
