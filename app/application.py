@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from holoscan.schedulers import EventBasedScheduler
 from monai.deploy.core import Application
 
 from lungct.inference.device import choose_device
@@ -19,6 +20,9 @@ from operators.report_writer import ReportWriter
 from operators.series_selector import SeriesSelector
 from operators.slice_segmenter import SliceSegmenter
 
+N_BRANCHES = 2
+"""Stages at a time: while the slices are segmented, everything else that needs the lobes only."""
+
 
 class ChestCtApplication(Application):
     """Chest-CT study in, findings out."""
@@ -33,6 +37,7 @@ class ChestCtApplication(Application):
         self.settings = settings
         self.journal = journal
         super().__init__()
+        self.scheduler(EventBasedScheduler(self, worker_thread_number=N_BRANCHES, name="scheduler"))
 
     def compose(self) -> None:
         """Wire the operators."""

@@ -16,6 +16,7 @@ def prepare_process() -> None:
     os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "OFF")
     _need_no_home()
     _enlarge_stack()
+    load_cuda_runtime()
     _import_sdk()
 
 
@@ -27,6 +28,17 @@ def _need_no_home() -> None:
     """
     os.environ.setdefault("LOGNAME", os.environ.get("USER", "user"))
     os.environ.setdefault("CUPY_CACHE_DIR", tempfile.gettempdir())
+
+
+def load_cuda_runtime() -> None:
+    """Load the library that Holoscan is linked against, with or without a GPU.
+
+    Holoscan does not bring it and looks where the system's loader does; the package that does bring it puts
+    it elsewhere. A torch for CUDA has loaded it by now, one for CPUs has not.
+    """
+    from cuda.pathfinder import load_nvidia_dynamic_lib
+
+    load_nvidia_dynamic_lib("cudart")
 
 
 def _import_sdk() -> None:

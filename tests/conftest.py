@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage
+from startup import load_cuda_runtime
 
 from lungct.findings.conclusion import conclude
 from lungct.findings.quantification import quantify
@@ -34,6 +35,8 @@ from lungct.records import (
     SliceHeader,
 )
 from tests.application_runs import PhantomRun, Run, made_once, run_application, run_phantom
+
+load_cuda_runtime()  # tests of the operators import Holoscan by themselves
 
 MODEL = ModelInfo("toy", "1.0", "0" * 64, provisional=True)
 FEET_FIRST_LPS = np.array([[0, 0, 2.0, -100], [0, 2.0, 0, -50], [-4.0, 0, 0, 300], [0, 0, 0, 1]])

@@ -38,6 +38,21 @@ LICENCE_NOTE = (
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """What is found out about a network after its training; nothing for interim weights.
+
+    Attributes:
+        metrics: what was measured.
+        parameters: what inference needs besides the weights.
+        activation_maxima: see :class:`lungct.inference.int8_unet.Int8OpacityUnet`.
+    """
+
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    activation_maxima: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Card:
     """What is particular to one network.
 
@@ -181,17 +196,10 @@ CLASSIFIER = Card(
 )
 
 
-def metadata(
-    card: Card, metrics: dict[str, Any], parameters: dict[str, float] | None = None
-) -> dict[str, Any]:
-    """Content of ``model.json`` without the checksum.
-
-    Args:
-        card: the network.
-        metrics: what was measured; empty for interim weights.
-        parameters: what inference needs besides the weights.
-    """
-    return {
+def metadata(card: Card, evaluation: Evaluation) -> dict[str, Any]:
+    """Content of ``model.json`` without the checksum."""
+    metrics = evaluation.metrics
+    described = {
         "version": card.version,
         "provisional": True,
         "changelog": dict(card.changelog),
@@ -211,8 +219,13 @@ def metadata(
         "intended_use": INTENDED_USE,
         "references": list(card.references),
         "network_data_format": _data_format(card),
-        "parameters": parameters or {},
-    } | ({"validated_on": dict(card.validated_on)} if card.validated_on and metrics else {})
+        "parameters": dict(evaluation.parameters),
+    }
+    if evaluation.activation_maxima:
+        described["activation_maxima"] = dict(evaluation.activation_maxima)
+    if card.validated_on and metrics:
+        described["validated_on"] = dict(card.validated_on)
+    return described
 
 
 def _data_format(card: Card) -> dict[str, Any]:
@@ -243,11 +256,10 @@ def save_with_card(
     model_dir: Path,
     card: Card,
     network: nn.Module,
-    metrics: dict[str, Any],
-    parameters: dict[str, float] | None = None,
+    evaluation: Evaluation,
 ) -> None:
     """Write the weights, ``model.json`` and ``README.md`` of a network to ``models/<name>``."""
-    described = metadata(card, metrics, parameters)
+    described = metadata(card, evaluation)
     save_model(model_dir, network, described)
     (model_dir / "README.md").write_text(_readme(card, described), encoding="utf-8")
 

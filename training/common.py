@@ -22,7 +22,7 @@ from tqdm import tqdm
 from lungct.errors import InputError, NoEligibleSeriesError
 from lungct.inference.device import choose_device, keep_freed_memory
 from lungct.inference.weights import LoadedModel, load_model
-from training.cards import Card, save_with_card
+from training.cards import Card, Evaluation, save_with_card
 from training.trainer import CPU, Trainer
 
 RUNS_DIR = Path("runs")
@@ -196,8 +196,7 @@ def load_examples(paths: Iterable[Path]) -> list[Example]:
     return examples
 
 
-Evaluation = tuple[dict[str, Any], dict[str, float]]
-"""What was measured, and the parameters that inference needs besides the weights."""
+NOTHING_MEASURED = Evaluation()
 
 
 def run_script(
@@ -221,9 +220,9 @@ def run_script(
         train(options)
     loaded = load_model(options.out.parent, options.out.name, build, torch.device("cpu"))
     with torch.inference_mode():
-        metrics, parameters = evaluate(options, loaded)
-    write_metrics(options.run_dir, metrics | {"parameters": parameters})
-    save_with_card(options.out, card, loaded.network, metrics, parameters)
+        evaluation = evaluate(options, loaded)
+    write_metrics(options.run_dir, {**evaluation.metrics, "parameters": evaluation.parameters})
+    save_with_card(options.out, card, loaded.network, evaluation)
 
 
 def initial_network(options: Options, build: Callable[[], nn.Module]) -> nn.Module:
@@ -238,14 +237,14 @@ def fit(
     card: Card,
     trainer: Trainer,
     loss_of_step: Callable[[int, float], Tensor],
-    parameters: dict[str, float] | None = None,
+    interim: Evaluation = NOTHING_MEASURED,
 ) -> None:
     """Train for the asked minutes, on request from the last checkpoint, saving interim weights."""
     if options.resume:
         trainer.resume()
 
     def save(averaged: nn.Module) -> None:
-        save_with_card(options.out, card, averaged, {}, parameters)
+        save_with_card(options.out, card, averaged, interim)
 
     trainer.train(loss_of_step, options.minutes * 60, save)
 

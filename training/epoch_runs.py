@@ -15,7 +15,7 @@ from torch import nn
 
 from lungct.inference.weights import METADATA_FILE
 from lungct.networks import Classifier3d
-from training.cards import CLASSIFIER, PAPER, Card, save_with_card
+from training.cards import CLASSIFIER, PAPER, Card, Evaluation, save_with_card
 from training.common import Options, initial_network, prepare_process, read_recipe
 from training.epochs import EpochRecipe, EpochTrainer, Item, Progress
 from training.manifest import PARTS, Case, Part, SplitBy, manifest_csv, read_manifest, split_cases
@@ -160,6 +160,6 @@ def _save(options: EpochOptions, cohort: Cohort, network: nn.Module, progress: P
             "loss": round(progress.best_loss, 3),
         },
     }
-    save_with_card(options.out, card, network, metrics)
+    save_with_card(options.out, card, network, Evaluation(metrics))
     if cohort.digests:
         (options.out / SEEN_FILE).write_text("\n".join(cohort.digests) + "\n", encoding="utf-8")

@@ -23,10 +23,9 @@ from lungct.networks import Classifier3d
 from lungct.networks.classifier3d import CLASSES
 from lungct.preprocessing import CLASSIFIER_SHAPE
 from training.augment import random_intensity, random_warp
-from training.cards import CLASSIFIER
+from training.cards import CLASSIFIER, Evaluation
 from training.cohort import INSTITUTIONS, PATIENTS, cohort_files
 from training.common import (
-    Evaluation,
     Options,
     fit,
     initial_network,
@@ -120,7 +119,7 @@ def evaluate(options: Options, model: LoadedModel) -> Evaluation:
     ]
     result, _ = report(Evidence(pl.DataFrame(rows), is_external=True), stored_temperature=1.0)
     parameters = {name: round(result[name], 4) for name in ("temperature", "highest_energy") if result[name]}
-    return {"test": {name: result[name] for name in KEPT_MEASURES}}, parameters
+    return Evaluation({"test": {name: result[name] for name in KEPT_MEASURES}}, parameters)
 
 
 def synthetic_cohort(options: EpochOptions, processes: Processes) -> Cohort:

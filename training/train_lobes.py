@@ -16,9 +16,8 @@ from evaluation import lobes as evaluation
 from lungct.anatomy.lungs import segment_lobes
 from lungct.inference.weights import LoadedModel
 from lungct.networks import LobeUNet
-from training.cards import LUNGS
+from training.cards import LUNGS, Evaluation
 from training.common import (
-    Evaluation,
     Options,
     fit,
     initial_network,
@@ -78,7 +77,7 @@ def train(options: Options) -> None:
 
 def evaluate(options: Options, model: LoadedModel) -> Evaluation:
     """Everything that :mod:`evaluation.lobes` measures."""
-    return evaluation.evaluate(options.data, lambda volume: segment_lobes(volume, model).lobes), {}
+    return Evaluation(evaluation.evaluate(options.data, lambda volume: segment_lobes(volume, model).lobes))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ runs with ``--config training/configs/opacity_paper.yaml``; its length is in epo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,13 @@ from torch.nn import functional
 from evaluation.agreement import dice
 from evaluation.opacity_measures import dice_by_kind
 from lungct.anatomy.opacities import BATCH_SLICES, marked, opacity_probability
+from lungct.inference.int8_unet import Int8OpacityUnet, activation_maxima
 from lungct.inference.weights import LoadedModel
 from lungct.networks import opacity_unet
+from lungct.preprocessing import segmenter_input
 from phantom.thorax import Phantom, make_thorax
-from training.cards import OPACITY, Card, save_with_card
+from training.cards import OPACITY, Card, Evaluation, save_with_card
 from training.common import (
-    Evaluation,
     Example,
     Options,
     fit,
@@ -62,7 +63,7 @@ POSITIVE_WEIGHT = 3.0
 """Of opacity in the cross-entropy, a tenth of the voxels inside the lungs."""
 LEARNING_RATE = 1e-3
 AVERAGE_DECAY = 0.998
-INTERIM_THRESHOLD = 0.5
+INTERIM = Evaluation(parameters={"threshold": 0.5})
 NEARLY_BEST_DICE = 0.01
 THRESHOLDS = tuple(np.arange(0.05, 0.81, 0.05).round(2).tolist())
 
@@ -100,7 +101,7 @@ def train(options: Options) -> None:
             trainer.forward(views.contiguous(memory_format=torch.channels_last)), masks, lungs
         )
 
-    fit(options, OPACITY, trainer, loss_of_step, {"threshold": INTERIM_THRESHOLD})
+    fit(options, OPACITY, trainer, loss_of_step, INTERIM)
 
 
 def _train_staged(options: Options, slices: Example, config: Path) -> None:
@@ -110,7 +111,7 @@ def _train_staged(options: Options, slices: Example, config: Path) -> None:
         checkpoint.unlink(missing_ok=True)
 
     def save(network: nn.Module) -> None:
-        save_with_card(options.out, card(options), network, {}, {"threshold": INTERIM_THRESHOLD})
+        save_with_card(options.out, card(options), network, INTERIM)
 
     network = initial_network(options, opacity_unet)
     train_by_stages(network, slices, recipe, options.device, options.seed, checkpoint, save)
@@ -161,13 +162,12 @@ class Case:
         return float(np.prod(self.spacing_mm)) / 1000
 
 
-def choose_threshold(options: Options, network: nn.Module) -> tuple[float, dict[str, Any]]:
+def choose_threshold(cases: Sequence[Case]) -> tuple[float, dict[str, Any]]:
     """The threshold that finds the true volume, of those with nearly the best Dice.
 
     Dice hardly changes over a wide range of thresholds while the volume, which the report is about, does.
     Judged on painted infections in hosts that training never saw, and on held-out phantoms.
     """
-    cases = [*_painted_cases(options, network), *_phantom_cases(network)]
     rows = [[dice_and_ml(c.found(t), c.mask, c.voxel_ml) for c in cases] for t in THRESHOLDS]
     dice = np.array([[case["dice"] for case in row] for row in rows])
     bias = np.array([sum(c["found_ml"] for c in row) / sum(c["true_ml"] for c in row) - 1 for row in rows])
@@ -181,7 +181,7 @@ def choose_threshold(options: Options, network: nn.Module) -> tuple[float, dict[
     }
 
 
-def mean_dice_by_kind(cases: list[Case], threshold: float) -> dict[str, float]:
+def mean_dice_by_kind(cases: Sequence[Case], threshold: float) -> dict[str, float]:
     """Mean Dice of every kind of lesion over the painted chests that have it."""
     found = [dice_by_kind(case.found(threshold), case.kinds) for case in cases if case.kinds is not None]
     return {
@@ -189,6 +189,12 @@ def mean_dice_by_kind(cases: list[Case], threshold: float) -> dict[str, float]:
         for kind in Kind
         if any(kind in chest for chest in found)
     }
+
+
+def agreement(cases: Sequence[Case], other: nn.Module, threshold: float) -> list[float]:
+    """Dice of the masks of the cases with those of another network."""
+    pairs = [(case, replace(case, probability=probabilities(other, case.volume_hu))) for case in cases]
+    return [round(dice(one.found(threshold), two.found(threshold)), 4) for one, two in pairs]
 
 
 def _painted_cases(options: Options, network: nn.Module) -> Iterator[Case]:
@@ -234,13 +240,16 @@ def _phantom(seed: int) -> Phantom:
 def evaluate(options: Options, model: LoadedModel) -> Evaluation:
     """Threshold, and Dice and volumes on painted validation cases, held-out phantoms and COVID-19 chests."""
     network = model.network.to(memory_format=torch.channels_last)
-    threshold, validation = choose_threshold(options, network)
+    cases = [*_painted_cases(options, network), *_phantom_cases(network)]
+    threshold, validation = choose_threshold(cases)
+    maxima = activation_maxima(network, (segmenter_input(torch.from_numpy(case.volume_hu)) for case in cases))
     metrics = {
         "painted_and_phantom_validation": validation,
+        "dice_of_8_bits_with_32": agreement(cases, Int8OpacityUnet(network, maxima), threshold),
         "phantoms": {str(seed): _of_phantom(network, seed, threshold) for seed in VALIDATION_PHANTOMS},
         "covid_grey_test_only": {name: _of_grey(options, network, name, threshold) for name in GREY_CASES},
     }
-    return metrics, {"threshold": threshold}
+    return Evaluation(metrics, {"threshold": threshold}, maxima)
 
 
 def _of_phantom(network: nn.Module, seed: int, threshold: float) -> dict[str, float]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lungct.inference.int8_unet import Int8OpacityUnet
 from lungct.inference.weights import LoadedModel
 from lungct.preprocessing import segmenter_input
 from lungct.records import CtVolume, LungAnatomy, MaskArray, Opacities
@@ -41,15 +42,19 @@ def segment_opacities(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel
     Args:
         volume: canonical volume.
         anatomy: lobes on the same grid; only slices that hold lung are looked at.
-        model: :func:`lungct.networks.opacity_unet` with its weights and the parameter ``threshold``.
+        model: :func:`lungct.networks.opacity_unet` with its weights and the parameter ``threshold``. On a CPU
+            it runs in 8-bit integers where ``activation_maxima`` are known.
     """
+    network = model.network
+    if _device(network).type == "cpu" and model.activation_maxima and Int8OpacityUnet.is_supported():
+        network = Int8OpacityUnet(network, model.activation_maxima)
     mask = np.zeros(volume.volume_hu.shape, np.uint8)
     lungs = anatomy.lobes > 0
     lung_slices = np.flatnonzero(lungs.any(axis=(1, 2)))
     for start in range(0, lung_slices.size, BATCH_SLICES):
         batch = lung_slices[start : start + BATCH_SLICES]
         slices_hu = volume.volume_hu[batch]
-        probability = opacity_probability(slices_hu, model.network)
+        probability = opacity_probability(slices_hu, network)
         mask[batch] = marked(
             probability, slices_hu, lungs[batch], model.parameters["threshold"], volume.spacing_mm[2]
         )
@@ -99,13 +104,16 @@ def opacity_probability(slices_hu: np.ndarray, network: torch.nn.Module) -> Tens
     Returns:
         ``[slices, rows, columns]`` in (0, 1), on the network's device.
     """
-    parameter = next(network.parameters())
-    images = segmenter_input(torch.from_numpy(np.ascontiguousarray(slices_hu)).to(parameter.device))
+    images = segmenter_input(torch.from_numpy(np.ascontiguousarray(slices_hu)).to(_device(network)))
     logits = network(images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last))
     probability = logits.sigmoid()
     return functional.interpolate(probability, slices_hu.shape[1:], mode="bilinear", align_corners=False)[
         :, 0
     ]
+
+
+def _device(network: torch.nn.Module) -> torch.device:
+    return next(network.parameters()).device
 
 
 def _without_thin_parts(masks: Tensor, pixel_mm: float) -> BoolArray:

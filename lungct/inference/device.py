@@ -11,7 +11,7 @@ from lungct.errors import SettingsError
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
 
 
 def choose_device(name: DeviceName) -> torch.device:
@@ -29,11 +29,13 @@ def choose_device(name: DeviceName) -> torch.device:
 def keep_freed_memory() -> None:
     """Have glibc keep freed blocks: inference otherwise spends its time in page faults.
 
-    Call once at the start of a process, before the first large array. Other C libraries ignore it.
+    Only the main arena can keep large ones, so all threads share it. Call once at the start of a process,
+    before the first large array. Other C libraries ignore it.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return
+    mallopt(_M_ARENA_MAX, 1)
     mallopt(_M_MMAP_THRESHOLD, 1 << 30)
     mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
     mallopt(_M_TOP_PAD, 1 << 28)

@@ -1,9 +1,10 @@
 """Loading and saving model weights: ``models/<name>/model.safetensors`` beside ``model.json``.
 
-``model.json`` carries the keys of a MONAI bundle's ``metadata.json`` and four more: ``sha256`` of the
+``model.json`` carries the keys of a MONAI bundle's ``metadata.json`` and five more: ``sha256`` of the
 weights file, verified on every load; ``provisional``, true unless the model card says otherwise;
-``validated_on``, see :class:`lungct.records.Validation`; and ``parameters``, what inference needs besides the
-weights, such as a threshold.
+``validated_on``, see :class:`lungct.records.Validation`; ``parameters``, what inference needs besides the
+weights, such as a threshold; and ``activation_maxima`` where a network can run in 8-bit integers, see
+:mod:`lungct.inference.int8_unet`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class _Metadata(BaseModel):
     provisional: bool = True
     validated_on: Validation | None = None
     parameters: dict[str, FiniteFloat] = {}
+    activation_maxima: dict[str, FiniteFloat] = {}
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class VerifiedModel:
     weights_file: Path
     info: ModelInfo
     parameters: Mapping[str, float]
+    activation_maxima: Mapping[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +59,7 @@ class LoadedModel:
     network: nn.Module
     info: ModelInfo
     parameters: Mapping[str, float]
+    activation_maxima: Mapping[str, float] = field(default_factory=dict)
 
 
 def load_model(
@@ -91,7 +95,7 @@ def verify_model(models_dir: Path, name: str, parameters: Sequence[str] = ()) ->
     if missing := [parameter for parameter in parameters if parameter not in metadata.parameters]:
         raise ModelError(f"{name}/{METADATA_FILE} lacks {', '.join(missing)}: install the model again")
     info = ModelInfo(name, metadata.version, sha256, metadata.provisional, metadata.validated_on)
-    return VerifiedModel(weights_file, info, metadata.parameters)
+    return VerifiedModel(weights_file, info, metadata.parameters, metadata.activation_maxima)
 
 
 def build_model(verified: VerifiedModel, build: Callable[[], nn.Module], device: torch.device) -> LoadedModel:
@@ -115,7 +119,8 @@ def build_model(verified: VerifiedModel, build: Callable[[], nn.Module], device:
         )
     except (OSError, SafetensorError, RuntimeError, KeyError) as error:
         raise _cannot_load(verified.info.name, error) from error
-    return LoadedModel(network.to(device).eval(), verified.info, verified.parameters)
+    network = network.to(device).eval()
+    return LoadedModel(network, verified.info, verified.parameters, verified.activation_maxima)
 
 
 def _cannot_load(name: str, error: Exception) -> ModelError:

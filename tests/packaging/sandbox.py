@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 UID = "1000"
-SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache")
+SYSTEM = ("/usr", "/bin", "/lib", "/lib64")
+"""Without the cache of the loader, a CUDA that is installed on this machine is not found."""
+
 SLEEPING_THREADS = {"OMP_WAIT_POLICY": "passive"}
 """Threads that spin while they wait would take the time of the tests that run beside."""
 
