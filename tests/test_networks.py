@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from monai.networks.nets.basic_unet import BasicUNet
 from torch import nn
+from torch.nn import functional
 
 from lungct.networks import Classifier3d, LobeUNet, opacity_unet
 from lungct.networks.lobe_unet import FEATURES, FOLD, LAST_FEATURES, N_CLASSES
@@ -15,11 +16,18 @@ def test_classifier_has_the_papers_layers() -> None:
     convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv3d)]
     assert [layer.out_channels for layer in convolutions] == [16, 16, 32, 64]
     assert {layer.kernel_size for layer in convolutions} == {(3, 3, 3)}
-    kinds = [type(layer) for layer in network[0]]
-    assert kinds == [nn.Conv3d, nn.LeakyReLU, nn.MaxPool3d, nn.BatchNorm3d]
+    kinds = (nn.Conv3d, nn.LeakyReLU, nn.MaxPool3d, nn.BatchNorm3d)
+    assert all(isinstance(layer, kind) for layer, kind in zip(network[0], kinds, strict=True))
     linear = [layer.out_features for layer in network if isinstance(layer, nn.Linear)]
     assert linear == [128, 3]
     assert [layer.p for layer in network if isinstance(layer, nn.Dropout)] == [0.30]
+
+
+def test_classifiers_convolution_is_torchs() -> None:
+    ours = Classifier3d()[1][0]
+    volumes = torch.rand(2, 16, 8, 12, 10)
+    theirs = functional.conv3d(volumes, ours.weight, ours.bias, padding=1)
+    torch.testing.assert_close(ours(volumes), theirs)
 
 
 def test_classifier_gives_three_logits() -> None:

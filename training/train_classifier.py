@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +48,25 @@ from training.manifest import PARTS, Part
 from training.processes import Processes
 from training.trainer import Trainer
 
-SMALL_SHAPE = (32, 112, 112)
-SMALL_SHARE = {"cpu": 0.6, "cuda": 0.3}
-"""Share of the budget spent at half the size, where a step is eight times as fast."""
-SMALL_BATCH, LARGE_BATCH = {"cpu": 10, "cuda": 32}, {"cpu": 4, "cuda": 16}
+
+@dataclass(frozen=True)
+class Stage:
+    """A size of the volumes, until a share of the budget is used."""
+
+    until: float
+    shape: tuple[int, int, int]
+    batch: int
+
+
+STAGES = {
+    "cpu": (
+        Stage(0.55, (24, 80, 80), 16),
+        Stage(0.85, (32, 112, 112), 10),
+        Stage(1.0, CLASSIFIER_SHAPE, 4),
+    ),
+    "cuda": (Stage(0.3, (32, 112, 112), 32), Stage(1.0, CLASSIFIER_SHAPE, 16)),
+}
+"""At half the size a step is eight times as fast, and where a lesion lies shows at a third already."""
 LEARNING_RATE = 1e-3
 AVERAGE_DECAY = 0.998
 KEPT_MEASURES = ("measures", "confusion_rows_true", "n_by_class", "n_institutions", "calibration")
@@ -77,12 +92,10 @@ def train(options: Options) -> None:
     trainer = Trainer(network, options.run_dir, LEARNING_RATE, AVERAGE_DECAY, options.device)
 
     def loss_of_step(step: int, share: float) -> Tensor:
-        small = share < SMALL_SHARE[on]
+        stage = next(stage for stage in STAGES[on] if share < stage.until)
         generator = step_generator(options, step)
-        n = (SMALL_BATCH if small else LARGE_BATCH)[on]
-        picks = torch.randint(len(labels), (n,), generator=generator, device=options.device)
-        shape = SMALL_SHAPE if small else CLASSIFIER_SHAPE
-        views = random_views(volumes[picks].float() / 255, shape, generator)
+        picks = torch.randint(len(labels), (stage.batch,), generator=generator, device=options.device)
+        views = random_views(volumes[picks].float() / 255, stage.shape, generator)
         return functional.cross_entropy(trainer.forward(views), labels[picks], label_smoothing=0.05)
 
     fit(options, CLASSIFIER, trainer, loss_of_step)

@@ -1,7 +1,7 @@
 """Pseudonymised copies of all studies in a folder.
 
 Example:
-    python -m gateway.deidentify studies out --key site.key --mapping mapping.csv
+    lungct-deidentify studies out --key site.key --mapping mapping.csv
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REPORT_FILE = "deidentification.json"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns 0, 1 where files were left out, 2 where it cannot work."""
-    parser = ArgumentParser(prog="python -m gateway.deidentify", description=(__doc__ or "").split("\n")[0])
+    parser = ArgumentParser(prog="lungct-deidentify", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("studies", type=Path, help="folder of DICOM files")
     parser.add_argument("out", type=Path, help="new or empty folder for the copies and the report")
     parser.add_argument("--key", type=Path, required=True, help="secret of the site; made where missing")

@@ -212,6 +212,14 @@ def test_dates_are_shifted_by_whole_days(value: str, shifted: str) -> None:
     assert shift_date(value, timedelta(days=-1)) == shifted
 
 
+def test_it_is_a_command(tmp_path: Path) -> None:
+    command = [Path(sys.prefix) / "bin" / "lungct-deidentify", tmp_path, tmp_path / "out"]
+    keys = ["--key", tmp_path / "key", "--mapping", tmp_path / "mapping.csv"]
+    process = subprocess.run([*command, *keys], cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603
+    assert process.stderr == ""
+    assert json.loads((tmp_path / "out" / REPORT_FILE).read_text())["n_copied"] == 0
+
+
 def test_key_and_mapping_may_not_lie_among_the_copies(studies: Path, tmp_path: Path) -> None:
     inside = str(tmp_path / "out" / "key")
     with pytest.raises(SystemExit):
