@@ -10,6 +10,10 @@ from importlib.util import find_spec, module_from_spec
 
 HOLOSCAN_STACK_BYTES = 32 * 1024**2
 
+# Stages run side by side: threads that spin while they wait would take each other's time. torch reads it when
+# it is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 
 def prepare_process() -> None:
     """Call once, before the first import of ``monai`` or ``holoscan``."""

@@ -26,8 +26,9 @@ from lungct.anatomy.vessels import segment_vessels
 from lungct.findings.classification import classify
 from lungct.geometry import canonical_volume
 from lungct.inference.device import keep_freed_memory
-from lungct.inference.weights import load_model
-from lungct.networks import Classifier3d, LobeUNet, opacity_unet
+from lungct.inference.int8_unet import build_opacity_model
+from lungct.inference.weights import load_model, verify_model
+from lungct.networks import Classifier3d, LobeUNet
 from lungct.records import Classification, CtVolume, LungAnatomy, MaskArray, Opacities
 from phantom.thorax import Phantom, make_thorax
 
@@ -50,7 +51,7 @@ class Outputs:
 def run(phantom: Phantom, volume: CtVolume, models: Path, device: torch.device) -> Outputs:
     """Print a line for every stage on one device; returns what was found."""
     lobes_model = load_model(models, "lungs", LobeUNet, device)
-    opacity_model = load_model(models, "opacity", opacity_unet, device)
+    opacity_model = build_opacity_model(verify_model(models, "opacity"), device)
     classifier = load_model(models, "classifier", Classifier3d, device)
     grid = coarse_grid(torch.from_numpy(volume.volume_hu).to(device), SPACING_MM)
     _timed("lobe network alone", device, lambda: coarse_probabilities(grid, lobes_model.network))

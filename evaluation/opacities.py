@@ -25,8 +25,9 @@ from evaluation.plots import write_plots
 from lungct.anatomy.lungs import segment_lobes
 from lungct.anatomy.opacities import segment_opacities
 from lungct.inference.device import choose_device, keep_freed_memory
-from lungct.inference.weights import load_model
-from lungct.networks import LobeUNet, opacity_unet
+from lungct.inference.int8_unet import build_opacity_model
+from lungct.inference.weights import load_model, verify_model
+from lungct.networks import LobeUNet
 from lungct.records import CtVolume, LungAnatomy, MaskArray
 
 METHODS = ("application", "network_in_expert_lungs", "classical")
@@ -89,7 +90,7 @@ def _row(scan: ScanMeasures) -> dict[str, Any]:
 def application(models_dir: Path, device: torch.device) -> Segmenters:
     """Lobes and opacities as the application finds them."""
     lungs = load_model(models_dir, "lungs", LobeUNet, device)
-    opacity = load_model(models_dir, "opacity", opacity_unet, device)
+    opacity = build_opacity_model(verify_model(models_dir, "opacity"), device)
     return Segmenters(
         lambda volume: segment_lobes(volume, lungs),
         lambda volume, anatomy: segment_opacities(volume, anatomy, opacity).mask,

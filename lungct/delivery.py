@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -30,20 +31,29 @@ def deliver(folder: Path, outputs: OutputSettings, analysis: Analysis) -> None:
         OutputError: a file cannot be written.
     """
     created = datetime.now().replace(microsecond=0)
-    needs_pdf = outputs.report_pdf or outputs.dicom.encapsulated_pdf
-    pdf = b""
     try:
-        if outputs.label_maps:
-            write_label_maps(folder, analysis.chest.source, analysis.anatomy, analysis.opacities)
-        if needs_pdf or outputs.report_html:
-            content, illustrations = report_content(analysis, Wording(outputs.language)), illustrate(analysis)
-            if needs_pdf:
-                pdf = pdf_report(content, illustrations, created, outputs.paper)
-            if outputs.report_pdf:
-                (folder / REPORT_FILE).write_bytes(pdf)
-            if outputs.report_html:
-                html = html_report(analysis, content, illustrations)
-                (folder / HTML_FILE).write_text(html, encoding="utf-8")
-        write_dicom(folder, outputs.dicom, analysis, pdf if outputs.dicom.encapsulated_pdf else None, created)
+        with ThreadPoolExecutor() as beside:
+            pages = beside.submit(_write_pages, folder, outputs, analysis, created)
+            if outputs.label_maps:
+                write_label_maps(folder, analysis.chest.source, analysis.anatomy, analysis.opacities)
+            pdf = pages.result if outputs.dicom.encapsulated_pdf else None
+            write_dicom(folder, outputs.dicom, analysis, pdf, created)
+            pages.result()
     except OSError as error:
         raise cannot_write(error) from error
+
+
+def _write_pages(folder: Path, outputs: OutputSettings, analysis: Analysis, created: datetime) -> bytes:
+    """The report as PDF and HTML, where they are wanted; returns the PDF."""
+    pdf = b""
+    needs_pdf = outputs.report_pdf or outputs.dicom.encapsulated_pdf
+    if needs_pdf or outputs.report_html:
+        content, illustrations = report_content(analysis, Wording(outputs.language)), illustrate(analysis)
+        if needs_pdf:
+            pdf = pdf_report(content, illustrations, created, outputs.paper)
+        if outputs.report_pdf:
+            (folder / REPORT_FILE).write_bytes(pdf)
+        if outputs.report_html:
+            html = html_report(analysis, content, illustrations)
+            (folder / HTML_FILE).write_text(html, encoding="utf-8")
+    return pdf

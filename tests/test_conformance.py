@@ -89,7 +89,7 @@ def made_small(name: str, folder: Path) -> tuple[Path, Path]:
     analysis = FINDINGS.get(name, lambda same: same)(analysed(folder / "study"))
     created = datetime(2026, 1, 2, 3, 4, 5)
     pdf = pdf_report(report_content(analysis, Wording("en")), illustrate(analysis), created)
-    write_dicom(folder, DicomSettings(), analysis, pdf, created)
+    write_dicom(folder, DicomSettings(), analysis, lambda: pdf, created)
     return folder / "study", folder / "dicom"
 
 

@@ -242,10 +242,12 @@ def evaluate(options: Options, model: LoadedModel) -> Evaluation:
     network = model.network.to(memory_format=torch.channels_last)
     cases = [*_painted_cases(options, network), *_phantom_cases(network)]
     threshold, validation = choose_threshold(cases)
-    maxima = activation_maxima(network, (segmenter_input(torch.from_numpy(case.volume_hu)) for case in cases))
+    maxima = activation_maxima(
+        network.state_dict(), (segmenter_input(torch.from_numpy(case.volume_hu)) for case in cases)
+    )
     metrics = {
         "painted_and_phantom_validation": validation,
-        "dice_of_8_bits_with_32": agreement(cases, Int8OpacityUnet(network, maxima), threshold),
+        "dice_of_8_bits_with_32": agreement(cases, Int8OpacityUnet(network.state_dict(), maxima), threshold),
         "phantoms": {str(seed): _of_phantom(network, seed, threshold) for seed in VALIDATION_PHANTOMS},
         "covid_grey_test_only": {name: _of_grey(options, network, name, threshold) for name in GREY_CASES},
     }

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lungct.inference.int8_unet import Int8OpacityUnet
 from lungct.inference.weights import LoadedModel
 from lungct.preprocessing import SEGMENTER_SHAPE, segmenter_input
 from lungct.records import CtVolume, LungAnatomy, MaskArray, Opacities
@@ -34,8 +33,8 @@ DENSE_ABOVE_HU, DENSE_ABOVE_PROBABILITY = -500.0, 0.05
 """What is denser and touches an opacity belongs to it, unless the network is sure that it does not."""
 
 MARGIN_PIXELS = 16
-"""Around the lungs, of the network's 320: what it sees of the chest wall. Experts agree no better with masks of
-whole slices (ADR 0027)."""
+"""Around the lungs, of the network's 320: what it sees of the chest wall. Experts agree no better with what
+whole slices give (ADR 0027)."""
 
 MULTIPLE_PIXELS = 32
 """Sizes that the network can halve five times."""
@@ -54,12 +53,8 @@ def segment_opacities(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel
     Args:
         volume: canonical volume.
         anatomy: lobes on the same grid; only slices that hold lung are looked at.
-        model: :func:`lungct.networks.opacity_unet` with its weights and the parameter ``threshold``. On a CPU
-            it runs in 8-bit integers where ``activation_maxima`` are known.
+        model: see :func:`lungct.inference.int8_unet.build_opacity_model`; with the parameter ``threshold``.
     """
-    network = model.network
-    if _device(network).type == "cpu" and model.activation_maxima and Int8OpacityUnet.is_supported():
-        network = Int8OpacityUnet(network, model.activation_maxima)
     mask = np.zeros(volume.volume_hu.shape, np.uint8)
     lungs = anatomy.lobes > 0
     lung_slices = np.flatnonzero(lungs.any(axis=(1, 2)))
@@ -67,7 +62,7 @@ def segment_opacities(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel
     for start in range(0, lung_slices.size, BATCH_SLICES):
         batch = lung_slices[start : start + BATCH_SLICES]
         slices_hu = volume.volume_hu[batch]
-        probability = opacity_probability(slices_hu, network, seen)
+        probability = opacity_probability(slices_hu, model.network, seen)
         mask[(batch, *place)] = marked(
             probability[:, *place],
             slices_hu[:, *place],
@@ -75,7 +70,9 @@ def segment_opacities(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel
             model.parameters["threshold"],
             volume.spacing_mm[2],
         )
-    return Opacities(_without_specks(mask, volume.voxel_ml), model.info)
+    found = (slice(*lung_slices[[0, -1]] + (0, 1)), *place) if lung_slices.size else ()
+    mask[found] = _without_specks(mask[found], volume.voxel_ml)
+    return Opacities(mask, model.info)
 
 
 def _around(lungs: BoolArray, shape: Sequence[int], multiple: int = 1) -> Box:
@@ -141,17 +138,15 @@ def opacity_probability(slices_hu: np.ndarray, network: torch.nn.Module, seen: B
     Returns:
         ``[slices, rows, columns]`` in (0, 1), on the network's device.
     """
-    images = segmenter_input(torch.from_numpy(np.ascontiguousarray(slices_hu)).to(_device(network)))
+    images = segmenter_input(
+        torch.from_numpy(np.ascontiguousarray(slices_hu)).to(next(network.parameters()).device)
+    )
     shown = images[..., *seen].expand(-1, 3, -1, -1)
     probability = torch.zeros_like(images)
     probability[..., *seen] = network(shown.contiguous(memory_format=torch.channels_last)).sigmoid()
     return functional.interpolate(probability, slices_hu.shape[1:], mode="bilinear", align_corners=False)[
         :, 0
     ]
-
-
-def _device(network: torch.nn.Module) -> torch.device:
-    return next(network.parameters()).device
 
 
 def _without_thin_parts(masks: Tensor, pixel_mm: float) -> BoolArray:
@@ -171,5 +166,5 @@ def _highest_around(planes: Tensor, width: int, reach: int) -> Tensor:
 
 def _without_specks(mask: MaskArray, voxel_ml: float) -> MaskArray:
     smallest_voxels = int(np.ceil(SMALLEST_OPACITY_ML / voxel_ml))
-    kept: MaskArray = cc3d.dust(mask, threshold=smallest_voxels, connectivity=26, in_place=True)
+    kept: MaskArray = cc3d.dust(mask, threshold=smallest_voxels, connectivity=26)
     return kept

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -28,7 +28,11 @@ from lungct.settings import DicomSettings
 
 
 def write_dicom(
-    folder: Path, settings: DicomSettings, analysis: Analysis, pdf: bytes | None, created: datetime
+    folder: Path,
+    settings: DicomSettings,
+    analysis: Analysis,
+    pdf: Callable[[], bytes] | None,
+    created: datetime,
 ) -> None:
     """Write the objects that the settings ask for into the sub-folder ``dicom``.
 
@@ -36,7 +40,7 @@ def write_dicom(
         folder: existing folder.
         settings: which objects.
         analysis: what was found.
-        pdf: the report; None leaves its object out.
+        pdf: gives the report, and may wait for it; None leaves its object out.
         created: time stamp of all objects, local time.
 
     Raises:
@@ -49,7 +53,7 @@ def write_dicom(
 
 
 def _objects(
-    settings: DicomSettings, analysis: Analysis, pdf: bytes | None, created: datetime
+    settings: DicomSettings, analysis: Analysis, pdf: Callable[[], bytes] | None, created: datetime
 ) -> Iterator[tuple[str, Dataset]]:
     origin = origin_of(analysis, settings, created)
     images = source_images(analysis.chest, origin)
@@ -63,7 +67,7 @@ def _objects(
             yield TREE_SEG, tree
         if settings.structured_report:
             yield MEASUREMENTS_SR, structured_report(analysis, images, anatomy, opacities, origin)
-    if pdf is not None:
-        yield REPORT_DICOM, encapsulated_pdf(pdf, images, origin)
     if settings.secondary_captures:
         yield from zip(KEY_SLICES, secondary_captures(analysis, origin), strict=False)
+    if pdf is not None:
+        yield REPORT_DICOM, encapsulated_pdf(pdf(), images, origin)

@@ -22,8 +22,13 @@ def quantify(anatomy: LungAnatomy, opacities: Opacities, voxel_ml: float) -> Qua
         opacities: on the same grid.
         voxel_ml: volume of a voxel of that grid.
     """
-    codes = anatomy.lobes + np.uint8(len(Lobe) + 1) * opacities.mask
-    n_healthy, n_opaque = np.bincount(codes.ravel(), minlength=2 * (len(Lobe) + 1)).reshape(2, -1)
+    n_labels = len(Lobe) + 1
+    counts = np.zeros(2 * n_labels, np.int64)
+    for lobes, opaque in zip(
+        anatomy.lobes, opacities.mask, strict=True
+    ):  # all at once would take 8 bytes a voxel
+        counts += np.bincount((lobes + np.uint8(n_labels) * opaque).ravel(), minlength=len(counts))
+    n_healthy, n_opaque = counts.reshape(2, n_labels)
     return score(
         {
             lobe: Extent(

@@ -6,6 +6,7 @@ of CPUs that add them in 16 bits cannot overflow, and every CPU finds the same.
 
 from __future__ import annotations
 
+import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from lungct.inference.weights import LoadedModel, VerifiedModel, build_model, loaded
+from lungct.networks import opacity_unet
+
 ENGINE = "onednn"
 HIGHEST_WEIGHT = 63
 HIGHEST_UNSIGNED, HIGHEST_SIGNED, ZERO_OF_SIGNED = 255, 127, 128
@@ -24,6 +28,14 @@ BLOCKS_OF_LAYER = {1: 3, 2: 4, 3: 6, 4: 3}
 """Of a ResNet-34."""
 
 HEAD = "segmentation_head.0"
+HALVES = re.compile(r"encoder\.(conv1|layer[234]\.0\.(conv1|downsample\.0))$")
+"""Convolutions that halve the size."""
+
+EPSILON = 1e-5
+"""Of the batch normalisation."""
+
+State = Mapping[str, Tensor]
+"""Weights by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +44,12 @@ class _Convolution:
 
     weight: Tensor
     bias: Tensor
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
+    stride: int
+
+    @property
+    def padding(self) -> int:
+        """That keeps the size at stride 1."""
+        return self.weight.shape[-1] // 2
 
 
 class _Layers(ABC):
@@ -70,8 +86,8 @@ class _Layers(ABC):
 class _Observed(_Layers):
     """Float layers that remember the largest magnitude of what leaves each of them."""
 
-    def __init__(self, network: nn.Module) -> None:
-        self.convolutions = _folded(network)
+    def __init__(self, state: State) -> None:
+        self.convolutions = _folded(state)
         self.maxima: dict[str, float] = {}
 
     def convolve(self, name: str, x: Tensor, *, rectify: bool = True, add: Tensor | None = None) -> Tensor:
@@ -89,9 +105,9 @@ class _Observed(_Layers):
 class _Quantized(_Layers):
     """Integer layers."""
 
-    def __init__(self, network: nn.Module, maxima: Mapping[str, float]) -> None:
+    def __init__(self, state: State, maxima: Mapping[str, float]) -> None:
         torch.backends.quantized.engine = ENGINE
-        self.packed = {name: _packed(convolution) for name, convolution in _folded(network).items()}
+        self.packed = {name: _packed(convolution) for name, convolution in _folded(state).items()}
         self.maxima = maxima
 
     def convolve(self, name: str, x: Tensor, *, rectify: bool = True, add: Tensor | None = None) -> Tensor:
@@ -110,21 +126,20 @@ class _Quantized(_Layers):
 class Int8OpacityUnet(nn.Module):
     """Takes the place of :func:`lungct.networks.opacity_unet` where only inference is wanted."""
 
-    def __init__(self, network: nn.Module, maxima: Mapping[str, float]) -> None:
+    def __init__(self, state: State, maxima: Mapping[str, float]) -> None:
         """Round the weights.
 
         Args:
-            network: :func:`lungct.networks.opacity_unet` on the CPU, in evaluation mode.
+            state: of :func:`lungct.networks.opacity_unet`, float32.
             maxima: see :func:`activation_maxima`.
+
+        Raises:
+            KeyError: weights or maxima of a layer are missing.
         """
         super().__init__()
-        self.layers = _Quantized(network, maxima)
-        self.head = network.get_submodule(HEAD)
-
-    @staticmethod
-    def is_supported() -> bool:
-        """Whether this torch brings the integer kernels."""
-        return ENGINE in torch.backends.quantized.supported_engines
+        self.layers = _Quantized(state, maxima)
+        self.head = nn.Conv2d(state[f"{HEAD}.weight"].shape[1], 1, 3, padding=1)
+        self.head.load_state_dict({name: state[f"{HEAD}.{name}"] for name in ("weight", "bias")})
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``[batch, 1, 320, 320]`` of ``[batch, 3, 320, 320]`` in (0, 1), all channels equal."""
@@ -133,42 +148,48 @@ class Int8OpacityUnet(nn.Module):
         return cast(Tensor, self.head(self.layers.walk(rounded).dequantize()))
 
 
+def build_opacity_model(verified: VerifiedModel, device: torch.device) -> LoadedModel:
+    """The network in integers on a CPU where ``model.json`` knows its activations, otherwise in float.
+
+    Raises:
+        ModelError: the weights are of another architecture.
+    """
+    maxima = verified.activation_maxima
+    if device.type == "cpu" and maxima and ENGINE in torch.backends.quantized.supported_engines:
+        return loaded(verified, lambda state: Int8OpacityUnet(state, maxima))
+    return build_model(verified, opacity_unet, device)
+
+
 @torch.inference_mode()
-def activation_maxima(network: nn.Module, batches: Iterable[Tensor]) -> dict[str, float]:
+def activation_maxima(state: State, batches: Iterable[Tensor]) -> dict[str, float]:
     """What the scale of the activations is made from: the largest magnitude behind every convolution.
 
     Args:
-        network: :func:`lungct.networks.opacity_unet` on the CPU, in evaluation mode.
+        state: of :func:`lungct.networks.opacity_unet`, float32.
         batches: images ``[batch, 1, 320, 320]`` in (0, 1) like those that the network will see.
     """
-    observed = _Observed(network)
+    observed = _Observed(state)
     for images in batches:
         observed.walk(images)
     return {name: round(highest, 3) for name, highest in observed.maxima.items()}
 
 
-def _folded(network: nn.Module) -> dict[str, _Convolution]:
+def _folded(state: State) -> dict[str, _Convolution]:
     """All convolutions but the head's, by name; the first for one channel in place of three equal ones."""
-    modules: dict[str, Any] = dict(network.named_modules())
-    convolutions = {}
-    for name, module in modules.items():
-        if not isinstance(module, nn.Conv2d) or name == HEAD:
-            continue
-        normalisation = modules[_normalisation_behind(name)]
-        weight, bias = fuse_conv_bn_weights(
-            module.weight,
-            module.bias,
-            normalisation.running_mean,
-            normalisation.running_var,
-            normalisation.eps,
-            normalisation.weight,
-            normalisation.bias,
-        )
-        if name == "encoder.conv1":
-            weight = nn.Parameter(weight.sum(1, keepdim=True))
-        padding = cast(tuple[int, ...], module.padding)
-        convolutions[name] = _Convolution(weight.detach(), bias.detach(), module.stride, padding)
-    return convolutions
+    names = [key.removesuffix(".weight") for key, value in state.items() if value.ndim == len("OIHW")]
+    return {name: _folded_convolution(state, name) for name in names if name != HEAD}
+
+
+def _folded_convolution(state: State, name: str) -> _Convolution:
+    behind = _normalisation_behind(name)
+    mean, variance = (state[f"{behind}.running_{what}"] for what in ("mean", "var"))
+    gain, shift = state[f"{behind}.weight"], state[f"{behind}.bias"]
+    weight, bias = fuse_conv_bn_weights(
+        nn.Parameter(state[f"{name}.weight"], requires_grad=False), None, mean, variance, EPSILON, gain, shift
+    )
+    if name == "encoder.conv1":
+        weight = nn.Parameter(weight.sum(1, keepdim=True), requires_grad=False)
+    return _Convolution(weight, bias, stride=2 if HALVES.search(name) else 1)
 
 
 def _normalisation_behind(convolution: str) -> str:
@@ -186,6 +207,5 @@ def _packed(convolution: _Convolution) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the pinned torch warns of a later one (ADR 0027)
         rounded = torch.quantize_per_channel(convolution.weight, scales, zeros, 0, torch.qint8)
-    return torch.ops.quantized.conv2d_prepack(
-        rounded, convolution.bias, convolution.stride, convolution.padding, [1, 1], 1
-    )
+    stride, padding = [convolution.stride] * 2, [convolution.padding] * 2
+    return torch.ops.quantized.conv2d_prepack(rounded, convolution.bias, stride, padding, [1, 1], 1)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,6 @@ class LoadedModel:
     network: nn.Module
     info: ModelInfo
     parameters: Mapping[str, float]
-    activation_maxima: Mapping[str, float] = field(default_factory=dict)
 
 
 def load_model(
@@ -109,18 +108,27 @@ def build_model(verified: VerifiedModel, build: Callable[[], nn.Module], device:
     Raises:
         ModelError: the weights are of another architecture.
     """
-    try:
+
+    def filled(state: Mapping[str, torch.Tensor]) -> nn.Module:
         network = build()
-        network.load_state_dict(
-            {
-                key: tensor.float() if tensor.is_floating_point() else tensor
-                for key, tensor in load_file(verified.weights_file).items()
-            }
-        )
+        network.load_state_dict(state)
+        return network.to(device)
+
+    return loaded(verified, filled)
+
+
+def loaded(verified: VerifiedModel, make: Callable[[Mapping[str, torch.Tensor]], nn.Module]) -> LoadedModel:
+    """What a function makes of verified weights, by name and in float32; in evaluation mode.
+
+    Raises:
+        ModelError: the weights are of another architecture.
+    """
+    try:
+        state = load_file(verified.weights_file)
+        network = make({name: one.float() if one.is_floating_point() else one for name, one in state.items()})
     except (OSError, SafetensorError, RuntimeError, KeyError) as error:
         raise _cannot_load(verified.info.name, error) from error
-    network = network.to(device).eval()
-    return LoadedModel(network, verified.info, verified.parameters, verified.activation_maxima)
+    return LoadedModel(network.eval(), verified.info, verified.parameters)
 
 
 def _cannot_load(name: str, error: Exception) -> ModelError:

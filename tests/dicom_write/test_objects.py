@@ -30,7 +30,7 @@ PDF = b"%PDF-1.7 odd length!!"
 
 
 def objects(analysis: Analysis, folder: Path, created: datetime = CREATED) -> dict[str, Dataset]:
-    write_dicom(folder, DicomSettings(), analysis, PDF, created)
+    write_dicom(folder, DicomSettings(), analysis, lambda: PDF, created)
     return {path.stem: dcmread(path) for path in sorted((folder / "dicom").iterdir())}
 
 
@@ -68,7 +68,7 @@ def test_every_object_is_written(analyse: Analyse, tmp_path: Path) -> None:
 def test_settings_choose_the_objects(
     analyse: Analyse, tmp_path: Path, settings: dict[str, bool], n_files: int
 ) -> None:
-    write_dicom(tmp_path, DicomSettings(**settings), analyse(), PDF, CREATED)
+    write_dicom(tmp_path, DicomSettings(**settings), analyse(), lambda: PDF, CREATED)
     assert len(list((tmp_path / "dicom").iterdir())) == n_files
 
 
@@ -174,7 +174,7 @@ def test_other_weights_version_findings_patient_or_settings_give_other_uids(
     header.PatientName = "Corrected^Name"
     chest = replace(analysis.chest, patient=replace(analysis.chest.patient, header=header))
     assert not before & uids(objects(replace(analysis, chest=chest), tmp_path))
-    write_dicom(tmp_path, DicomSettings(omit_empty_frames=False), analysis, PDF, CREATED)
+    write_dicom(tmp_path, DicomSettings(omit_empty_frames=False), analysis, lambda: PDF, CREATED)
     assert dcmread(tmp_path / "dicom" / "anatomy_seg.dcm").SOPInstanceUID not in before
     monkeypatch.setattr(lungct, "__version__", "99")
     assert not before & uids(objects(analysis, tmp_path))

@@ -11,8 +11,8 @@ import torch
 from evaluation.agreement import dice
 from lungct.anatomy.opacities import segment_opacities
 from lungct.geometry import canonical_volume
-from lungct.inference.int8_unet import Int8OpacityUnet, activation_maxima
-from lungct.inference.weights import load_model
+from lungct.inference.int8_unet import Int8OpacityUnet, activation_maxima, build_opacity_model
+from lungct.inference.weights import verify_model
 from lungct.networks import opacity_unet
 from lungct.records import LungAnatomy
 from phantom.thorax import make_thorax
@@ -38,9 +38,9 @@ def random_network() -> torch.nn.Module:
 def test_logits_of_any_weights_are_kept(random_network: torch.nn.Module) -> None:
     images = torch.rand(2, 1, 96, 128)
     in_float = random_network(images.expand(-1, 3, -1, -1))
-    in_integers = Int8OpacityUnet(random_network, activation_maxima(random_network, [images]))(
-        images.expand(-1, 3, -1, -1)
-    )
+    state = random_network.state_dict()
+    quantized = Int8OpacityUnet(state, activation_maxima(state, [images]))
+    in_integers = quantized(images.expand(-1, 3, -1, -1))
     correlation = torch.corrcoef(torch.stack([in_float.flatten(), in_integers.flatten()]))[0, 1]
     assert correlation > 0.98
     assert float(in_integers.std()) == pytest.approx(float(in_float.std()), rel=0.05)
@@ -54,17 +54,17 @@ def test_maxima_are_those_of_the_networks_own_layers(random_network: torch.nn.Mo
     with torch.inference_mode():
         random_network(images.expand(-1, 3, -1, -1))
     hook.remove()
-    maxima = activation_maxima(random_network, images.split(1))
+    maxima = activation_maxima(random_network.state_dict(), images.split(1))
     assert maxima["decoder.blocks.4.conv2.0"] == pytest.approx(seen[0], rel=1e-4)
 
 
 def test_shipped_weights_mark_the_same_opacities() -> None:
     phantom = make_thorax(5, SPACING_MM, (60, 320, 320), pattern="covid")
     volume = canonical_volume(phantom.volume_hu, SPACING_MM)
-    model = load_model(MODELS, "opacity", opacity_unet, CPU)
-    assert model.activation_maxima
-    anatomy = LungAnatomy(phantom.lobes, model.info)
-    in_integers = segment_opacities(volume, anatomy, model).mask
-    in_float = segment_opacities(volume, anatomy, replace(model, activation_maxima={})).mask
+    verified = verify_model(MODELS, "opacity")
+    anatomy = LungAnatomy(phantom.lobes, verified.info)
+    models = [build_opacity_model(one, CPU) for one in (verified, replace(verified, activation_maxima={}))]
+    assert isinstance(models[0].network, Int8OpacityUnet)
+    in_integers, in_float = (segment_opacities(volume, anatomy, model).mask for model in models)
     assert np.count_nonzero(in_float) > 1000
     assert dice(in_integers > 0, in_float > 0) > 0.995
