@@ -58,7 +58,7 @@ def segment_opacities(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel
     mask = np.zeros(volume.volume_hu.shape, np.uint8)
     lungs = anatomy.lobes > 0
     lung_slices = np.flatnonzero(lungs.any(axis=(1, 2)))
-    seen, place = _around(lungs, SEGMENTER_SHAPE, MULTIPLE_PIXELS), _around(lungs, lungs.shape[1:])
+    seen, place = around(lungs, SEGMENTER_SHAPE, MULTIPLE_PIXELS), around(lungs, lungs.shape[1:])
     for start in range(0, lung_slices.size, BATCH_SLICES):
         batch = lung_slices[start : start + BATCH_SLICES]
         slices_hu = volume.volume_hu[batch]
@@ -75,7 +75,7 @@ def segment_opacities(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel
     return Opacities(mask, model.info)
 
 
-def _around(lungs: BoolArray, shape: Sequence[int], multiple: int = 1) -> Box:
+def around(lungs: BoolArray, shape: Sequence[int], multiple: int = 1) -> Box:
     """Rows and columns of slices of another size that hold all lung and a margin.
 
     Args:
@@ -153,12 +153,12 @@ def _without_thin_parts(masks: Tensor, pixel_mm: float) -> BoolArray:
     """Opening of every slice by a square of :data:`THINNEST_MM`."""
     reach = max(round((THINNEST_MM / pixel_mm - 1) / 2), 0)
     width = 2 * reach + 1
-    eroded = -_highest_around(-masks[:, None], width, reach)
-    opened: BoolArray = (_highest_around(eroded, width, reach)[:, 0] > 0.5).cpu().numpy()
+    eroded = -_highestaround(-masks[:, None], width, reach)
+    opened: BoolArray = (_highestaround(eroded, width, reach)[:, 0] > 0.5).cpu().numpy()
     return opened
 
 
-def _highest_around(planes: Tensor, width: int, reach: int) -> Tensor:
+def _highestaround(planes: Tensor, width: int, reach: int) -> Tensor:
     """In a square; along one axis after the other, which is faster."""
     along_rows = functional.max_pool2d(planes, (1, width), 1, (0, reach))
     return functional.max_pool2d(along_rows, (width, 1), 1, (reach, 0))

@@ -1,0 +1,209 @@
+"""What a user would pick instead, each alone in a process: ``python -m benchmarks.instead WHAT [STUDY]``.
+
+Prints seconds and the peak of resident memory above what the imports took, as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.measure import begin_peak, peak_mb
+from lungct.inference.device import keep_freed_memory
+
+N_THREADS = 2
+N_SLICES = 24
+"""Of the networks that work slice by slice."""
+
+MODELS = Path(__file__).resolve().parent.parent / "models"
+
+Prepared = Callable[[], object]
+
+
+def read_ours(study: Path) -> Prepared:
+    """Headers of all series, pixels of the chosen one."""
+    from lungct.dicom_read import read_chest, scan_folder, select_series
+    from lungct.settings import SelectionLimits
+
+    return lambda: read_chest(select_series(scan_folder(study), SelectionLimits()))
+
+
+def read_sdk(study: Path) -> Prepared:
+    """The operators that MONAI Deploy brings, with a rule that selects CT."""
+    from monai.deploy.core import Fragment
+    from monai.deploy.operators import (
+        DICOMDataLoaderOperator,
+        DICOMSeriesSelectorOperator,
+        DICOMSeriesToVolumeOperator,
+    )
+
+    logging.disable()
+    fragment = Fragment()
+    loader = DICOMDataLoaderOperator(fragment, name="loader", input_folder=study)
+    rules = {"selections": [{"name": "CT", "conditions": {"Modality": "CT"}}]}
+    selector = DICOMSeriesSelectorOperator(fragment, name="selector", rules=json.dumps(rules))
+    to_volume = DICOMSeriesToVolumeOperator(fragment, name="to_volume")
+
+    def read() -> object:
+        studies = loader.load_data_to_studies(study)
+        return to_volume.convert_to_image(selector.filter(rules, studies))
+
+    return read
+
+
+def read_simpleitk(study: Path) -> Prepared:
+    """The series with most files, by GDCM's order."""
+    import SimpleITK as sitk  # noqa: N813 - its own name for itself
+
+    def read() -> object:
+        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(study))
+        names = [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(study), one) for one in series]
+        return sitk.GetArrayFromImage(sitk.ReadImage(max(names, key=len)))
+
+    return read
+
+
+def unet_ours(study: Path) -> Prepared:
+    """The opacity network as the application runs it, on slices of the study."""
+    from lungct.anatomy.opacities import BATCH_SLICES, around, opacity_probability
+    from lungct.inference.int8_unet import build_opacity_model
+    from lungct.inference.weights import verify_model
+    from lungct.preprocessing import SEGMENTER_SHAPE
+
+    keep_freed_memory()
+    network = build_opacity_model(verify_model(MODELS, "opacity"), torch.device("cpu")).network
+    slices_hu, lungs = _lung_slices(study)
+    seen = around(lungs, SEGMENTER_SHAPE, 32)
+    batches = np.array_split(slices_hu, len(slices_hu) // BATCH_SLICES)
+    return lambda: [opacity_probability(batch, network, seen) for batch in batches]
+
+
+def unet_plain(study: Path) -> Prepared:
+    """The same network on the same slices, one at a time, in float32, as torch is installed."""
+    from lungct.preprocessing import segmenter_input
+
+    network = _float_unet()
+    slices_hu, _ = _lung_slices(study)
+    images = [segmenter_input(torch.from_numpy(one[None])).expand(-1, 3, -1, -1) for one in slices_hu]
+    return lambda: [network(image.contiguous()) for image in images]
+
+
+def _float_unet() -> torch.nn.Module:
+    from lungct.inference.weights import load_model
+    from lungct.networks import opacity_unet
+
+    return load_model(MODELS, "opacity", opacity_unet, torch.device("cpu")).network
+
+
+def _lung_slices(study: Path) -> tuple[np.ndarray, np.ndarray]:
+    """``N_SLICES`` slices in the middle of the study and roughly the lungs in them."""
+    from training.volumes import threshold_lungs
+
+    chest = read_ours(study)()
+    volume = chest.volume  # type: ignore[attr-defined]
+    middle = len(volume.volume_hu) // 2
+    slices_hu = np.ascontiguousarray(volume.volume_hu[middle - N_SLICES // 2 : middle + N_SLICES // 2])
+    lungs, _ = threshold_lungs(slices_hu.astype(np.float32), volume.spacing_mm)
+    return slices_hu, lungs
+
+
+def cnn_ours(_: Path) -> Prepared:
+    """The 3-D classifier as the application runs it."""
+    from lungct.networks import Classifier3d
+
+    keep_freed_memory()
+    network, volume = Classifier3d().eval(), torch.rand(1, 1, 64, 224, 224)
+    return lambda: network(volume)
+
+
+def cnn_plain(_: Path) -> Prepared:
+    """The same layers of torch as they come."""
+    from lungct.networks import Classifier3d
+
+    network, volume = Classifier3d().eval(), torch.rand(1, 1, 64, 224, 224)
+    for block in list(network)[:4]:
+        block[0].__class__ = torch.nn.Conv3d
+    network = network.to(memory_format=torch.contiguous_format)
+    return lambda: network(volume)
+
+
+def lobes_ours(study: Path) -> Prepared:
+    """Lungs and lobes of the whole study as the application finds them."""
+    from lungct.anatomy.lungs import segment_lobes
+    from lungct.inference.weights import load_model
+    from lungct.networks import LobeUNet
+
+    keep_freed_memory()
+    volume = read_ours(study)().volume  # type: ignore[attr-defined]
+    model = load_model(MODELS, "lungs", LobeUNet, torch.device("cpu"))
+    return lambda: segment_lobes(volume, model)
+
+
+def lobes_lungmask(study: Path) -> Prepared:
+    """The pipeline of lungmask with random weights, which take as long as trained ones."""
+    import tempfile
+
+    import lungmask
+    from lungmask.resunet import UNet
+
+    volume = read_ours(study)().volume  # type: ignore[attr-defined]
+    with tempfile.NamedTemporaryFile(suffix=".pth") as weights:
+        torch.save(
+            UNet(n_classes=6, padding=True, depth=5, up_mode="upsample", batch_norm=True).state_dict(),
+            weights.name,
+        )
+        inferer = lungmask.LMInferer(modelpath=weights.name, force_cpu=True, tqdm_disable=True)
+    return lambda: inferer.apply(np.asarray(volume.volume_hu))
+
+
+PREPARE: dict[str, Callable[[Path], Prepared]] = {
+    "reading, application": read_ours,
+    "reading, SDK operators": read_sdk,
+    "reading, SimpleITK": read_simpleitk,
+    "opacity network, application": unet_ours,
+    "opacity network, plain loop": unet_plain,
+    "classifier, application": cnn_ours,
+    "classifier, plain": cnn_plain,
+    "lobes, application": lobes_ours,
+    "lobes, lungmask": lobes_lungmask,
+}
+
+
+SLOW = ("lobes, lungmask", "opacity network, plain loop")
+"""Beside whose work imports do not count."""
+
+
+def measured(what: str, study: Path) -> dict[str, Any]:
+    """Seconds and megabytes of one of them."""
+    torch.set_num_threads(N_THREADS)
+    with torch.inference_mode():
+        work = PREPARE[what](study)
+        if what not in SLOW:
+            work()  # imports what is imported late
+        before_mb = begin_peak()
+        begin = time.perf_counter()
+        work()
+        return {"seconds": time.perf_counter() - begin, "peak_mb": peak_mb() - before_mb}
+
+
+def main() -> int:
+    """Measure one and print it; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=PREPARE)
+    parser.add_argument("study", type=Path)
+    arguments = parser.parse_args()
+    print(json.dumps(measured(arguments.what, arguments.study)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
