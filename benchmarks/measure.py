@@ -23,6 +23,11 @@ def begin_peak() -> float:
     """Have the peak begin anew; returns the megabytes that the process holds."""
     ctypes.CDLL(None).malloc_trim(0)  # memory that is kept for later would hide what is used
     Path("/proc/self/clear_refs").write_text("5")
+    return resident_mb()
+
+
+def resident_mb() -> float:
+    """Resident memory now."""
     return _memory_mb("VmRSS")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cc3d
 import numpy as np
@@ -59,20 +59,36 @@ def segment_opacities(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel
     lungs = anatomy.lobes > 0
     lung_slices = np.flatnonzero(lungs.any(axis=(1, 2)))
     seen, place = around(lungs, SEGMENTER_SHAPE, MULTIPLE_PIXELS), around(lungs, lungs.shape[1:])
-    for start in range(0, lung_slices.size, BATCH_SLICES):
-        batch = lung_slices[start : start + BATCH_SLICES]
-        slices_hu = volume.volume_hu[batch]
-        probability = opacity_probability(slices_hu, model.network, seen)
-        mask[(batch, *place)] = marked(
+    for batch, probability in _in_batches(volume.volume_hu, lung_slices, model.network, seen):
+        inside = (batch, *place)
+        mask[inside] = marked(
             probability[:, *place],
-            slices_hu[:, *place],
-            lungs[(batch, *place)],
+            volume.volume_hu[inside],
+            lungs[inside],
             model.parameters["threshold"],
             volume.spacing_mm[2],
         )
     found = (slice(*lung_slices[[0, -1]] + (0, 1)), *place) if lung_slices.size else ()
     mask[found] = _without_specks(mask[found], volume.voxel_ml)
     return Opacities(mask, model.info)
+
+
+def _in_batches(
+    volume_hu: np.ndarray, slices: npt.NDArray[np.intp], network: torch.nn.Module, seen: Box
+) -> Iterator[tuple[npt.NDArray[np.intp], Tensor]]:
+    """Slices and what :func:`opacity_probability` says of them; fewer at a time where memory is short."""
+    n_at_once = BATCH_SLICES
+    while slices.size:
+        batch = slices[:n_at_once]
+        try:
+            probability = opacity_probability(volume_hu[batch], network, seen)
+        except torch.OutOfMemoryError:
+            if n_at_once == 1:
+                raise
+            n_at_once //= 2
+            continue
+        yield batch, probability
+        slices = slices[n_at_once:]
 
 
 def around(lungs: BoolArray, shape: Sequence[int], multiple: int = 1) -> Box:

@@ -65,6 +65,23 @@ def test_only_slices_with_lung_are_looked_at() -> None:
     assert network.n_slices == 7
 
 
+class SmallGpu(BrightIsOpaque):
+    """Has memory for three slices."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) > 3:
+            raise torch.OutOfMemoryError
+        return super().forward(images)
+
+
+def test_fewer_slices_at_once_where_memory_is_short() -> None:
+    volume, anatomy = chest()
+    network = SmallGpu()
+    mask = segment_opacities(volume, anatomy, LoadedModel(network, INFO, {"threshold": 0.5})).mask
+    assert np.array_equal(mask, found(threshold=0.5)[0])
+    assert network.n_slices == 7
+
+
 def lung_slice(hu: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Probability 0.8 in one half of a slice of a density; the other half is consolidated, at 0.2."""
     slices_hu, probability = np.full((1, 40, 40), hu), np.full((1, 40, 40), 0.8, np.float32)
