@@ -104,6 +104,8 @@ def without_text(error: Exception) -> LungCtError:
     if _is_lack_of_memory(error):
         message = "not enough memory: give the process more (8 GiB for 300 slices), or set device to cpu"
         return LungCtError(message, "OUT_OF_MEMORY")
+    if type(error).__name__ == "AcceleratorError":
+        return LungCtError("the GPU failed during the run: try again, or set device to cpu", "GPU_FAILED")
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown place"
     name = type(error).__name__

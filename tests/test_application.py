@@ -69,9 +69,12 @@ def test_phantom_run_delivers_every_file(phantom_run: PhantomRun) -> None:
     assert phantom_run.run.result["outputs"] == DELIVERED
 
 
-def test_second_run_writes_the_same_dicom_objects(phantom_run: PhantomRun, tmp_path: Path) -> None:
+def test_second_run_writes_the_same_numbers_and_dicom_objects(
+    phantom_run: PhantomRun, tmp_path: Path
+) -> None:
     study = phantom_run.run.out.parent / "study"
     second = run_application(study, tmp_path / "out")
+    assert second.result["findings"] == phantom_run.run.result["findings"]
     assert second.files == phantom_run.run.files
     for name in DELIVERED:
         if name.startswith("dicom/"):
@@ -261,6 +264,26 @@ def test_lack_of_memory_is_told(
     run = outcome(small_study(tmp_path / "study"))
     assert (run.exit_code, run.result["reason"]["code"]) == (1, "OUT_OF_MEMORY")
     assert run.files == ["result.json"]
+
+
+def _gpu_is_lost(_root: Path) -> None:
+    raise torch.AcceleratorError("CUDA error: device lost")
+
+
+@pytest.mark.fault("machine", "GPU lost during the run", "exit code 1, `GPU_FAILED`")
+def test_lost_gpu_is_told(tmp_path: Path, outcome: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("operators.dicom_loader.scan_folder", _gpu_is_lost)
+    run = outcome(small_study(tmp_path / "study"))
+    assert (run.exit_code, run.result["reason"]["code"]) == (1, "GPU_FAILED")
+    assert run.files == ["result.json"]
+
+
+@pytest.mark.fault("machine", "Clock set back during the run", "the seconds of the stages stay right")
+def test_timings_do_not_follow_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal()
+    with journal.stage("preprocessing"):
+        monkeypatch.setattr("time.time", lambda: 0.0)
+    assert 0 <= journal.timings_s["preprocessing"] < 1
 
 
 @pytest.mark.fault("machine", "Failing run into a folder with older results", "the older results are gone")
