@@ -278,6 +278,20 @@ def test_lost_gpu_is_told(tmp_path: Path, outcome: Outcome, monkeypatch: pytest.
     assert run.files == ["result.json"]
 
 
+@pytest.mark.fault("machine", "One of two stages that run side by side fails", "its error; no other file")
+@pytest.mark.parametrize("stage", ["classifier.classify", "slice_segmenter.segment_opacities"])
+def test_failure_beside_another_stage_ends_the_run(
+    phantom_run: PhantomRun, outcome: Outcome, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise torch.AcceleratorError("CUDA error: device lost")
+
+    monkeypatch.setattr(f"operators.{stage}", fail)
+    run = outcome(phantom_run.run.out.parent / "study")
+    assert (run.exit_code, run.result["reason"]["code"]) == (1, "GPU_FAILED")
+    assert run.files == ["result.json"]
+
+
 @pytest.mark.fault("machine", "Clock set back during the run", "the seconds of the stages stay right")
 def test_timings_do_not_follow_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal()
