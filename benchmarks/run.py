@@ -149,7 +149,7 @@ def write_phantom(folder: Path, n_slices: int, n_series: int = 1) -> Path:
     phantom = make_thorax(1, spacing_mm, (n_slices, *SHAPE[1:]), pattern="covid")
     for number in range(1, n_series + 1):
         options = StudyOptions(spacing_mm=spacing_mm, series_number=number)
-        write_study(phantom.volume_hu, folder / str(number), options)
+        write_study(phantom.volume_hu, folder, options)
     return folder
 
 
