@@ -105,15 +105,16 @@ def _float_unet() -> torch.nn.Module:
 
 
 def _lung_slices(study: Path) -> tuple[np.ndarray, np.ndarray]:
-    """``N_SLICES`` slices in the middle of the study and roughly the lungs in them."""
-    from training.volumes import threshold_lungs
+    """``N_SLICES`` slices in the middle of the study and the lungs in them."""
+    from lungct.anatomy.lungs import segment_lobes
+    from lungct.inference.weights import load_model
+    from lungct.networks import LobeUNet
 
-    chest = read_ours(study)()
-    volume = chest.volume  # type: ignore[attr-defined]
-    middle = len(volume.volume_hu) // 2
-    slices_hu = np.ascontiguousarray(volume.volume_hu[middle - N_SLICES // 2 : middle + N_SLICES // 2])
-    lungs, _ = threshold_lungs(slices_hu.astype(np.float32), volume.spacing_mm)
-    return slices_hu, lungs
+    volume = read_ours(study)().volume  # type: ignore[attr-defined]
+    lobes = segment_lobes(volume, load_model(MODELS, "lungs", LobeUNet, torch.device("cpu"))).lobes
+    first = len(lobes) // 2 - N_SLICES // 2
+    middle = slice(first, first + N_SLICES)
+    return np.ascontiguousarray(volume.volume_hu[middle]), lobes[middle] > 0
 
 
 def cnn_ours(_: Path) -> Prepared:
