@@ -22,10 +22,8 @@ SCRIPT = """
 import sys
 sys.path[0] = "app"
 from runpy import run_path
-try:
-    run_path("app/__main__.py", run_name="__main__")
-finally:
-    print("imported:", *sys.modules)
+run_path("app/__main__.py", run_name="application")["main"]()
+print("imported:", *sys.modules)
 """
 
 

@@ -24,9 +24,8 @@ def quantify(anatomy: LungAnatomy, opacities: Opacities, voxel_ml: float) -> Qua
     """
     n_labels = len(Lobe) + 1
     counts = np.zeros(2 * n_labels, np.int64)
-    for lobes, opaque in zip(
-        anatomy.lobes, opacities.mask, strict=True
-    ):  # all at once would take 8 bytes a voxel
+    # slice by slice, since counting takes 8 bytes a voxel
+    for lobes, opaque in zip(anatomy.lobes, opacities.mask, strict=True):
         counts += np.bincount((lobes + np.uint8(n_labels) * opaque).ravel(), minlength=len(counts))
     n_healthy, n_opaque = counts.reshape(2, n_labels)
     return score(

@@ -50,7 +50,7 @@ def trainer(run_dir: Path, recipe: EpochRecipe = TINY) -> EpochTrainer:
 
 
 def weights(module: nn.Module) -> torch.Tensor:
-    return nn.utils.parameters_to_vector(module.parameters()).detach().clone()
+    return torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
 
 
 def nothing(_: nn.Module) -> None: ...
