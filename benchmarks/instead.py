@@ -9,21 +9,21 @@ import argparse
 import json
 import logging
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.measure import begin_peak, peak_mb
+from benchmarks.measure import seconds_and_peak_mb
 from lungct.inference.device import keep_freed_memory
+from lungct.records import Chest, CtVolume, LungAnatomy
 
 N_THREADS = 2
 N_SLICES = 24
 """Of the networks that work slice by slice."""
 
+CPU = torch.device("cpu")
 MODELS = Path(__file__).resolve().parent.parent / "models"
 
 Prepared = Callable[[], object]
@@ -74,47 +74,52 @@ def read_simpleitk(study: Path) -> Prepared:
 
 def unet_ours(study: Path) -> Prepared:
     """The opacity network as the application runs it, on slices of the study."""
-    from lungct.anatomy.opacities import BATCH_SLICES, around, opacity_probability
+    from lungct.anatomy.opacities import BATCH_SLICES, opacity_probability, seen_around
     from lungct.inference.int8_unet import build_opacity_model
     from lungct.inference.weights import verify_model
-    from lungct.preprocessing import SEGMENTER_SHAPE
 
     keep_freed_memory()
-    network = build_opacity_model(verify_model(MODELS, "opacity"), torch.device("cpu")).network
-    slices_hu, lungs = _lung_slices(study)
-    seen = around(lungs, SEGMENTER_SHAPE, 32)
+    network = build_opacity_model(verify_model(MODELS, "opacity"), CPU).network
+    slices_hu, footprint = _lung_slices(study)
+    seen = seen_around(footprint)
     batches = np.array_split(slices_hu, len(slices_hu) // BATCH_SLICES)
     return lambda: [opacity_probability(batch, network, seen) for batch in batches]
 
 
 def unet_plain(study: Path) -> Prepared:
     """The same network on the same slices, one at a time, in float32, as torch is installed."""
+    from lungct.inference.weights import load_model
+    from lungct.networks import opacity_unet
     from lungct.preprocessing import segmenter_input
 
-    network = _float_unet()
+    network = load_model(MODELS, "opacity", opacity_unet, CPU).network
     slices_hu, _ = _lung_slices(study)
     images = [segmenter_input(torch.from_numpy(one[None])).expand(-1, 3, -1, -1) for one in slices_hu]
     return lambda: [network(image.contiguous()) for image in images]
 
 
-def _float_unet() -> torch.nn.Module:
-    from lungct.inference.weights import load_model
-    from lungct.networks import opacity_unet
-
-    return load_model(MODELS, "opacity", opacity_unet, torch.device("cpu")).network
-
-
 def _lung_slices(study: Path) -> tuple[np.ndarray, np.ndarray]:
-    """``N_SLICES`` slices in the middle of the study and the lungs in them."""
+    """``N_SLICES`` slices in the middle of the study, and rows and columns with lung in any of them."""
+    volume, segment = _volume(study), _segment_lobes()
+    lobes = segment(volume).lobes
+    first = len(lobes) // 2 - N_SLICES // 2
+    middle = slice(first, first + N_SLICES)
+    return np.ascontiguousarray(volume.volume_hu[middle]), (lobes[middle] > 0).any(axis=0)
+
+
+def _volume(study: Path) -> CtVolume:
+    chest = read_ours(study)()
+    assert isinstance(chest, Chest)  # noqa: S101
+    return chest.volume
+
+
+def _segment_lobes() -> Callable[[CtVolume], LungAnatomy]:
     from lungct.anatomy.lungs import segment_lobes
     from lungct.inference.weights import load_model
     from lungct.networks import LobeUNet
 
-    volume = read_ours(study)().volume  # type: ignore[attr-defined]
-    lobes = segment_lobes(volume, load_model(MODELS, "lungs", LobeUNet, torch.device("cpu"))).lobes
-    first = len(lobes) // 2 - N_SLICES // 2
-    middle = slice(first, first + N_SLICES)
-    return np.ascontiguousarray(volume.volume_hu[middle]), lobes[middle] > 0
+    model = load_model(MODELS, "lungs", LobeUNet, CPU)
+    return lambda volume: segment_lobes(volume, model)
 
 
 def cnn_ours(_: Path) -> Prepared:
@@ -139,14 +144,9 @@ def cnn_plain(_: Path) -> Prepared:
 
 def lobes_ours(study: Path) -> Prepared:
     """Lungs and lobes of the whole study as the application finds them."""
-    from lungct.anatomy.lungs import segment_lobes
-    from lungct.inference.weights import load_model
-    from lungct.networks import LobeUNet
-
     keep_freed_memory()
-    volume = read_ours(study)().volume  # type: ignore[attr-defined]
-    model = load_model(MODELS, "lungs", LobeUNet, torch.device("cpu"))
-    return lambda: segment_lobes(volume, model)
+    volume, segment = _volume(study), _segment_lobes()
+    return lambda: segment(volume)
 
 
 def lobes_lungmask(study: Path) -> Prepared:
@@ -156,7 +156,7 @@ def lobes_lungmask(study: Path) -> Prepared:
     import lungmask
     from lungmask.resunet import UNet
 
-    volume = read_ours(study)().volume  # type: ignore[attr-defined]
+    volume = _volume(study)
     with tempfile.NamedTemporaryFile(suffix=".pth") as weights:
         torch.save(
             UNet(n_classes=6, padding=True, depth=5, up_mode="upsample", batch_norm=True).state_dict(),
@@ -178,22 +178,19 @@ PREPARE: dict[str, Callable[[Path], Prepared]] = {
     "lobes, lungmask": lobes_lungmask,
 }
 
-
 SLOW = ("lobes, lungmask", "opacity network, plain loop")
 """Beside whose work imports do not count."""
 
 
-def measured(what: str, study: Path) -> dict[str, Any]:
+def measured(what: str, study: Path) -> dict[str, float]:
     """Seconds and megabytes of one of them."""
     torch.set_num_threads(N_THREADS)
     with torch.inference_mode():
         work = PREPARE[what](study)
         if what not in SLOW:
             work()  # imports what is imported late
-        before_mb = begin_peak()
-        begin = time.perf_counter()
-        work()
-        return {"seconds": time.perf_counter() - begin, "peak_mb": peak_mb() - before_mb}
+        seconds, peak_mb = seconds_and_peak_mb(work)
+    return {"seconds": seconds, "peak_mb": peak_mb}
 
 
 def main() -> int:

@@ -12,28 +12,28 @@ HEADER = f"{'what':<32}{'seconds':>9}{'peak MB above':>15}"
 
 def measure(what: str, work: Callable[[], object]) -> str:
     """A line of a table: seconds, and peak of resident memory above what the process held before."""
-    before_mb = begin_peak()
+    return row(what, *seconds_and_peak_mb(work))
+
+
+def row(what: str, seconds: float, peak_mb: float) -> str:
+    """A line below :data:`HEADER`."""
+    return f"{what:<32}{seconds:>9.2f}{peak_mb:>15.0f}"
+
+
+def seconds_and_peak_mb(work: Callable[[], object]) -> tuple[float, float]:
+    """Of one run of the work; the peak is that above what the process held before."""
+    ctypes.CDLL(None).malloc_trim(0)  # memory that is kept for later would hide what is used
+    before_mb = resident_mb()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     begin = time.perf_counter()
     work()
     seconds = time.perf_counter() - begin
-    return f"{what:<32}{seconds:>9.2f}{peak_mb() - before_mb:>15.0f}"
-
-
-def begin_peak() -> float:
-    """Have the peak begin anew; returns the megabytes that the process holds."""
-    ctypes.CDLL(None).malloc_trim(0)  # memory that is kept for later would hide what is used
-    Path("/proc/self/clear_refs").write_text("5")
-    return resident_mb()
+    return seconds, _memory_mb("VmHWM") - before_mb
 
 
 def resident_mb() -> float:
     """Resident memory now."""
     return _memory_mb("VmRSS")
-
-
-def peak_mb() -> float:
-    """Peak of resident memory since."""
-    return _memory_mb("VmHWM")
 
 
 def _memory_mb(what: str) -> float:

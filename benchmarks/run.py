@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -26,9 +27,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.instead import PREPARE
+from benchmarks.instead import N_THREADS, PREPARE
+from benchmarks.measure import HEADER, row
 from benchmarks.study import SHAPE, SPACING_MM
 from lungct.networks import Classifier3d, LobeUNet, opacity_unet
+from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE
 from lungct.preprocessing import CLASSIFIER_SHAPE, SEGMENTER_SHAPE
 from lungct.settings import SelectionLimits
 from phantom.dicom_study import write_study
@@ -36,12 +39,10 @@ from phantom.study_options import StudyOptions
 from phantom.thorax import make_thorax
 
 ROOT = Path(__file__).resolve().parent.parent
-N_THREADS = 2
 N_SERIES = 4
 """Of the study on which reading is compared."""
 
 THICKEST_MM = SelectionLimits().max_slice_thickness_mm
-LOBE_GRID_MM, LOBE_MULTIPLE = 2.5, 32
 MEASURED_N, MEASURED_BYTES = 1536, 1 << 28
 
 
@@ -121,7 +122,7 @@ def floors(of: Machine, n_slices: int) -> dict[str, float]:
     n_voxels = n_slices * SHAPE[1] * SHAPE[2]
     height_mm = n_slices * _spacing_mm(n_slices)[0]
     sides_mm = (height_mm, *(n * mm for n, mm in zip(SHAPE[1:], SPACING_MM[1:], strict=True)))
-    grid = [-(-round(side / LOBE_GRID_MM) // LOBE_MULTIPLE) * LOBE_MULTIPLE for side in sides_mm]
+    grid = [math.ceil(round(side / GRID_SPACING_MM) / STRIDE) * STRIDE for side in sides_mm]
     slice_flops = _flops(opacity_unet(), (1, 3, *SEGMENTER_SHAPE))
     passes = {"preprocessing": 4, "airway_vessel_segmenter": 4, "lobe_quantifier": 2, "report_writer": 6}
     return {stage: n * n_voxels / of.bytes_per_s for stage, n in passes.items()} | {
@@ -170,14 +171,14 @@ def print_run(run: Run, floor_s: dict[str, float]) -> None:
 
 def compared(studies: dict[str, Path]) -> Iterator[dict[str, object]]:
     """Every alternative in a process of its own; prints as it goes."""
-    print(f"\n{'in place of each other':<32}{'seconds':>9}{'peak MB above':>15}")
+    print(f"\n{HEADER}")
     for what in PREPARE:
         study = studies["several series" if what.startswith("reading") else "one series"]
         command = [sys.executable, "-m", "benchmarks.instead", what, str(study)]
         said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout  # noqa: S603
-        row = json.loads(said.splitlines()[-1])
-        print(f"{what:<32}{row['seconds']:>9.2f}{row['peak_mb']:>15.0f}", flush=True)
-        yield {"what": what, **row}
+        measured = json.loads(said.splitlines()[-1])
+        print(row(what, **measured), flush=True)
+        yield {"what": what, **measured}
 
 
 def main() -> int:

@@ -58,7 +58,8 @@ def segment_opacities(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel
     mask = np.zeros(volume.volume_hu.shape, np.uint8)
     lungs = anatomy.lobes > 0
     lung_slices = np.flatnonzero(lungs.any(axis=(1, 2)))
-    seen, place = around(lungs, SEGMENTER_SHAPE, MULTIPLE_PIXELS), around(lungs, lungs.shape[1:])
+    footprint: BoolArray = np.logical_or.reduce(lungs, axis=0)
+    seen, place = seen_around(footprint), around(footprint, footprint.shape)
     for batch, probability in _in_batches(volume.volume_hu, lung_slices, model.network, seen):
         inside = (batch, *place)
         mask[inside] = marked(
@@ -91,17 +92,22 @@ def _in_batches(
         slices = slices[n_at_once:]
 
 
-def around(lungs: BoolArray, shape: Sequence[int], multiple: int = 1) -> Box:
+def seen_around(footprint: BoolArray) -> Box:
+    """What the network looks at, see :func:`around`."""
+    return around(footprint, SEGMENTER_SHAPE, MULTIPLE_PIXELS)
+
+
+def around(footprint: BoolArray, shape: Sequence[int], multiple: int = 1) -> Box:
     """Rows and columns of slices of another size that hold all lung and a margin.
 
     Args:
-        lungs: ``[slices, rows, columns]``.
+        footprint: ``[rows, columns]``, true where any slice holds lung.
         shape: of the other slices.
         multiple: rows and columns are as many times this.
     """
     box = []
-    for axis, size in zip((1, 2), shape, strict=True):
-        inside = np.flatnonzero(lungs.any(axis=(0, 3 - axis))) * size / lungs.shape[axis]
+    for axis, size in enumerate(shape):
+        inside = np.flatnonzero(footprint.any(axis=1 - axis)) * size / footprint.shape[axis]
         first, last = (inside[0], inside[-1]) if inside.size else (0, size)
         begin = max(int(first) - MARGIN_PIXELS, 0)
         wanted = math.ceil((int(last) + 1 + MARGIN_PIXELS - begin) / multiple) * multiple
@@ -169,12 +175,12 @@ def _without_thin_parts(masks: Tensor, pixel_mm: float) -> BoolArray:
     """Opening of every slice by a square of :data:`THINNEST_MM`."""
     reach = max(round((THINNEST_MM / pixel_mm - 1) / 2), 0)
     width = 2 * reach + 1
-    eroded = -_highestaround(-masks[:, None], width, reach)
-    opened: BoolArray = (_highestaround(eroded, width, reach)[:, 0] > 0.5).cpu().numpy()
+    eroded = -_highest_around(-masks[:, None], width, reach)
+    opened: BoolArray = (_highest_around(eroded, width, reach)[:, 0] > 0.5).cpu().numpy()
     return opened
 
 
-def _highestaround(planes: Tensor, width: int, reach: int) -> Tensor:
+def _highest_around(planes: Tensor, width: int, reach: int) -> Tensor:
     """In a square; along one axis after the other, which is faster."""
     along_rows = functional.max_pool2d(planes, (1, width), 1, (0, reach))
     return functional.max_pool2d(along_rows, (width, 1), 1, (reach, 0))
