@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ class Journal:
     def __init__(self) -> None:
         """Know nothing yet."""
         self.n_stages = 0
+        self._numbers = itertools.count(1)
         self.timings_s: dict[str, float] = {}
         self.scan: Scan | None = None
         self.selection: Selection | None = None
@@ -33,8 +35,8 @@ class Journal:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a stage and log that it begins and ends."""
-        progress = f"[{len(self.timings_s) + 1}/{self.n_stages}] {name.replace('_', ' ')}"
+        """Time a stage and log that it begins and ends; stages beside each other have numbers of their own."""
+        progress = f"[{next(self._numbers)}/{self.n_stages}] {name.replace('_', ' ')}"
         logger.info("%s ...", progress)
         begin = time.perf_counter()
         self.timings_s[name] = 0.0
