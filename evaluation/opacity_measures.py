@@ -45,6 +45,7 @@ class ScanMeasures:
         slice_area_mm2: found opacity on every slice.
         slice_infected: whether a slice shows an infection; None where nobody said.
         lobes: by lobe, where lobes are known.
+        kinds: Dice of every kind of lesion that was painted.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ScanMeasures:
     surface_mm: float | None = None
     hausdorff_mm: float | None = None
     lobes: Mapping[Lobe, LobeMeasures] = field(default_factory=dict)
+    kinds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def counts_for_dice(self) -> bool:
@@ -122,6 +124,7 @@ def measure(
         "slice_area_mm2": slice_areas_mm2(found, case.volume),
         "slice_infected": slice_infected,
         "lobes": {} if lobes is None else _of_lobes(case, found, lobes),
+        "kinds": {} if case.kinds is None else dice_by_kind(found, case.kinds),
     }
     if true is None:
         return ScanMeasures(**measured)
@@ -203,7 +206,13 @@ def summary(scans: Sequence[ScanMeasures]) -> dict[str, Any]:
     if known:
         slices = [scan.slice_area_mm2 for scan in known], [scan.slice_infected for scan in known]
         measured["slice_auroc"] = pooled_auroc(*slices).rounded()
-    return measured | _summary_of_lobes(scans)
+    return measured | _summary_of_kinds(scans) | _summary_of_lobes(scans)
+
+
+def _summary_of_kinds(scans: Sequence[ScanMeasures]) -> dict[str, Any]:
+    dice_of = {kind: [scan.kinds[kind] for scan in scans if kind in scan.kinds] for kind in map(str, Kind)}
+    of_kinds = {kind: with_interval(_mean, values).rounded() for kind, values in dice_of.items() if values}
+    return {"dice_by_kind": of_kinds} if of_kinds else {}
 
 
 def _summary_of_lobes(scans: Sequence[ScanMeasures]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Public data sets to measure opacities on, each read in the layout in which it is published.
 
-None of them is used in training or for choosing anything. Every set takes the folder of the data and yields
+None of them is used in training or for choosing anything; of the painted chests, the anatomies are not. Every set takes the folder of the data and yields
 :class:`~evaluation.datasets.case.OpacityCase`; errors name the file.
 """
 
@@ -11,11 +11,13 @@ from pathlib import Path
 
 from evaluation.datasets import dicom_sets, nifti_sets
 from evaluation.datasets.case import OpacityCase
+from evaluation.datasets.painted import painted
 
 SETS: dict[str, Callable[[Path], Iterator[OpacityCase]]] = {
     "medseg": nifti_sets.medseg,
     "no_infection": nifti_sets.no_infection,
     "labelled_studies": dicom_sets.labelled_studies,
+    "painted": painted,
     "covid_19_ct_seg": nifti_sets.covid_19_ct_seg,
     "mosmed": nifti_sets.mosmed,
     "mosmed_ct_0": nifti_sets.mosmed_ct_0,

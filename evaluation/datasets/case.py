@@ -30,6 +30,7 @@ class OpacityCase:
         slice_infected: of every slice; None where nobody said.
         lobe_infected: of every slice, by lobe; None where nobody said.
         infected: whether the chest shows an infection; None where nobody said.
+        kinds: :attr:`training.lesions.Kind.label` of painted lesions; None where nothing was painted.
     """
 
     name: str
@@ -39,6 +40,7 @@ class OpacityCase:
     slice_infected: BoolArray | None = None
     lobe_infected: Mapping[Lobe, BoolArray] | None = None
     infected: bool | None = None
+    kinds: MaskArray | None = None
 
 
 def require(path: Path) -> Path:

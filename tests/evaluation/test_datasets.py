@@ -12,6 +12,7 @@ import pytest
 from evaluation.datasets import SETS
 from evaluation.datasets.dicom_sets import covid_ct_md, covid_ct_md_normal, ricord_1a, ricord_1b
 from evaluation.datasets.nifti_sets import covid_19_ct_seg, medseg, mosmed, mosmed_ct_0
+from evaluation.datasets.painted import painted
 from lungct.errors import GeometryError, InputError
 from lungct.records import Lobe
 from phantom.dicom_study import StudyOptions, write_study
@@ -52,6 +53,14 @@ def write_ct_seg(root: Path, name: str, stored: np.ndarray, axes: np.ndarray) ->
         np.where(opacity, 3, lungs).astype(np.uint8),
         axes,
     )
+
+
+def test_painted_chests_come_with_exact_masks_and_kinds(real_ct: Path) -> None:
+    case = next(painted(real_ct))
+    assert case.volume.volume_hu.shape == case.opacity.shape == case.lungs.shape == case.kinds.shape
+    assert case.opacity.any()
+    assert ((case.kinds > 0) == (case.opacity > 0)).all()
+    assert not (case.opacity[case.lungs == 0]).any()
 
 
 @pytest.mark.parametrize("axes", [RAS, LAS, LPS])

@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,17 @@ def test_dice_of_a_kind_leaves_other_kinds_out() -> None:
     assert dice_by_kind(found, kinds) == pytest.approx(
         {"ground_glass": 2 * 2 / (4 + 4), "nodule": 2 * 2 / (4 + 2)}
     )
+
+
+def test_painted_kinds_are_reported_over_the_chests_that_have_them() -> None:
+    kinds = [chest().opacity * Kind.GROUND_GLASS.label, chest().opacity * Kind.NODULE.label]
+    cases = [replace(chest(), kinds=labels) for labels in (*kinds, None)]
+    scans = [measure(case, case.opacity > 0, case.lungs, None) for case in cases]
+    of_kinds = summary(scans)["dice_by_kind"]
+    assert {kind: (of["value"], of["n"]) for kind, of in of_kinds.items()} == {
+        "ground_glass": (1.0, 1),
+        "nodule": (1.0, 1),
+    }
 
 
 def test_classical_baseline_finds_opacities_and_no_vessels() -> None:
