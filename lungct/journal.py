@@ -35,7 +35,7 @@ class Journal:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a stage and log that it begins and ends; stages beside each other have numbers of their own."""
+        """Time a stage and log that it begins and ends, under a number of its own even beside others."""
         progress = f"[{next(self._numbers)}/{self.n_stages}] {name.replace('_', ' ')}"
         logger.info("%s ...", progress)
         begin = time.perf_counter()

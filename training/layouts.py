@@ -76,12 +76,28 @@ def cc_ccii(root: Path) -> Iterator[Case]:
             yield Case(0, scan, f"cc-ccii-{group}-{scan.parent.name}", "cc-ccii", label)
 
 
+def project(root: Path) -> Iterator[Case]:
+    """The project's own data folder: three labelled studies, and chests without infection of other sources.
+
+    ``dicom/covid-*``, ``dicom/cap-*``, ``dicom/normal-*``; ``no_infection/NAME.nii.gz``. Some of the latter
+    are hosts in training.
+    """
+    groups = {"covid-*": "covid19", "cap-*": "other_infection", "normal-*": "no_infection"}
+    for pattern, label in groups.items():
+        for folder in _found(root, f"dicom/{pattern}"):
+            yield Case(0, folder, folder.name, "covid-ct-md", label)
+    for path in _found(root, "no_infection/*.nii.gz"):
+        name = path.name.removesuffix(".nii.gz")
+        yield Case(0, path, name, name.split("-")[0], "no_infection")
+
+
 LAYOUTS: dict[str, Callable[[Path], Iterator[Case]]] = {
     "covid_ct_md": covid_ct_md,
     "mosmed": mosmed,
     "stoic": stoic,
     "ricord": ricord,
     "cc_ccii": cc_ccii,
+    "project": project,
 }
 """By the name that the command line takes."""
 

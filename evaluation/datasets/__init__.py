@@ -1,7 +1,8 @@
 """Public data sets to measure opacities on, each read in the layout in which it is published.
 
-None of them is used in training or for choosing anything; of the painted chests, the anatomies are not. Every set takes the folder of the data and yields
-:class:`~evaluation.datasets.case.OpacityCase`; errors name the file.
+None of them is used in training or for choosing anything; of the painted chests, the anatomies are not.
+Every set takes the folder of the data and yields :class:`~evaluation.datasets.case.OpacityCase`; errors name
+the file.
 """
 
 from __future__ import annotations

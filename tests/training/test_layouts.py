@@ -24,6 +24,12 @@ FILES = {
         "MIDRC-RICORD-1A/MIDRC-RICORD-1A-660042-000049/study/series/1.dcm",
         "MIDRC-RICORD-1B/MIDRC-RICORD-1B-419639-000001/study/series/1.dcm",
     ),
+    "project": (
+        "dicom/covid-P001/IM0001.dcm",
+        "dicom/cap-cap001/IM0001.dcm",
+        "dicom/normal-normal001/IM0001.dcm",
+        "no_infection/lidc-0001.nii.gz",
+    ),
     "cc_ccii": ("NCP/12/1001/1.png", "NCP/12/1002/1.png", "CP/12/3001/1.png", "Normal/5/1/1.png"),
 }
 ROWS = {
@@ -38,6 +44,12 @@ ROWS = {
     ],
     "stoic": [("7.mha", "stoic", "covid19")],
     "ricord": [("study", "ricord-419639", "covid19"), ("study", "ricord-660042", "covid19")],
+    "project": [
+        ("covid-P001", "covid-ct-md", "covid19"),
+        ("cap-cap001", "covid-ct-md", "other_infection"),
+        ("normal-normal001", "covid-ct-md", "no_infection"),
+        ("lidc-0001.nii.gz", "lidc", "no_infection"),
+    ],
     "cc_ccii": [
         ("1001", "cc-ccii", "covid19"),
         ("1002", "cc-ccii", "covid19"),
