@@ -25,6 +25,18 @@ MODELS = ROOT / "models"
 SCHEMA = json.loads((ROOT / "docs" / "reference" / "result.schema.json").read_text())
 REAL_STUDIES = ("covid-P001", "cap-cap001", "normal-normal001")
 
+DELIVERED = [
+    "dicom/airways_vessels_seg.dcm",
+    "dicom/anatomy_seg.dcm",
+    "dicom/findings_seg.dcm",
+    *(f"dicom/key_slice_{number}.dcm" for number in range(1, 10)),
+    "dicom/measurements_sr.dcm",
+    "dicom/report_pdf.dcm",
+    "lobes.nii.gz",
+    "opacities.nii.gz",
+    "report.html",
+    "report.pdf",
+]
 PLANTED = {
     "patient_name": "Quaxolotl^Zenobia",
     "patient_id": "ID-77310955",
