@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.cases import expert_covid
+from evaluation.cases import expert_covid, read_study
 from evaluation.datasets.case import OpacityCase, canonical_mask, require, require_any
 from lungct.geometry import canonical_volume, to_canonical
 from lungct.records import CtVolume
@@ -34,7 +34,10 @@ def medseg(data_dir: Path) -> Iterator[OpacityCase]:
 
 
 def no_infection(data_dir: Path) -> Iterator[OpacityCase]:
-    """Real chests without infection that are no hosts in training: ``no_infection/NAME.nii.gz``."""
+    """Real chests without infection that are no hosts in training.
+
+    ``no_infection/NAME.nii.gz``, and studies ``dicom/normal-NAME``.
+    """
     names = read_split("real_chests")
     hosts = set(names["train"])
     folder = require(data_dir / "no_infection")
@@ -42,8 +45,13 @@ def no_infection(data_dir: Path) -> Iterator[OpacityCase]:
         name = path.name.removesuffix(".nii.gz")
         if name not in hosts:
             volume = canonical_volume(*read_real_chest(data_dir, name))
-            nothing = np.zeros(volume.volume_hu.shape, np.uint8)
-            yield OpacityCase(name, volume, nothing, infected=False)
+            yield _without_opacity(name, volume)
+    for study in sorted((data_dir / "dicom").glob("normal-*")):
+        yield _without_opacity(study.name, read_study(study))
+
+
+def _without_opacity(name: str, volume: CtVolume) -> OpacityCase:
+    return OpacityCase(name, volume, np.zeros(volume.volume_hu.shape, np.uint8), infected=False)
 
 
 def covid_19_ct_seg(data_dir: Path) -> Iterator[OpacityCase]:
