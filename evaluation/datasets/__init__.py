@@ -12,13 +12,14 @@ from pathlib import Path
 
 from evaluation.datasets import dicom_sets, nifti_sets
 from evaluation.datasets.case import OpacityCase
-from evaluation.datasets.painted import painted
+from evaluation.datasets.painted import painted, painted_kinds
 
 SETS: dict[str, Callable[[Path], Iterator[OpacityCase]]] = {
     "medseg": nifti_sets.medseg,
     "no_infection": nifti_sets.no_infection,
     "labelled_studies": dicom_sets.labelled_studies,
     "painted": painted,
+    "painted_kinds": painted_kinds,
     "covid_19_ct_seg": nifti_sets.covid_19_ct_seg,
     "mosmed": nifti_sets.mosmed,
     "mosmed_ct_0": nifti_sets.mosmed_ct_0,

@@ -1,4 +1,4 @@
-"""Painted infections in chests that neither trained nor chose anything; all their masks are exact."""
+"""Infections painted into chests that neither trained nor chose anything; all their masks are exact."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from evaluation.datasets.case import OpacityCase, require
 from lungct.geometry import canonical_volume
 from phantom.thorax import make_thorax
 from training.hosts import PHANTOM_PATTERNS, synthetic_host, with_confounder
-from training.lesions import Pattern, add_infection
+from training.lesions import Kind, Pattern, add_infection
 from training.opacity_examples import HOST_SPACING_MM, OUTSIDE_HU, square
 from training.volumes import read_split
+
+CHESTS_A_KIND = 3
+CENTRILOBULAR = (Kind.TREE_IN_BUD, Kind.NODULE)
+"""Lie where those of other infections do."""
 
 
 def painted(data_dir: Path) -> Iterator[OpacityCase]:
@@ -31,13 +35,26 @@ def painted(data_dir: Path) -> Iterator[OpacityCase]:
             yield OpacityCase(f"phantom-{seed}", volume, opacity, lungs, infected=True)
 
 
-def _around(data_dir: Path, anatomy: str, number: int, pattern: Pattern) -> OpacityCase:
+def painted_kinds(data_dir: Path) -> Iterator[OpacityCase]:
+    """The same anatomies, each with two or three kinds of lesion, one in a chest."""
+    require(data_dir / "lobes" / "anatomies")
+    anatomies = read_split("anatomies")["test"]
+    for number, kind in enumerate(Kind):
+        pattern = Pattern.OTHER if kind in CENTRILOBULAR else Pattern.COVID
+        for shift in range(CHESTS_A_KIND):
+            anatomy = anatomies[(number + shift) % len(anatomies)]
+            yield _around(data_dir, anatomy, len(Pattern) + number, pattern, kind)
+
+
+def _around(
+    data_dir: Path, anatomy: str, number: int, pattern: Pattern, only: Kind | None = None
+) -> OpacityCase:
     rng = np.random.default_rng([int(anatomy), number])
     host = with_confounder(synthetic_host(data_dir, anatomy, rng, HOST_SPACING_MM), rng)
-    volume_hu, opacity, kinds = add_infection(host, rng, pattern)
+    volume_hu, opacity, kinds = add_infection(host, rng, pattern, only)
     opacity, lungs = (square((part > 0).astype(np.uint8), 0) for part in (opacity, host.lungs))
     return OpacityCase(
-        f"{anatomy}-{pattern}",
+        f"{anatomy}-{only or pattern}",
         canonical_volume(square(volume_hu, OUTSIDE_HU), host.spacing_mm),
         opacity,
         lungs,

@@ -101,6 +101,14 @@ def test_kinds_are_labelled_exactly_where_the_mask_is(host: Host, pattern: Patte
     assert seen <= {kind.label for kind in Kind}
 
 
+@pytest.mark.parametrize("kind", list(Kind))
+def test_one_kind_alone_may_be_painted(host: Host, kind: Kind) -> None:
+    for seed in range(3):
+        infection = add_infection(host, np.random.default_rng(seed), Pattern.OTHER, kind)
+        assert set(np.unique(infection.kinds)) <= {0, kind.label}
+        assert infection.mask.any()
+
+
 def test_denser_kinds_cover_hazy_ones(host: Host) -> None:
     depth_mm = np.zeros(host.lungs.shape, np.float32)
     for seed in range(5):

@@ -36,18 +36,21 @@ class Infection(NamedTuple):
     kinds: npt.NDArray[np.uint8]
 
 
-def add_infection(host: Host, rng: np.random.Generator, pattern: Pattern) -> Infection:
+def add_infection(
+    host: Host, rng: np.random.Generator, pattern: Pattern, only: Kind | None = None
+) -> Infection:
     """Paint a whole infection.
 
     Args:
         host: the chest; not changed.
         rng: the only source of randomness.
         pattern: COVID-19 or another pneumonia.
+        only: the one kind that all lesions are of; those of the pattern where None.
     """
     volume_hu = host.volume_hu.copy()
     kinds = np.zeros(volume_hu.shape, np.uint8)
     lung_depth_mm = signed_depth_mm(host.lungs > 0, host.spacing_mm)
-    for kind, shape_mm, box in place_lesions(host, rng, Pattern(pattern), lung_depth_mm):
+    for kind, shape_mm, box in place_lesions(host, rng, Pattern(pattern), lung_depth_mm, only):
         lesion = draw_lesion(rng, kind)
         part = host.crop(box, volume_hu)
         weight = lesion_weight(shape_mm, lesion.border_mm, part.lumen)

@@ -30,12 +30,16 @@ Placed = tuple[Kind, FloatArray, Box]
 
 
 def place_lesions(
-    host: Host, rng: np.random.Generator, pattern: Pattern, lung_depth_mm: FloatArray
+    host: Host,
+    rng: np.random.Generator,
+    pattern: Pattern,
+    lung_depth_mm: FloatArray,
+    only: Kind | None = None,
 ) -> list[Placed]:
-    """All lesions of one patient, those that cover others last."""
+    """All lesions of one patient, those that cover others last; no lobe is filled where all are ``only``."""
     if pattern is Pattern.OTHER:
         side = _side(host, rng.integers(2)) if rng.random() < ONE_SIDED_SHARE else host.lungs > 0
-        if rng.random() < LOBAR_SHARE:
+        if only is None and rng.random() < LOBAR_SHARE:
             return list(_lobar(host, rng, side))
         n, radius_mm, spread = int(rng.integers(4, 18)), 9.0, 0.5
     else:
@@ -44,7 +48,8 @@ def place_lesions(
     preference = side * basal(host, rng.uniform(*BASAL[pattern]))
     if rng.random() < PERIPHERAL_SHARE[pattern]:
         preference = preference * np.exp(-np.clip(lung_depth_mm, 0, None) / rng.uniform(6, 25))
-    spots = zip(draw_kinds(rng, pattern, n), centres(host, rng, preference, n), strict=True)
+    kinds = draw_kinds(rng, pattern, n) if only is None else [only] * n
+    spots = zip(kinds, centres(host, rng, preference, n), strict=True)
     placed = [
         (kind, *_shape(host, rng, kind, at, radius_mm * rng.lognormal(0, spread), lung_depth_mm))
         for kind, at in spots
