@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from monai.networks.nets.basic_unet import BasicUNet
 from torch import nn
 from torch.nn import functional
 
+from lungct.inference.weights import load_model, save_model
 from lungct.networks import Classifier3d, LobeUNet, opacity_unet
 from lungct.networks.lobe_unet import FEATURES, FOLD, LAST_FEATURES, N_CLASSES
 
@@ -22,6 +25,16 @@ def test_classifier_has_the_papers_layers() -> None:
     linear = [layer.out_features for layer in network if isinstance(layer, nn.Linear)]
     assert linear == [128, 3]
     assert [layer.p for layer in network if isinstance(layer, nn.Dropout)] == [0.30]
+
+
+def test_weights_say_by_how_much_the_classifiers_volumes_are_shrunk(tmp_path: Path) -> None:
+    save_model(tmp_path / "classifier", Classifier3d(shrink=2), {"version": "1", "provisional": True})
+    network = load_model(tmp_path, "classifier", Classifier3d, torch.device("cpu")).network
+    volumes = torch.rand(1, 1, 32, 32, 32)
+    with torch.inference_mode():
+        shrunk_by_itself = network(volumes)
+        network.shrink = 1
+        assert torch.equal(network(functional.avg_pool3d(volumes, 2)), shrunk_by_itself)
 
 
 def test_classifiers_convolution_is_torchs() -> None:

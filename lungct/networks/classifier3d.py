@@ -7,6 +7,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 CLASSES = ("covid19", "other_infection", "no_infection")
 """Order of the classifier's outputs."""
@@ -21,9 +22,13 @@ class Classifier3d(nn.Sequential):
 
     Input ``[batch, 1, slices, rows, columns]`` (the paper: 64 x 224 x 224), output ``[batch, 3]`` logits in
     the order of :data:`CLASSES`. Padding keeps the size, so that only pooling shrinks it (ADR 0006).
+
+    Attributes:
+        shrink: of how many voxels along each axis the mean is taken before the first block, 1 in the paper; it
+            belongs to the weights and is kept with them (ADR 0028).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shrink: int = 1) -> None:
         """Initialise as PyTorch does by default, like the paper."""
         blocks = [_block(n_in, n_out) for n_in, n_out in pairwise((1, *FILTERS))]
         super().__init__(
@@ -36,10 +41,21 @@ class Classifier3d(nn.Sequential):
             nn.Linear(HIDDEN_UNITS, len(CLASSES)),
         )
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.shrink = shrink
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Logits ``[batch, 3]`` of windowed, lung-masked volumes ``[batch, 1, slices, rows, columns]``."""
+        if self.shrink > 1:
+            volumes = functional.avg_pool3d(volumes, self.shrink)
         return cast(Tensor, super().forward(volumes))  # type: ignore[no-untyped-call]
+
+    def get_extra_state(self) -> Tensor:
+        """What torch keeps beside the weights."""
+        return torch.tensor(self.shrink)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take what :meth:`get_extra_state` gave."""
+        self.shrink = int(state)
 
 
 class _Conv3d(nn.Conv3d):
