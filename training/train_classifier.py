@@ -100,7 +100,7 @@ def train(options: Options) -> None:
     network.shrink = SHRINK[on]
 
     trainer = Trainer(network, options.run_dir, LEARNING_RATE, AVERAGE_DECAY, options.device)
-    # The average, which is saved, is given whole volumes; the network itself is given what has shrunk already.
+    # The average, which is saved, will be given whole volumes; the steps' volumes have shrunk already.
     network.shrink = 1
 
     def loss_of_step(step: int, share: float) -> Tensor:
