@@ -24,8 +24,8 @@ class Classifier3d(nn.Sequential):
     the order of :data:`CLASSES`. Padding keeps the size, so that only pooling shrinks it (ADR 0006).
 
     Attributes:
-        shrink: of how many voxels along each axis the mean is taken before the first block, 1 in the paper; it
-            belongs to the weights and is kept with them (ADR 0028).
+        shrink: of how many voxels along each axis the mean is taken before the first block, 1 in the paper.
+            It belongs to the weights and is kept with them (ADR 0028).
     """
 
     def __init__(self, shrink: int = 1) -> None:
