@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from io import BytesIO
 
 from pydicom import Dataset
@@ -46,7 +47,7 @@ def refusal(dataset: Dataset) -> str | None:
     return None
 
 
-def is_left(identifying: set[str], changed: Dataset) -> bool:
+def is_left(identifying: Set[str], changed: Dataset) -> bool:
     """Whether something that identified the patient still stands in the header of a changed data set."""
     header = Dataset({element.tag: element for element in changed if element.tag.group != 0x7FE0})
     written = BytesIO()

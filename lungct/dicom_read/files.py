@@ -11,6 +11,8 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from lungct.dicom_read.plain import read_plain
+
 _FIRST_GROUP = b"\x08\x00"
 """How a data set without file header begins: group 0008, little endian."""
 
@@ -44,6 +46,8 @@ def read_dataset(path: Path, *, with_pixels: bool) -> Dataset:
         InvalidDicomError: it is not DICOM.
         OSError: it cannot be read.
     """
+    if (plain := read_plain(path, with_pixels=with_pixels)) is not None:
+        return plain
     try:
         return dcmread(path, stop_before_pixels=not with_pixels)
     except InvalidDicomError:

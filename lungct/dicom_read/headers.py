@@ -10,20 +10,27 @@ import math
 import struct
 import zlib
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 from unicodedata import category
 
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement, convert_raw_data_element
 from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import PersonName
+
+from lungct.dicom_read.plain import one_tag
 
 DAMAGED = (
     OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError,
     OverflowError, RecursionError, struct.error, zlib.error, BytesLengthException,
 )  # fmt: skip
 """What pydicom raises on bytes that are no valid data set, often only when an element is looked at."""
+
+_OFTEN_EQUAL = {"AS", "CS", "DA", "DS", "IS", "LO", "PN", "SH", "UI", "US"}
 
 _DAYS_PER_YEAR = 365.25
 _AGE_UNITS_PER_YEAR = {"D": _DAYS_PER_YEAR, "W": _DAYS_PER_YEAR / 7, "M": 12.0, "Y": 1.0}
@@ -47,7 +54,7 @@ def frame_group(dataset: Dataset, frame: int, group: str) -> Dataset:
         The group's item, per-frame before shared (empty where neither is there); for a single-frame
         image the dataset itself.
     """
-    if "PerFrameFunctionalGroupsSequence" not in dataset:
+    if _tag("PerFrameFunctionalGroupsSequence") not in dataset:
         return dataset
     shared = dataset.get("SharedFunctionalGroupsSequence") or []
     for owner in (dataset.PerFrameFunctionalGroupsSequence[frame], *shared):
@@ -59,15 +66,44 @@ def frame_group(dataset: Dataset, frame: int, group: str) -> Dataset:
 def value_of(dataset: Dataset, keyword: str) -> Any:
     """The value as pydicom gives it; None where missing or where its bytes do not fit its type."""
     try:
+        element = dataset.get_item(_tag(keyword))
+        if isinstance(element, RawDataElement) and _tells_by_itself(element):
+            return _converted(keyword, element.VR, element.value)
         return dataset.get(keyword)
     except DAMAGED:
         return None
+
+
+@lru_cache(1024)
+def _tag(keyword: str) -> BaseTag:
+    return one_tag(int(Tag(keyword)))
+
+
+def _tells_by_itself(element: RawDataElement) -> bool:
+    """Neither character set nor byte order nor other elements change what the value says."""
+    value = element.value
+    return (
+        element.VR in _OFTEN_EQUAL
+        and element.is_little_endian
+        and value is not None
+        and value.isascii()
+        and b"\x1b" not in value
+    )
+
+
+@lru_cache(4096)
+def _converted(keyword: str, vr: str, value: bytes) -> Any:
+    """Most values are the same in all images of a study, and pydicom takes its time to convert one."""
+    raw = RawDataElement(_tag(keyword), vr, len(value), value, 0, False, True)
+    return convert_raw_data_element(raw).value
 
 
 def text(dataset: Dataset, keyword: str) -> str:
     """The value as text, several values joined by a backslash as in DICOM; empty where there is none."""
     value = value_of(dataset, keyword)
     try:
+        if isinstance(value, str):
+            return value.strip()
         if isinstance(value, MultiValue):
             return "\\".join(str(part) for part in value)
         return "" if value is None or isinstance(value, Sequence) else str(value).strip()

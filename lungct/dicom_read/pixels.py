@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -27,33 +27,36 @@ TISSUE_HU = (-900, 3071)
 _HOUNSFIELD_TYPES = ("", "HU", "US")
 
 
-def read_slices_hu(slices: Sequence[SliceHeader]) -> list[HuArray]:
-    """Decode slices in the given order.
+def read_slices_hu(slices: Sequence[SliceHeader]) -> HuArray:
+    """Decode slices of one size.
 
     Returns:
-        One ``[rows, columns]`` array a slice, int16 where its Hounsfield units are whole and fit, else
-        float32. Pixel padding reads as air.
+        ``[slices, rows, columns]`` in the given order, int16 where all Hounsfield units are whole and fit,
+        else float32. Pixel padding reads as air.
 
     Raises:
         PixelDataError: a slice cannot be decoded, is constant, or does not tell its Hounsfield units.
     """
+    volume_hu: HuArray | None = None
+    for place, slice_hu in _decoded(slices):
+        if volume_hu is None:  # not before one is decoded: headers tell any size
+            volume_hu = np.empty((len(slices), *slice_hu.shape), slice_hu.dtype)
+        volume_hu = volume_hu.astype(np.promote_types(volume_hu.dtype, slice_hu.dtype), copy=False)
+        volume_hu[place] = slice_hu
+    assert volume_hu is not None  # noqa: S101
+    return volume_hu
+
+
+def _decoded(slices: Sequence[SliceHeader]) -> Iterator[tuple[int, HuArray]]:
+    """Hounsfield units of every slice and its place, file by file."""
     places: dict[Path, list[int]] = defaultdict(list)
     for place, image in enumerate(slices):
         places[image.path].append(place)
-    decoded: dict[int, HuArray] = {}
     with closing(Decoder()) as decoder:
         for in_file in places.values():
             dataset = _read(slices[in_file[0]])
             for place in in_file:
-                decoded[place] = _slice_hu(dataset, slices[place], decoder)
-    return [decoded[place] for place in range(len(slices))]
-
-
-def stack_slices(slices_hu: Sequence[HuArray]) -> HuArray:
-    """``[slices, rows, columns]``: int16 where every slice is, else float32."""
-    if any(pixels.dtype == np.float32 for pixels in slices_hu):
-        return np.stack(slices_hu, dtype=np.float32)
-    return np.stack(slices_hu, dtype=np.int16)
+                yield place, _slice_hu(dataset, slices[place], decoder)
 
 
 def _slice_hu(dataset: Dataset, image: SliceHeader, decoder: Decoder) -> HuArray:
@@ -62,19 +65,33 @@ def _slice_hu(dataset: Dataset, image: SliceHeader, decoder: Decoder) -> HuArray
     if stored.min() == stored.max():
         message = f"{image.name} has the same value in every pixel; export it again or remove it"
         raise PixelDataError(message, "CONSTANT_PIXELS")
-    if slope.is_integer() and intercept.is_integer():
-        values = stored.astype(np.int32) * int(slope) + int(intercept)
-    else:
-        values = (stored * slope + intercept).astype(np.float32)
-    no_tissue = (values < TISSUE_HU[0]) | (values > TISSUE_HU[1])
-    values[_padding(dataset, stored) & no_tissue] = AIR_HU
+    values = _rescaled(stored, slope, intercept)
+    if (padding := _padding(dataset, stored)) is not None:
+        values[padding & ((values < TISSUE_HU[0]) | (values > TISSUE_HU[1]))] = AIR_HU
     return _as_int16_if_exact(values)
 
 
-def _as_int16_if_exact(values: npt.NDArray[np.int32] | npt.NDArray[np.float32]) -> HuArray:
+def _rescaled(stored: StoredArray, slope: float, intercept: float) -> npt.NDArray[np.integer | np.float32]:
+    """Hounsfield units, whole where slope and intercept are; of 16 bits where no step needs more."""
+    if not (slope.is_integer() and intercept.is_integer()):
+        return (stored * slope + intercept).astype(np.float32)
+    scale, shift = int(slope), int(intercept)
+    ends = int(stored.min()), int(stored.max())
+    steps = (*ends, scale, shift, *(end * scale for end in ends), *(end * scale + shift for end in ends))
+    dtype = np.int16 if _fit_16_bits(min(steps), max(steps)) else np.int32
+    whole: npt.NDArray[np.integer] = stored.astype(dtype)
+    np.add(np.multiply(whole, scale, out=whole), shift, out=whole)
+    return whole
+
+
+def _as_int16_if_exact(values: npt.NDArray[np.integer | np.float32]) -> HuArray:
+    exact = values.dtype != np.float32 and _fit_16_bits(int(values.min()), int(values.max()))
+    return values.astype(np.int16, copy=False) if exact else values.astype(np.float32, copy=False)
+
+
+def _fit_16_bits(lowest: int, highest: int) -> bool:
     limits = np.iinfo(np.int16)
-    fits = values.dtype == np.int32 and limits.min <= values.min() and values.max() <= limits.max
-    return values.astype(np.int16) if fits else values.astype(np.float32)
+    return bool(limits.min <= lowest and highest <= limits.max)
 
 
 def _rescale(dataset: Dataset, image: SliceHeader) -> tuple[float, float]:
@@ -132,14 +149,14 @@ def _excess_pixels(dataset: Dataset) -> int:
     return held - told
 
 
-def _padding(dataset: Dataset, stored: StoredArray) -> npt.NDArray[np.bool_]:
-    """Pixels in the padding range (PS3.3 C.7.5.1.1.2).
+def _padding(dataset: Dataset, stored: StoredArray) -> npt.NDArray[np.bool_] | None:
+    """Pixels in the padding range (PS3.3 C.7.5.1.1.2), None where there is no such range.
 
     Scanners write the padding value signed or unsigned whatever the pixels are, so it wraps to their type.
     """
     value = value_of(dataset, "PixelPaddingValue")
     if not isinstance(value, int):
-        return np.zeros(stored.shape, dtype=np.bool_)
+        return None
     limit = value_of(dataset, "PixelPaddingRangeLimit")
     ends = np.array([value, limit if isinstance(limit, int) else value]).astype(stored.dtype)
     return np.asarray((stored >= ends.min()) & (stored <= ends.max()))

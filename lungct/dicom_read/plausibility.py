@@ -40,5 +40,6 @@ def flag_implausible_hu(volume_hu: HuArray) -> tuple[QualityFlag, ...]:
 
 def _mode_hu(values: HuArray) -> int:
     """The most frequent value, in bins of ``_BIN_HU``."""
-    bins, counts = np.unique(np.rint(values / _BIN_HU), return_counts=True)
-    return int(bins[counts.argmax()]) * _BIN_HU
+    bins = np.rint(values / _BIN_HU).astype(np.intp)
+    lowest = bins.min()
+    return int(np.bincount(bins - lowest).argmax() + lowest) * _BIN_HU

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from pydicom import Dataset
 
@@ -25,13 +26,17 @@ _IDENTIFYING = (
 )
 
 
-def identifiers(dataset: Dataset) -> set[str]:
+def identifiers(dataset: Dataset) -> frozenset[str]:
     """Everything in a header that names its patient, whole and in parts: letters and digits only."""
-    values = {text(dataset, keyword) for keyword in _IDENTIFYING}
+    return _in_parts(tuple(text(dataset, keyword) for keyword in _IDENTIFYING))
+
+
+@lru_cache
+def _in_parts(values: tuple[str, ...]) -> frozenset[str]:
     groups = {group for value in values for group in re.split(r"[=\\]", value)}
     wholes = {whole for group in groups if len(whole := _letters(group)) >= SHORTEST_WORD}
     words = {_letters(word) for group in groups for word in re.split(r"[\W_]+", group)}
-    return wholes | {word for word in words if _is_telling(word)}
+    return frozenset(wholes | {word for word in words if _is_telling(word)})
 
 
 def printable(name: str) -> str:

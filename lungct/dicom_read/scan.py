@@ -147,7 +147,7 @@ def _series_of_file(dataset: Dataset, path: Path, name: str) -> Series:
     """The part of a series that one file holds."""
     try:
         _require_image(dataset)
-        frames = len(dataset.get("PerFrameFunctionalGroupsSequence") or [None])
+        frames = len(value_of(dataset, "PerFrameFunctionalGroupsSequence") or [None])
         slices = tuple(
             _slice_header(dataset, path, f"{name} frame {frame + 1}" if frames > 1 else name, frame)
             for frame in range(frames)
@@ -158,7 +158,7 @@ def _series_of_file(dataset: Dataset, path: Path, name: str) -> Series:
 
 
 def _require_image(dataset: Dataset) -> None:
-    sop_class = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
+    sop_class = value_of(dataset, "SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
     if sop_class == MediaStorageDirectoryStorage:
         raise _UnusableFileError("DICOMDIR", "is a directory of other files")
     if sop_class in _SEGMENTATIONS or not integer(dataset, "Rows") or not integer(dataset, "Columns"):
@@ -185,8 +185,8 @@ def _slice_header(dataset: Dataset, path: Path, name: str, frame: int) -> SliceH
         path=path,
         instance_number=integer(dataset, "InstanceNumber"),
         acquisition_number=integer(dataset, "AcquisitionNumber"),
-        rows=int(dataset.Rows),
-        columns=int(dataset.Columns),
+        rows=integer(dataset, "Rows") or 0,
+        columns=integer(dataset, "Columns") or 0,
         position_mm=numbers(place, "ImagePositionPatient", 3),  # type: ignore[arg-type]
         orientation=numbers(plane, "ImageOrientationPatient", 6),  # type: ignore[arg-type]
         pixel_spacing_mm=spacing_mm if spacing_mm and min(spacing_mm) > 0 else None,  # type: ignore[arg-type]
@@ -228,6 +228,11 @@ def _whole_series(parts: list[Series], mask: NameMask) -> Series:
     return replace(
         parts[0],
         frame_of_reference_uid=frames_of_reference.pop() if len(frames_of_reference) == 1 else "",
-        slices=tuple(replace(image, name=mask(image.name)) for image in slices),
+        slices=tuple(_masked(image, mask) for image in slices),
         slice_thickness_mm=max(thicknesses_mm, default=None),
     )
+
+
+def _masked(image: SliceHeader, mask: NameMask) -> SliceHeader:
+    name = mask(image.name)
+    return image if name == image.name else replace(image, name=name)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from lungct.dicom_read.geometry import SliceGrid, Stack, even_grid, sort_slices
-from lungct.dicom_read.pixels import AIR_HU, read_slices_hu, stack_slices
+from lungct.dicom_read.pixels import AIR_HU, read_slices_hu
 from lungct.dicom_read.plausibility import flag_implausible_hu
 from lungct.errors import GeometryError
 from lungct.records import CtVolume, Float64Array, HuArray, QualityFlag, Series
@@ -34,10 +34,9 @@ def read_volume(series: Series) -> CtVolume:
     stack = sort_slices(series)
     unique = stack.select(stack.is_new)
     grid = even_grid(unique)
-    slices_hu = read_slices_hu(stack.slices)
-    duplicate_flags = _check_duplicates(stack, slices_hu)
-    volume_hu = stack_slices([pixels for pixels, new in zip(slices_hu, stack.is_new, strict=True) if new])
-    del slices_hu
+    volume_hu = read_slices_hu(stack.slices)
+    if duplicate_flags := _check_duplicates(stack, volume_hu):
+        volume_hu = volume_hu[stack.is_new]
     volume_hu, corner_mm, tilt_flags = _upright(unique, volume_hu)
     volume_hu, gap_flags = _evenly_spaced(unique, grid, volume_hu)
     affine_lps = unique.affine_lps(grid.spacing_mm, corner_mm)
@@ -57,11 +56,11 @@ def _flag_alternating_acquisitions(stack: Stack) -> _Flags:
     return (QualityFlag("ACQUISITIONS_ALTERNATE", message),)
 
 
-def _check_duplicates(stack: Stack, slices_hu: list[HuArray]) -> _Flags:
+def _check_duplicates(stack: Stack, volume_hu: HuArray) -> _Flags:
     """Let identical copies of a slice pass with a flag and refuse different slices at one position."""
     copies = np.flatnonzero(~stack.is_new)
     for i in copies:
-        if not np.array_equal(slices_hu[i - 1], slices_hu[i]):
+        if not np.array_equal(volume_hu[i - 1], volume_hu[i]):
             raise GeometryError(
                 f"{stack.slices[i - 1].name} and {stack.slices[i].name} differ but lie at the same position; "
                 f"send the phases of {stack.name} as series of their own",

@@ -28,10 +28,12 @@ with atheris.instrument_imports(include=["lungct", "pydicom"]):
 
     from lungct.dicom_read import read_volume, scan_folder, select_series
     from lungct.dicom_read.headers import age_years, legible, readable_name
+    from lungct.dicom_read.plain import read_plain
     from lungct.dicom_read.privacy import NameMask, identifiers, printable
     from lungct.errors import InputError
 
 from phantom.dicom_study import StudyOptions, Syntax, write_study
+from tests.dicom_read.test_plain import assert_equals_pydicom
 
 SEED_SYNTAXES = (Syntax.EXPLICIT, Syntax.IMPLICIT, Syntax.DEFLATED, Syntax.RLE)
 """What the mutations begin with; other compressions are decoded in a process of their own."""
@@ -54,6 +56,16 @@ def series(data: bytes) -> None:
             (Path(folder) / f"{number}.dcm").write_bytes(content)
         (Path(folder) / "1.dcm").write_bytes(data)
         _read(Path(folder))
+
+
+def plain(data: bytes) -> None:
+    """A file that is read past pydicom equals what pydicom reads."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        path = Path(folder) / "image.dcm"
+        path.write_bytes(data)
+        for with_pixels in (False, True):
+            if read_plain(path, with_pixels=with_pixels) is not None:
+                assert_equals_pydicom(path, with_pixels=with_pixels)
 
 
 def text(data: bytes) -> None:
@@ -96,7 +108,7 @@ def _seeds(syntax: Syntax) -> tuple[bytes, ...]:
         return tuple(path.read_bytes() for path in write_study(volume_hu, Path(folder), options))
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"scan": scan, "series": series, "text": text}
+TARGETS: dict[str, Callable[[bytes], None]] = {"scan": scan, "series": series, "plain": plain, "text": text}
 
 
 def main() -> int:

@@ -1,0 +1,128 @@
+"""Files in plain Explicit VR Little Endian (PS3.5 7.1.2), read several times as fast as pydicom reads them.
+
+pydicom stays the judge: whatever is not plain to the last element is left to it, and what is read here equals
+what it reads.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from functools import lru_cache
+from pathlib import Path
+from typing import cast
+
+from pydicom.charset import default_encoding, python_encoding
+from pydicom.dataelem import DataElement, RawDataElement, empty_value_for_VR
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.tag import BaseTag
+from pydicom.uid import AllTransferSyntaxes
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32, STANDARD_VR
+
+_HEAD_BYTES, _FILE_BYTES = 1 << 16, 1 << 24
+"""What is read of a file without and with its pixels; pydicom reads what is larger, with one copy less."""
+
+_PREAMBLE, _PREFIX = slice(0, 128), slice(128, 132)
+_META, _AFTER_META = 0x00020000, 0x00030000
+_DATA_SET, _PIXELS, _NO_TAG = 0x00080000, 0x7FE00008, 1 << 32
+"""The lowest tags of file meta information, data set and pixels, and what is above all tags."""
+_PIXEL_TAGS = (_PIXELS, 0x7FE00009, 0x7FE00010)
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+
+_SYNTAXES = {
+    syntax.encode()
+    for syntax in AllTransferSyntaxes
+    if syntax.is_little_endian and not syntax.is_implicit_VR and not syntax.is_deflated
+}
+_SHORT = {vr.encode(): vr.value for vr in EXPLICIT_VR_LENGTH_16}
+_LONG = {vr.encode(): vr.value for vr in EXPLICIT_VR_LENGTH_32}
+_EMPTY = {vr.value: cast(bytes | None, empty_value_for_VR(vr, raw=True)) for vr in STANDARD_VR}
+"""Value representations whose length takes two bytes, four bytes, and what stands for a length of none."""
+_start_of_element = struct.Struct("<HH2sH").unpack_from
+_long_length = struct.Struct("<L").unpack_from
+
+_ENCODINGS = {name.encode(): [codec] for name, codec in python_encoding.items() if "2022" not in name}
+"""Of text in one character set; what mixes several is left to pydicom."""
+
+one_tag = lru_cache(4096)(BaseTag)
+"""The same object for the same tag: looking up an equal one calls Python."""
+
+_TRANSFER_SYNTAX, _CHARACTER_SET = one_tag(0x00020010), one_tag(0x00080005)
+
+_Elements = dict[BaseTag, DataElement | RawDataElement]
+
+
+class _NotPlainError(Exception):
+    """Something that pydicom is left to judge."""
+
+
+def read_plain(path: Path, *, with_pixels: bool) -> FileDataset | None:
+    """What ``pydicom.dcmread`` gives, values as raw as it leaves them.
+
+    Returns:
+        None where the file is not plain: no file header, another encoding, undefined lengths, elements that
+        are unknown, out of order or cut off; and where it is too large.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    n_bytes, beyond = (_FILE_BYTES, _NO_TAG) if with_pixels else (_HEAD_BYTES, _PIXELS)
+    with path.open("rb", buffering=0) as file:
+        content = file.read(min(n_bytes, os.fstat(file.fileno()).st_size))
+    try:
+        meta, elements = _parts(content, beyond, is_whole=len(content) < n_bytes)
+        encoding = _encoding(elements)
+    except (_NotPlainError, struct.error):
+        return None
+    dataset = FileDataset(path, elements, content[_PREAMBLE], FileMetaDataset(meta), False, True)
+    dataset.set_original_encoding(False, True, encoding)
+    return dataset
+
+
+def _parts(content: bytes, beyond: int, *, is_whole: bool) -> tuple[_Elements, _Elements]:
+    """File meta information, and the data set up to the tag ``beyond``."""
+    if content[_PREFIX] != b"DICM":
+        raise _NotPlainError
+    meta, begin, _ = _elements(content, _PREFIX.stop, _META, _AFTER_META)
+    if _TRANSFER_SYNTAX not in meta or (meta[_TRANSFER_SYNTAX].value or b"").rstrip(b"\0") not in _SYNTAXES:
+        raise _NotPlainError
+    elements, _, next_tag = _elements(content, begin, _DATA_SET, beyond)
+    ends = next_tag in _PIXEL_TAGS or (is_whole and next_tag == _NO_TAG)
+    if not (elements and ends):
+        raise _NotPlainError
+    return meta, elements
+
+
+def _elements(content: bytes, at: int, lowest: int, beyond: int) -> tuple[_Elements, int, int]:
+    """Elements with tags from ``lowest`` to below ``beyond``, where the next one begins, and its tag."""
+    elements: _Elements = {}
+    while at < len(content):
+        group, number, vr_bytes, length = _start_of_element(content, at)
+        tag_number = group << 16 | number
+        if tag_number >= beyond:
+            return elements, at, tag_number
+        at += 8
+        vr = _SHORT.get(vr_bytes)
+        if vr is None:
+            vr = _LONG.get(vr_bytes)
+            (length,) = _long_length(content, at)
+            at += 4
+        value = content[at : at + length] if length else _EMPTY.get(vr or "")
+        end = at + length
+        if tag_number < lowest or vr is None or length == _UNDEFINED_LENGTH or end > len(content):
+            raise _NotPlainError
+        tag = one_tag(tag_number)
+        elements[tag] = RawDataElement(tag, vr, length, value, at, False, True)
+        at, lowest = end, tag_number + 1
+    return elements, at, _NO_TAG
+
+
+def _encoding(elements: _Elements) -> str | list[str]:
+    """Of text, by pydicom's names."""
+    charset = elements.get(_CHARACTER_SET)
+    if charset is None:
+        return default_encoding
+    encoding = _ENCODINGS.get((charset.value or b"").rstrip(b" "))
+    if encoding is None:
+        raise _NotPlainError
+    return encoding
