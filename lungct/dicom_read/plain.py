@@ -84,7 +84,7 @@ def _parts(content: bytes, beyond: int, *, is_whole: bool) -> tuple[_Elements, _
     if content[_PREFIX] != b"DICM":
         raise _NotPlainError
     meta, begin, _ = _elements(content, _PREFIX.stop, _META, _AFTER_META)
-    if _TRANSFER_SYNTAX not in meta or (meta[_TRANSFER_SYNTAX].value or b"").rstrip(b"\0") not in _SYNTAXES:
+    if _bytes_of(meta, _TRANSFER_SYNTAX, "UI").rstrip(b"\0") not in _SYNTAXES:
         raise _NotPlainError
     elements, _, next_tag = _elements(content, begin, _DATA_SET, beyond)
     ends = next_tag in _PIXEL_TAGS or (is_whole and next_tag == _NO_TAG)
@@ -119,10 +119,16 @@ def _elements(content: bytes, at: int, lowest: int, beyond: int) -> tuple[_Eleme
 
 def _encoding(elements: _Elements) -> str | list[str]:
     """Of text, by pydicom's names."""
-    charset = elements.get(_CHARACTER_SET)
-    if charset is None:
+    if _CHARACTER_SET not in elements:
         return default_encoding
-    encoding = _ENCODINGS.get((charset.value or b"").rstrip(b" "))
+    encoding = _ENCODINGS.get(_bytes_of(elements, _CHARACTER_SET, "CS").rstrip(b" "))
     if encoding is None:
         raise _NotPlainError
     return encoding
+
+
+def _bytes_of(elements: _Elements, tag: BaseTag, vr: str) -> bytes:
+    element = elements.get(tag)
+    if element is None or element.VR != vr:
+        raise _NotPlainError
+    return cast(bytes, element.value)

@@ -118,6 +118,13 @@ def test_groups_between_file_header_and_data_set_are_left_to_pydicom(
     assert read_plain(path, with_pixels=False) is None
 
 
+def test_character_set_that_is_a_number_is_left_to_pydicom(image: Callable[..., Path]) -> None:
+    path = image()
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"\x08\x00\x05\x00CS", b"\x08\x00\x05\x00UL"))
+    assert read_plain(path, with_pixels=False) is None
+
+
 def test_empty_data_set_is_left_to_pydicom(image: Callable[..., Path]) -> None:
     path = image()
     content = path.read_bytes()
