@@ -28,7 +28,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.instead import N_THREADS, PREPARE
-from benchmarks.measure import HEADER, row
+from benchmarks.measure import HEADER, best_seconds, row
 from benchmarks.study import SHAPE, SPACING_MM
 from lungct.networks import Classifier3d, LobeUNet, opacity_unet
 from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE
@@ -80,18 +80,8 @@ def machine() -> Machine:
         torch.ones(MEASURED_BYTES, dtype=torch.uint8),
         torch.ones(MEASURED_BYTES, dtype=torch.uint8),
     )
-    multiplied_s, copied_s = _best(lambda: one @ other), _best(lambda: target.copy_(source))
+    multiplied_s, copied_s = best_seconds(lambda: one @ other), best_seconds(lambda: target.copy_(source))
     return Machine(2 * MEASURED_N**3 / multiplied_s, 2 * MEASURED_BYTES / copied_s)
-
-
-def _best(work: Callable[[], object]) -> float:
-    def once() -> float:
-        begin = time.perf_counter()
-        work()
-        return time.perf_counter() - begin
-
-    work()
-    return min(once() for _ in range(3))
 
 
 def analyse(study: Path, out: Path, name: str, n_slices: int) -> Run:

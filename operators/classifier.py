@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lungct.findings.classification import classify
-from lungct.networks import Classifier3d
+from lungct.findings.classification import build_classifier, classify
 from lungct.records import Chest, Classification, LungAnatomy
 from operators.stage import ModelStage
 
@@ -14,7 +13,7 @@ class Classifier(ModelStage):
     inputs = ("chest", "anatomy")
     output = "classification"
     model_name = "classifier"
-    build = Classifier3d
+    build = build_classifier
 
     def process(self, chest: Chest, anatomy: LungAnatomy) -> Classification:
         """Probabilities of the three classes."""

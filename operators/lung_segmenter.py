@@ -7,8 +7,7 @@ from typing import Any
 from monai.deploy.core import Fragment
 
 from lungct.anatomy.lungmask_lobes import LungmaskLobes
-from lungct.anatomy.lungs import segment_lobes
-from lungct.networks import LobeUNet
+from lungct.anatomy.lungs import build_lobe_model, segment_lobes
 from lungct.records import Chest, LungAnatomy
 from lungct.settings import LobeSegmenter
 from operators.stage import ModelStage
@@ -20,7 +19,7 @@ class LungSegmenter(ModelStage):
     inputs = ("chest",)
     output = "anatomy"
     model_name = "lungs"
-    build = LobeUNet
+    build = build_lobe_model
 
     def __init__(
         self, fragment: Fragment, *args: Any, segmenter: LobeSegmenter = "own", **options: Any

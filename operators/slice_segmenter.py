@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from lungct.anatomy.opacities import segment_opacities
 from lungct.inference.int8_unet import build_opacity_model
-from lungct.inference.weights import LoadedModel
 from lungct.records import Chest, LungAnatomy, Opacities
 from operators.stage import ModelStage
 
@@ -17,12 +14,8 @@ class SliceSegmenter(ModelStage):
     inputs = ("chest", "anatomy")
     output = "opacities"
     model_name = "opacity"
+    build = build_opacity_model
     parameters = ("threshold",)
-
-    @cached_property
-    def model(self) -> LoadedModel:
-        """The network with its weights, in integers on a CPU."""
-        return build_opacity_model(self.verified, self.device)
 
     def process(self, chest: Chest, anatomy: LungAnatomy) -> Opacities:
         """Opacities inside the lobes."""

@@ -12,7 +12,7 @@ import torch
 from monai.deploy.core import ExecutionContext, Fragment, InputContext, Operator, OperatorSpec, OutputContext
 
 from lungct.errors import without_text
-from lungct.inference.weights import LoadedModel, VerifiedModel, build_model, verify_model
+from lungct.inference.weights import LoadedModel, VerifiedModel, verify_model
 from lungct.journal import Journal
 
 
@@ -68,13 +68,13 @@ class ModelStage(Stage):
 
     Attributes:
         model_name: folder below the models folder.
-        build: makes the untrained network.
+        build: makes the network from its weights, as it is fastest on the device.
         parameters: what ``model.json`` must tell besides the weights.
         verified: the weights, from :meth:`start` on.
     """
 
     model_name: ClassVar[str]
-    build: ClassVar[Callable[[], torch.nn.Module]]
+    build: ClassVar[Callable[[VerifiedModel, torch.device], LoadedModel]]
     parameters: ClassVar[tuple[str, ...]] = ()
     verified: VerifiedModel
 
@@ -93,4 +93,4 @@ class ModelStage(Stage):
     @cached_property
     def model(self) -> LoadedModel:
         """The network with its weights."""
-        return build_model(self.verified, type(self).build, self.device)
+        return type(self).build(self.verified, self.device)

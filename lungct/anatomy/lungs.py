@@ -22,8 +22,8 @@ from lungct.anatomy.lung_rules import (
 )
 from lungct.anatomy.trachea import without_trachea
 from lungct.errors import NoLungError
-from lungct.inference.weights import LoadedModel
-from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE
+from lungct.inference.weights import LoadedModel, VerifiedModel, build_model
+from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE, LobeUNet
 from lungct.preprocessing import window
 from lungct.records import CtVolume, Lobe, LungAnatomy, MaskArray
 
@@ -128,6 +128,15 @@ def pad_to_stride(grid: Tensor) -> Tensor:
     """Pad the far end of the last three axes with air up to a multiple of the network's stride."""
     padding = [pad for n in reversed(grid.shape[2:]) for pad in (0, -n % STRIDE)]
     return functional.pad(grid, padding)
+
+
+def build_lobe_model(verified: VerifiedModel, device: torch.device) -> LoadedModel:
+    """The network with its weights.
+
+    Raises:
+        ModelError: the weights are of another architecture.
+    """
+    return build_model(verified, LobeUNet, device)
 
 
 @torch.inference_mode()

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -62,21 +63,30 @@ def _decoded(slices: Sequence[SliceHeader]) -> Iterator[tuple[int, HuArray]]:
 def _slice_hu(dataset: Dataset, image: SliceHeader, decoder: Decoder) -> HuArray:
     slope, intercept = _rescale(dataset, image)
     stored = _decode(dataset, image, decoder)
-    if stored.min() == stored.max():
+    ends = int(stored.min()), int(stored.max())
+    if ends[0] == ends[1]:
         message = f"{image.name} has the same value in every pixel; export it again or remove it"
         raise PixelDataError(message, "CONSTANT_PIXELS")
-    values = _rescaled(stored, slope, intercept)
+    values = _rescaled(stored, ends, slope, intercept)
     if (padding := _padding(dataset, stored)) is not None:
         values[padding & ((values < TISSUE_HU[0]) | (values > TISSUE_HU[1]))] = AIR_HU
     return _as_int16_if_exact(values)
 
 
-def _rescaled(stored: StoredArray, slope: float, intercept: float) -> npt.NDArray[np.integer | np.float32]:
-    """Hounsfield units, whole where slope and intercept are; of 16 bits where no step needs more."""
+def _rescaled(
+    stored: StoredArray, ends: tuple[int, int], slope: float, intercept: float
+) -> npt.NDArray[np.integer | np.float32]:
+    """Hounsfield units, whole where slope and intercept are; of 16 bits where no step needs more.
+
+    Args:
+        stored: pixels.
+        ends: the lowest and the highest of them.
+        slope: of the slice.
+        intercept: of the slice, HU.
+    """
     if not (slope.is_integer() and intercept.is_integer()):
         return (stored * slope + intercept).astype(np.float32)
     scale, shift = int(slope), int(intercept)
-    ends = int(stored.min()), int(stored.max())
     steps = (*ends, scale, shift, *(end * scale for end in ends), *(end * scale + shift for end in ends))
     dtype = np.int16 if _fit_16_bits(min(steps), max(steps)) else np.int32
     whole: npt.NDArray[np.integer] = stored.astype(dtype)
@@ -85,8 +95,11 @@ def _rescaled(stored: StoredArray, slope: float, intercept: float) -> npt.NDArra
 
 
 def _as_int16_if_exact(values: npt.NDArray[np.integer | np.float32]) -> HuArray:
-    exact = values.dtype != np.float32 and _fit_16_bits(int(values.min()), int(values.max()))
-    return values.astype(np.int16, copy=False) if exact else values.astype(np.float32, copy=False)
+    if values.dtype != np.int32:
+        return cast(HuArray, values)
+    if _fit_16_bits(int(values.min()), int(values.max())):
+        return values.astype(np.int16)
+    return values.astype(np.float32)
 
 
 def _fit_16_bits(lowest: int, highest: int) -> bool:

@@ -129,6 +129,6 @@ def _encoding(elements: _Elements) -> str | list[str]:
 
 def _bytes_of(elements: _Elements, tag: BaseTag, vr: str) -> bytes:
     element = elements.get(tag)
-    if element is None or element.VR != vr:
+    if element is None or vr != element.VR:
         raise _NotPlainError
     return cast(bytes, element.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from lungct.records import HuArray, QualityFlag
 
@@ -14,6 +15,7 @@ MIN_FRACTION = 0.02
 """Share of voxels that a chest has at least on either side."""
 _SPLIT_HU = -400
 _BIN_HU = 10
+_INT16_HU = (-32768, 32767)
 _SAMPLE_STEP = 4
 
 
@@ -23,14 +25,19 @@ def flag_implausible_hu(volume_hu: HuArray) -> tuple[QualityFlag, ...]:
     Args:
         volume_hu: ``[slices, rows, columns]``; every fourth row and column is looked at.
     """
-    sample = volume_hu[:, ::_SAMPLE_STEP, ::_SAMPLE_STEP].ravel()
-    in_air = sample < _SPLIT_HU
-    sides = (("air", sample[in_air], AIR_MODE_HU), ("soft tissue", sample[~in_air], TISSUE_MODE_HU))
+    sample = np.rint(volume_hu[:, ::_SAMPLE_STEP, ::_SAMPLE_STEP]).clip(*_INT16_HU).astype(np.int16).ravel()
+    lowest_hu = int(sample.min())
+    counts = np.bincount(sample.astype(np.intp) - lowest_hu)
+    n_air = max(0, _SPLIT_HU - lowest_hu)
+    sides = (
+        ("air", lowest_hu, counts[:n_air], AIR_MODE_HU),
+        ("soft tissue", lowest_hu + n_air, counts[n_air:], TISSUE_MODE_HU),
+    )
     wrong = []
-    for what, values, (low_hu, high_hu) in sides:
-        if values.size < MIN_FRACTION * sample.size:
+    for what, first_hu, side, (low_hu, high_hu) in sides:
+        if side.sum() < MIN_FRACTION * sample.size:
             wrong.append(f"hardly any {what}")
-        elif not low_hu <= (mode_hu := _mode_hu(values)) <= high_hu:
+        elif not low_hu <= (mode_hu := _mode_hu(side, first_hu)) <= high_hu:
             wrong.append(f"{what} peaks at {mode_hu} HU")
     if not wrong:
         return ()
@@ -38,8 +45,7 @@ def flag_implausible_hu(volume_hu: HuArray) -> tuple[QualityFlag, ...]:
     return (QualityFlag("LOW_HU_PLAUSIBILITY", message),)
 
 
-def _mode_hu(values: HuArray) -> int:
-    """The most frequent value, in bins of ``_BIN_HU``."""
-    bins = np.rint(values / _BIN_HU).astype(np.intp)
-    lowest = bins.min()
-    return int(np.bincount(bins - lowest).argmax() + lowest) * _BIN_HU
+def _mode_hu(counts: npt.NDArray[np.intp], first_hu: int) -> int:
+    """The most frequent value, in bins of ``_BIN_HU``, from the count of each from ``first_hu`` on."""
+    bins = np.rint((np.arange(len(counts)) + first_hu) / _BIN_HU).astype(np.intp)
+    return int(np.bincount(bins - bins[0], counts).argmax() + bins[0]) * _BIN_HU

@@ -26,6 +26,12 @@ def choose_device(name: DeviceName) -> torch.device:
     return torch.device("cuda" if use_gpu else "cpu")
 
 
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the device is a CPU with instructions for it; others are slower with it than with float32."""
+    able = torch.cpu.get_capabilities()
+    return device.type == "cpu" and torch.backends.mkldnn.is_available() and bool(able.get("avx512_bf16"))
+
+
 def keep_freed_memory() -> None:
     """Have glibc keep freed blocks: inference otherwise spends its time in page faults.
 

@@ -45,9 +45,10 @@ class Classifier3d(nn.Sequential):
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Logits ``[batch, 3]`` of windowed, lung-masked volumes ``[batch, 1, slices, rows, columns]``."""
-        if self.shrink > 1:
-            volumes = functional.avg_pool3d(volumes, self.shrink)
-        return cast(Tensor, super().forward(volumes))  # type: ignore[no-untyped-call]
+        x = functional.avg_pool3d(volumes, self.shrink) if self.shrink > 1 else volumes
+        for layer in self:
+            x = layer(x if isinstance(layer, _Block) else x.float())
+        return x
 
     def get_extra_state(self) -> Tensor:
         """What torch keeps beside the weights."""
@@ -57,6 +58,21 @@ class Classifier3d(nn.Sequential):
         """Take what :meth:`get_extra_state` gave."""
         self.shrink = int(state)
 
+    def round_to_bfloat16(self) -> None:
+        """Only the convolutions: what follows the blocks stays in float32."""
+        for block in self:
+            if isinstance(block, _Block):
+                block[0].to(torch.bfloat16)
+
+
+class _Block(nn.Sequential):
+    """Convolution, activation, pooling and normalisation, as the paper has them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pools before the activation: the largest value stays the largest, and fewer are left."""
+        convolution, activation, pool, normalisation = self
+        return cast(Tensor, normalisation(activation(pool(convolution(x)))))
+
 
 class _Conv3d(nn.Conv3d):
     """Runs in oneDNN on a CPU, where torch by itself takes a slow path for convolutions this narrow."""
@@ -65,11 +81,11 @@ class _Conv3d(nn.Conv3d):
         if x.device.type != "cpu" or not torch.backends.mkldnn.is_available():
             return cast(Tensor, super()._conv_forward(x, weight, bias))
         padding, as_they_are = cast(tuple[int, ...], self.padding), (self.stride, self.dilation, self.groups)
-        return torch.mkldnn_convolution(x, weight, bias, padding, *as_they_are)
+        return torch.mkldnn_convolution(x.to(weight.dtype), weight, bias, padding, *as_they_are)
 
 
-def _block(n_in: int, n_out: int) -> nn.Sequential:
-    return nn.Sequential(
+def _block(n_in: int, n_out: int) -> _Block:
+    return _Block(
         _Conv3d(n_in, n_out, kernel_size=3, padding=1),
         nn.LeakyReLU(),
         nn.MaxPool3d(2),
