@@ -21,8 +21,8 @@ from lungct.records import Chest, CtVolume, LungAnatomy
 
 N_THREADS = 2
 N_RUNS = 3
-"""Of which the fastest counts. A study is read into memory that is new to the process; networks run in memory that
-stages before them have left, as in the application."""
+"""Of which the fastest counts. A study is read into memory that is new to the process; networks run in memory
+that stages before them have left, as in the application."""
 
 N_SLICES = 24
 """Of the networks that work slice by slice."""

@@ -29,6 +29,7 @@ PLUGINS: dict[str, str] = {
 must not step in: nvimgcodec turns 12-bit JPEG Lossless into zeros without an error."""
 
 PROGRAM = Path(__file__).with_name("decoder_program.py")
+_LENGTH_BYTES = 8
 
 StoredArray = npt.NDArray[np.integer]
 
@@ -38,15 +39,15 @@ class DecodingError(Exception):
 
 
 class Decoder:
-    """Decodes frames; to be closed, since decoders of compressed pixels run in a process of their own.
+    """Decodes frames; to be closed, since decoders of compressed pixels run in processes of their own.
 
-    They are C and C++, and a damaged image can make them crash (GDCM with JPEG Lossless does). A crash then
-    costs the image, not the analysis.
+    There are as many as threads ask at the same time. They are C and C++, and a damaged image can make them
+    crash (GDCM with JPEG Lossless does). A crash then costs the image, not the analysis.
     """
 
     def __init__(self) -> None:
         """Start nothing yet."""
-        self._process: Any = None
+        self._idle: list[Any] = []
 
     def stored_values(self, dataset: Dataset, image: SliceHeader) -> StoredArray:
         """Pixels ``[rows, columns]`` as they are stored.
@@ -71,26 +72,26 @@ class Decoder:
         return pixels
 
     def _decoded_apart(self, image: SliceHeader, plugin: str) -> StoredArray:
-        process = self._process = self._process or _start()
         try:
-            process.stdin.write(json.dumps([str(image.path), image.frame, plugin]).encode() + b"\n")
-            process.stdin.flush()
-            n_bytes = int.from_bytes(process.stdout.read(8), "little")
-            if n_bytes:
-                pixels: StoredArray = np.load(BytesIO(process.stdout.read(n_bytes)), allow_pickle=False)
-                return pixels
-        except (OSError, ValueError, EOFError) as error:
-            self.close()
+            process = self._idle.pop()
+        except IndexError:
+            process = _start()
+        try:
+            content = _answer(process, [str(image.path), image.frame, plugin])
+        except (OSError, EOFError) as error:
+            _end(process)
             raise DecodingError from error
-        raise DecodingError
+        self._idle.append(process)
+        try:
+            pixels: StoredArray = np.load(BytesIO(content), allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise DecodingError from error
+        return pixels
 
     def close(self) -> None:
-        """End the process, if one was needed."""
-        if self._process is None:
-            return
-        self._process.kill()
-        self._process.communicate()
-        self._process = None
+        """End the processes, if any were needed."""
+        while self._idle:
+            _end(self._idle.pop())
 
 
 def _start() -> Any:
@@ -100,3 +101,23 @@ def _start() -> Any:
     """
     command, pipe = [sys.executable, "-P", str(PROGRAM)], subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)  # noqa: S603
+
+
+def _answer(process: Any, question: list[object]) -> bytes:
+    """What the program answers to a line of JSON.
+
+    Raises:
+        OSError, EOFError: it has ended.
+    """
+    process.stdin.write(json.dumps(question).encode() + b"\n")
+    process.stdin.flush()
+    length = process.stdout.read(_LENGTH_BYTES)
+    content: bytes = process.stdout.read(int.from_bytes(length, "little"))
+    if len(length) < _LENGTH_BYTES or len(content) < int.from_bytes(length, "little"):
+        raise EOFError
+    return content
+
+
+def _end(process: Any) -> None:
+    process.kill()
+    process.communicate()

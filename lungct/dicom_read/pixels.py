@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import cast
@@ -24,6 +26,9 @@ AIR_HU = -1024
 
 TISSUE_HU = (-900, 3071)
 """A padding value in this range is a wrong header: what it would hide is tissue."""
+
+MOST_THREADS = 4
+"""Each has a process that decodes, of some 80 MB."""
 
 _HOUNSFIELD_TYPES = ("", "HU", "US")
 
@@ -49,15 +54,23 @@ def read_slices_hu(slices: Sequence[SliceHeader]) -> HuArray:
 
 
 def _decoded(slices: Sequence[SliceHeader]) -> Iterator[tuple[int, HuArray]]:
-    """Hounsfield units of every slice and its place, file by file."""
+    """Hounsfield units of every slice and its place, file by file, some files at a time."""
     places: dict[Path, list[int]] = defaultdict(list)
     for place, image in enumerate(slices):
         places[image.path].append(place)
-    with closing(Decoder()) as decoder:
-        for in_file in places.values():
-            dataset = _read(slices[in_file[0]])
-            for place in in_file:
-                yield place, _slice_hu(dataset, slices[place], decoder)
+
+    def of_file(in_file: list[int]) -> Iterator[tuple[int, HuArray]]:
+        dataset = _read(slices[in_file[0]])
+        for place in in_file:
+            yield place, _slice_hu(dataset, slices[place], decoder)
+
+    n_threads = min(len(os.sched_getaffinity(0)), MOST_THREADS)
+    with closing(Decoder()) as decoder, ThreadPoolExecutor(n_threads) as pool:
+        if len(places) == 1:
+            yield from of_file(*places.values())  # one by one: a file may hold all frames
+            return
+        for decoded in pool.map(lambda in_file: list(of_file(in_file)), places.values()):
+            yield from decoded
 
 
 def _slice_hu(dataset: Dataset, image: SliceHeader, decoder: Decoder) -> HuArray:
