@@ -11,6 +11,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from lungct.dicom_read.headers import Header, as_dataset
 from lungct.dicom_read.plain import read_plain
 
 _FIRST_GROUP = b"\x08\x00"
@@ -39,15 +40,22 @@ def walk(root: Path, leave_out: Callable[[Path, str, str], None]) -> Iterator[Pa
         yield from (Path(place) / name for name in sorted(names))
 
 
-def read_dataset(path: Path, *, with_pixels: bool) -> Dataset:
+def read_file(path: Path, *, with_pixels: bool) -> Header:
     """Read a DICOM file; a data set that was stored without its file header (PS3.10 7.1) is read too.
 
     Raises:
         InvalidDicomError: it is not DICOM.
         OSError: it cannot be read.
     """
-    if (plain := read_plain(path, with_pixels=with_pixels)) is not None:
-        return plain
+    return read_plain(path, with_pixels=with_pixels) or _read_by_pydicom(path, with_pixels=with_pixels)
+
+
+def read_dataset(path: Path, *, with_pixels: bool) -> Dataset:
+    """The same as a data set of pydicom."""
+    return as_dataset(read_file(path, with_pixels=with_pixels))
+
+
+def _read_by_pydicom(path: Path, *, with_pixels: bool) -> Dataset:
     try:
         return dcmread(path, stop_before_pixels=not with_pixels)
     except InvalidDicomError:

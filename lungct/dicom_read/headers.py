@@ -22,13 +22,15 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import PersonName
 
-from lungct.dicom_read.plain import one_tag
+from lungct.dicom_read.plain import PlainFile, one_tag
 
 DAMAGED = (
     OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError,
     OverflowError, RecursionError, struct.error, zlib.error, BytesLengthException,
 )  # fmt: skip
 """What pydicom raises on bytes that are no valid data set, often only when an element is looked at."""
+
+Header = Dataset | PlainFile
 
 _OFTEN_EQUAL = {"AS", "CS", "DA", "DS", "IS", "LO", "PN", "SH", "UI", "US"}
 
@@ -42,7 +44,12 @@ _TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """Unicode's marks that turn the direction of what follows: they can make a text read as another one."""
 
 
-def frame_group(dataset: Dataset, frame: int, group: str) -> Dataset:
+def as_dataset(header: Header) -> Dataset:
+    """All of it as pydicom has it."""
+    return header.dataset if isinstance(header, PlainFile) else header
+
+
+def frame_group(dataset: Header, frame: int, group: str) -> Header:
     """Where the attributes of one frame stand.
 
     Args:
@@ -54,7 +61,10 @@ def frame_group(dataset: Dataset, frame: int, group: str) -> Dataset:
         The group's item, per-frame before shared (empty where neither is there); for a single-frame
         image the dataset itself.
     """
-    if _tag("PerFrameFunctionalGroupsSequence") not in dataset:
+    if isinstance(dataset, PlainFile) and _tag("PerFrameFunctionalGroupsSequence") not in dataset.elements:
+        return dataset
+    dataset = as_dataset(dataset)
+    if "PerFrameFunctionalGroupsSequence" not in dataset:
         return dataset
     shared = dataset.get("SharedFunctionalGroupsSequence") or []
     for owner in (dataset.PerFrameFunctionalGroupsSequence[frame], *shared):
@@ -63,13 +73,16 @@ def frame_group(dataset: Dataset, frame: int, group: str) -> Dataset:
     return Dataset()
 
 
-def value_of(dataset: Dataset, keyword: str) -> Any:
+def value_of(dataset: Header, keyword: str) -> Any:
     """The value as pydicom gives it; None where missing or where its bytes do not fit its type."""
     try:
-        element = dataset.get_item(_tag(keyword))
-        if isinstance(element, RawDataElement) and _tells_by_itself(element):
-            return _converted(keyword, element.VR, element.value)
-        return dataset.get(keyword)
+        if isinstance(dataset, PlainFile):
+            element = dataset.elements.get(_tag(keyword))
+            if element is None:
+                return None
+            if element.VR in _OFTEN_EQUAL and element.value is not None and _is_plain_text(element.value):
+                return _converted(keyword, element.VR, element.value)
+        return as_dataset(dataset).get(keyword)
     except DAMAGED:
         return None
 
@@ -79,16 +92,9 @@ def _tag(keyword: str) -> BaseTag:
     return one_tag(int(Tag(keyword)))
 
 
-def _tells_by_itself(element: RawDataElement) -> bool:
-    """Neither character set nor byte order nor other elements change what the value says."""
-    value = element.value
-    return (
-        element.VR in _OFTEN_EQUAL
-        and element.is_little_endian
-        and value is not None
-        and value.isascii()
-        and b"\x1b" not in value
-    )
+def _is_plain_text(value: bytes) -> bool:
+    """No character set changes what it says."""
+    return value.isascii() and b"\x1b" not in value
 
 
 @lru_cache(4096)
@@ -98,7 +104,7 @@ def _converted(keyword: str, vr: str, value: bytes) -> Any:
     return convert_raw_data_element(raw).value
 
 
-def text(dataset: Dataset, keyword: str) -> str:
+def text(dataset: Header, keyword: str) -> str:
     """The value as text, several values joined by a backslash as in DICOM; empty where there is none."""
     value = value_of(dataset, keyword)
     try:
@@ -111,7 +117,7 @@ def text(dataset: Dataset, keyword: str) -> str:
         return ""
 
 
-def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+def numbers(dataset: Header, keyword: str, count: int) -> tuple[float, ...] | None:
     """Exactly ``count`` finite numbers, or None."""
     value = value_of(dataset, keyword)
     values = value if isinstance(value, MultiValue) else [value]
@@ -122,13 +128,13 @@ def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | N
     return found if len(found) == count and all(map(math.isfinite, found)) else None
 
 
-def number(dataset: Dataset, keyword: str) -> float | None:
+def number(dataset: Header, keyword: str) -> float | None:
     """One finite number, or None."""
     found = numbers(dataset, keyword, 1)
     return found[0] if found else None
 
 
-def integer(dataset: Dataset, keyword: str) -> int | None:
+def integer(dataset: Header, keyword: str) -> int | None:
     """One whole number, or None."""
     found = number(dataset, keyword)
     return None if found is None else int(found)
@@ -139,7 +145,7 @@ def legible(value: str) -> str:
     return "".join(" " if category(letter) in _CONTROLS or letter in _TURNS else letter for letter in value)
 
 
-def readable_name(dataset: Dataset, keyword: str = "PatientName") -> str:
+def readable_name(dataset: Header, keyword: str = "PatientName") -> str:
     """A person's name as people write it: ``Yamada Tarou (山田 太郎)``."""
     value = value_of(dataset, keyword)
     if not isinstance(value, PersonName):
@@ -152,7 +158,7 @@ def readable_name(dataset: Dataset, keyword: str = "PatientName") -> str:
     return alphabetic or ideographic
 
 
-def age_years(dataset: Dataset) -> float | None:
+def age_years(dataset: Header) -> float | None:
     """Patient's Age (0010,1010), else from birth date and study date, else None.
 
     ``000Y`` is what anonymisers leave behind; newborns carry days, weeks or months.
@@ -167,7 +173,7 @@ def age_years(dataset: Dataset) -> float | None:
     return float(studied.year - born.year - birthday_to_come)
 
 
-def _day(dataset: Dataset, keyword: str) -> date | None:
+def _day(dataset: Header, keyword: str) -> date | None:
     """A DICOM date (DA), None where missing or malformed."""
     try:
         return datetime.strptime(text(dataset, keyword), "%Y%m%d").date()

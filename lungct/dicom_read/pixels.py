@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import chain
+from math import prod
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import Dataset
 
 from lungct.dicom_read.decoding import PLUGINS, Decoder, DecodingError, StoredArray
-from lungct.dicom_read.files import read_dataset
-from lungct.dicom_read.headers import DAMAGED, frame_group, integer, number, text, value_of
+from lungct.dicom_read.files import read_file
+from lungct.dicom_read.headers import (
+    DAMAGED,
+    Header,
+    as_dataset,
+    frame_group,
+    integer,
+    number,
+    text,
+    value_of,
+)
 from lungct.dicom_read.privacy import printable
 from lungct.errors import PixelDataError
 from lungct.records import HuArray, SliceHeader
@@ -66,14 +76,17 @@ def _decoded(slices: Sequence[SliceHeader]) -> Iterator[tuple[int, HuArray]]:
 
     n_threads = min(len(os.sched_getaffinity(0)), MOST_THREADS)
     with closing(Decoder()) as decoder, ThreadPoolExecutor(n_threads) as pool:
-        if len(places) == 1:
-            yield from of_file(*places.values())  # one by one: a file may hold all frames
-            return
-        for decoded in pool.map(lambda in_file: list(of_file(in_file)), places.values()):
-            yield from decoded
+        decoded: Iterable[Iterable[tuple[int, HuArray]]] = map(of_file, places.values())
+        if len(places) > 1 and _is_compressed(slices[0]):  # else threads wait for each other
+            decoded = pool.map(lambda in_file: list(of_file(in_file)), places.values())
+        yield from chain.from_iterable(decoded)
 
 
-def _slice_hu(dataset: Dataset, image: SliceHeader, decoder: Decoder) -> HuArray:
+def _is_compressed(image: SliceHeader) -> bool:
+    return _read(image).file_meta.get("TransferSyntaxUID") in PLUGINS
+
+
+def _slice_hu(dataset: Header, image: SliceHeader, decoder: Decoder) -> HuArray:
     slope, intercept = _rescale(dataset, image)
     stored = _decode(dataset, image, decoder)
     ends = int(stored.min()), int(stored.max())
@@ -120,7 +133,7 @@ def _fit_16_bits(lowest: int, highest: int) -> bool:
     return bool(limits.min <= lowest and highest <= limits.max)
 
 
-def _rescale(dataset: Dataset, image: SliceHeader) -> tuple[float, float]:
+def _rescale(dataset: Header, image: SliceHeader) -> tuple[float, float]:
     """Slope and intercept of the slice itself."""
     transform = frame_group(dataset, image.frame, "PixelValueTransformationSequence")
     slope, intercept = number(transform, "RescaleSlope"), number(transform, "RescaleIntercept")
@@ -133,16 +146,16 @@ def _rescale(dataset: Dataset, image: SliceHeader) -> tuple[float, float]:
     return slope, intercept
 
 
-def _read(image: SliceHeader) -> Dataset:
+def _read(image: SliceHeader) -> Header:
     try:
-        return read_dataset(image.path, with_pixels=True)
+        return read_file(image.path, with_pixels=True)
     except DAMAGED as error:
         raise PixelDataError(
             f"{image.name} can no longer be read; send it again", "UNREADABLE_FILE"
         ) from error
 
 
-def _decode(dataset: Dataset, image: SliceHeader, decoder: Decoder) -> StoredArray:
+def _decode(dataset: Header, image: SliceHeader, decoder: Decoder) -> StoredArray:
     """Stored values ``[rows, columns]`` of one frame."""
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if syntax is None:
@@ -154,7 +167,7 @@ def _decode(dataset: Dataset, image: SliceHeader, decoder: Decoder) -> StoredArr
         message = f"{image.name} is encoded as {encoding}, which is not supported; send it uncompressed"
         raise PixelDataError(message, "UNSUPPORTED_COMPRESSION")
     try:
-        pixels = decoder.stored_values(dataset, image)
+        pixels = decoder.stored_values(as_dataset(dataset), image)
     except DecodingError as error:
         message = f"{image.name}: pixels cannot be decoded, the file may be incomplete; send it again"
         raise PixelDataError(message, "UNDECODABLE") from error
@@ -167,15 +180,15 @@ def _decode(dataset: Dataset, image: SliceHeader, decoder: Decoder) -> StoredArr
     return pixels
 
 
-def _excess_pixels(dataset: Dataset) -> int:
+def _excess_pixels(dataset: Header) -> int:
     """Pixels beyond those of all frames; a few are padding, a row or a column of them a wrong size."""
-    frames = integer(dataset, "NumberOfFrames") or 1
-    told: int = frames * dataset.Rows * dataset.Columns * dataset.get("SamplesPerPixel", 1)
-    held: int = 8 * len(dataset.get("PixelData", b"")) // dataset.BitsAllocated
+    counts = ("NumberOfFrames", "Rows", "Columns", "SamplesPerPixel")
+    told = prod(integer(dataset, keyword) or 1 for keyword in counts)
+    held = 8 * len(value_of(dataset, "PixelData") or b"") // (integer(dataset, "BitsAllocated") or 8)
     return held - told
 
 
-def _padding(dataset: Dataset, stored: StoredArray) -> npt.NDArray[np.bool_] | None:
+def _padding(dataset: Header, stored: StoredArray) -> npt.NDArray[np.bool_] | None:
     """Pixels in the padding range (PS3.3 C.7.5.1.1.2), None where there is no such range.
 
     Scanners write the padding value signed or unsigned whatever the pixels are, so it wraps to their type.

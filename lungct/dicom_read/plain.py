@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import struct
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import cast
 
@@ -56,8 +57,41 @@ class _NotPlainError(Exception):
     """Something that pydicom is left to judge."""
 
 
-def read_plain(path: Path, *, with_pixels: bool) -> FileDataset | None:
-    """What ``pydicom.dcmread`` gives, values as raw as it leaves them.
+@dataclass(frozen=True, eq=False)
+class PlainFile:
+    """Elements of a plain file by tag, as raw as pydicom leaves them.
+
+    Attributes:
+        path: of the file.
+        preamble: its first bytes.
+        meta: file meta information.
+        elements: the data set.
+        encoding: of its text, by pydicom's names.
+    """
+
+    path: Path
+    preamble: bytes
+    meta: _Elements
+    elements: _Elements
+    encoding: str | list[str]
+
+    @cached_property
+    def dataset(self) -> FileDataset:
+        """What ``pydicom.dcmread`` gives."""
+        dataset = FileDataset(
+            self.path, dict(self.elements), self.preamble, FileMetaDataset(self.meta), False, True
+        )
+        dataset.set_original_encoding(False, True, self.encoding)
+        return dataset
+
+    @property
+    def file_meta(self) -> FileMetaDataset:
+        """As pydicom has it."""
+        return self.dataset.file_meta
+
+
+def read_plain(path: Path, *, with_pixels: bool) -> PlainFile | None:
+    """A file with or without its pixels.
 
     Returns:
         None where the file is not plain: no file header, another encoding, undefined lengths, elements that
@@ -71,12 +105,9 @@ def read_plain(path: Path, *, with_pixels: bool) -> FileDataset | None:
         content = file.read(min(n_bytes, os.fstat(file.fileno()).st_size))
     try:
         meta, elements = _parts(content, beyond, is_whole=len(content) < n_bytes)
-        encoding = _encoding(elements)
+        return PlainFile(path, content[_PREAMBLE], meta, elements, _encoding(elements))
     except (_NotPlainError, struct.error):
         return None
-    dataset = FileDataset(path, elements, content[_PREAMBLE], FileMetaDataset(meta), False, True)
-    dataset.set_original_encoding(False, True, encoding)
-    return dataset
 
 
 def _parts(content: bytes, beyond: int, *, is_whole: bool) -> tuple[_Elements, _Elements]:

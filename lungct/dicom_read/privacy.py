@@ -7,9 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-from pydicom import Dataset
-
-from lungct.dicom_read.headers import text
+from lungct.dicom_read.headers import Header, text
 
 MASK = "***"
 SHORTEST_WORD = 3
@@ -26,7 +24,7 @@ _IDENTIFYING = (
 )
 
 
-def identifiers(dataset: Dataset) -> frozenset[str]:
+def identifiers(dataset: Header) -> frozenset[str]:
     """Everything in a header that names its patient, whole and in parts: letters and digits only."""
     return _in_parts(tuple(text(dataset, keyword) for keyword in _IDENTIFYING))
 

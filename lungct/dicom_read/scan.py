@@ -14,9 +14,10 @@ from pydicom.uid import (
     SurfaceSegmentationStorage,
 )
 
-from lungct.dicom_read.files import read_dataset, walk
+from lungct.dicom_read.files import read_dataset, read_file, walk
 from lungct.dicom_read.headers import (
     DAMAGED,
+    Header,
     age_years,
     frame_group,
     integer,
@@ -118,7 +119,7 @@ def read_patient_study(series: Series) -> PatientStudy:
     )
 
 
-def _add(found: dict[tuple[str, str, str], list[Series]], dataset: Dataset, part: Series) -> None:
+def _add(found: dict[tuple[str, str, str], list[Series]], dataset: Header, part: Series) -> None:
     key = part.study_uid, part.series_uid, text(dataset, "PatientID")
     found.setdefault(key, []).append(part)
 
@@ -130,11 +131,11 @@ def _exists(root: Path) -> bool:
         return False
 
 
-def _read_header(path: Path) -> Dataset:
+def _read_header(path: Path) -> Header:
     try:
         if path.stat().st_size == 0:
             raise _UnusableFileError("EMPTY_FILE", "has no content")
-        return read_dataset(path, with_pixels=False)
+        return read_file(path, with_pixels=False)
     except InvalidDicomError:
         raise _UnusableFileError("NOT_DICOM", "is not a DICOM file") from None
     except OSError as error:
@@ -143,7 +144,7 @@ def _read_header(path: Path) -> Dataset:
         raise _UnusableFileError("DAMAGED_HEADER", "has a damaged DICOM header") from error
 
 
-def _series_of_file(dataset: Dataset, path: Path, name: str) -> Series:
+def _series_of_file(dataset: Header, path: Path, name: str) -> Series:
     """The part of a series that one file holds."""
     try:
         _require_image(dataset)
@@ -157,7 +158,7 @@ def _series_of_file(dataset: Dataset, path: Path, name: str) -> Series:
         raise _UnusableFileError("DAMAGED_HEADER", "has a damaged DICOM header") from error
 
 
-def _require_image(dataset: Dataset) -> None:
+def _require_image(dataset: Header) -> None:
     sop_class = value_of(dataset, "SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
     if sop_class == MediaStorageDirectoryStorage:
         raise _UnusableFileError("DICOMDIR", "is a directory of other files")
@@ -168,13 +169,13 @@ def _require_image(dataset: Dataset) -> None:
         raise _UnusableFileError("INCOMPLETE_HEADER", f"lacks {', '.join(missing)}")
 
 
-def _uid(dataset: Dataset, keyword: str) -> str:
+def _uid(dataset: Header, keyword: str) -> str:
     """One UID; empty where there is none, or several."""
     value = text(dataset, keyword)
     return "" if "\\" in value else value
 
 
-def _slice_header(dataset: Dataset, path: Path, name: str, frame: int) -> SliceHeader:
+def _slice_header(dataset: Header, path: Path, name: str, frame: int) -> SliceHeader:
     """Header of one image or frame."""
     place = frame_group(dataset, frame, "PlanePositionSequence")
     plane = frame_group(dataset, frame, "PlaneOrientationSequence")
@@ -199,7 +200,7 @@ def _slice_header(dataset: Dataset, path: Path, name: str, frame: int) -> SliceH
     )
 
 
-def _series(dataset: Dataset, slices: tuple[SliceHeader, ...]) -> Series:
+def _series(dataset: Header, slices: tuple[SliceHeader, ...]) -> Series:
     anatomy = frame_group(dataset, 0, "FrameAnatomySequence")
     region = (value_of(anatomy, "AnatomicRegionSequence") or [Dataset()])[0]
     return Series(
