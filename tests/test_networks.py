@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from monai.networks.nets.basic_unet import BasicUNet
 from torch import nn
 from torch.nn import functional
 
-from lungct.inference.weights import load_model, save_model
+from lungct.findings.classification import build_classifier
+from lungct.inference.device import multiplies_bfloat16
+from lungct.inference.weights import load_model, save_model, verify_model
 from lungct.networks import Classifier3d, LobeUNet, opacity_unet
 from lungct.networks.lobe_unet import FEATURES, FOLD, LAST_FEATURES, N_CLASSES
+
+MODELS = Path(__file__).resolve().parent.parent / "models"
 
 
 def test_classifier_has_the_papers_layers() -> None:
@@ -42,6 +47,27 @@ def test_classifiers_convolution_is_torchs() -> None:
     volumes = torch.rand(2, 16, 8, 12, 10)
     theirs = functional.conv3d(volumes, ours.weight, ours.bias, padding=1)
     torch.testing.assert_close(ours(volumes), theirs)
+
+
+def test_classifier_may_pool_before_it_activates() -> None:
+    """The paper activates first; the largest value stays the largest."""
+    block, x = Classifier3d()[1], torch.randn(2, 16, 8, 12, 10)
+    in_the_papers_order = nn.Sequential(*block).eval()
+    with torch.inference_mode():
+        assert torch.equal(block.eval()(x), in_the_papers_order(x))
+
+
+@pytest.mark.skipif(
+    not multiplies_bfloat16(torch.device("cpu")), reason="this CPU does not multiply bfloat16"
+)
+def test_classifier_in_bfloat16_says_nearly_the_same() -> None:
+    model = build_classifier(verify_model(MODELS, "classifier"), torch.device("cpu"))
+    exact = load_model(MODELS, "classifier", Classifier3d, torch.device("cpu"))
+    volumes = torch.rand(1, 1, 64, 224, 224)
+    with torch.inference_mode():
+        rounded, unrounded = (one.network(volumes).softmax(1) for one in (model, exact))
+    assert not torch.equal(rounded, unrounded)
+    torch.testing.assert_close(rounded, unrounded, rtol=0, atol=0.01)
 
 
 def test_classifier_gives_three_logits() -> None:

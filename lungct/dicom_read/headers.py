@@ -31,6 +31,7 @@ DAMAGED = (
 """What pydicom raises on bytes that are no valid data set, often only when an element is looked at."""
 
 Header = Dataset | PlainFile
+"""What attributes are looked up in."""
 
 _OFTEN_EQUAL = {"AS", "CS", "DA", "DS", "IS", "LO", "PN", "SH", "UI", "US"}
 

@@ -201,8 +201,6 @@ def _slice_header(dataset: Header, path: Path, name: str, frame: int) -> SliceHe
 
 
 def _series(dataset: Header, slices: tuple[SliceHeader, ...]) -> Series:
-    anatomy = frame_group(dataset, 0, "FrameAnatomySequence")
-    region = (value_of(anatomy, "AnatomicRegionSequence") or [Dataset()])[0]
     return Series(
         study_uid=text(dataset, "StudyInstanceUID"),
         series_uid=text(dataset, "SeriesInstanceUID"),
@@ -213,9 +211,14 @@ def _series(dataset: Header, slices: tuple[SliceHeader, ...]) -> Series:
         manufacturer=text(dataset, "Manufacturer"),
         kernel=text(frame_group(dataset, 0, "CTReconstructionSequence"), "ConvolutionKernel"),
         slice_thickness_mm=number(frame_group(dataset, 0, "PixelMeasuresSequence"), "SliceThickness"),
-        body_part=text(dataset, "BodyPartExamined") or text(region, "CodeMeaning"),
+        body_part=text(dataset, "BodyPartExamined") or _anatomic_region(dataset),
         age_years=age_years(dataset),
     )
+
+
+def _anatomic_region(dataset: Header) -> str:
+    regions = value_of(frame_group(dataset, 0, "FrameAnatomySequence"), "AnatomicRegionSequence")
+    return text(regions[0], "CodeMeaning") if regions else ""
 
 
 def _whole_series(parts: list[Series], mask: NameMask) -> Series:

@@ -76,10 +76,11 @@ def select_series(scan: Scan, limits: SelectionLimits = DEFAULT_LIMITS) -> Selec
     if not scan.series:
         raise NoDicomError(_no_image_message(scan))
     verdicts = [judge(series, limits) for series in scan.series]
-    eligible = sorted((v for v in verdicts if v.eligible), key=lambda v: _rank_key(v.series, limits))
+    eligible = [(verdict, geometry_problem(verdict.series)) for verdict in verdicts if verdict.eligible]
+    eligible.sort(key=lambda one: _rank_key(one[0].series, one[1], limits))
     ranked = [
-        replace(verdict, rank=rank, preferences=tuple(_preferences(verdict.series, limits)))
-        for rank, verdict in enumerate(eligible, start=1)
+        replace(verdict, rank=rank, preferences=tuple(_preferences(verdict.series, problem, limits)))
+        for rank, (verdict, problem) in enumerate(eligible, start=1)
     ]
     return Selection(scan=scan, verdicts=(*ranked, *(v for v in verdicts if not v.eligible)))
 
@@ -185,9 +186,11 @@ def _is_original_axial(series: Series) -> bool:
     )
 
 
-def _rank_key(series: Series, limits: SelectionLimits) -> tuple[bool, bool, bool, bool, int, str]:
+def _rank_key(
+    series: Series, problem: Reason | None, limits: SelectionLimits
+) -> tuple[bool, bool, bool, bool, int, str]:
     return (
-        geometry_problem(series) is not None,
+        problem is not None,
         not _is_thin(series, limits),
         not is_lung_kernel(series.manufacturer, series.kernel),
         not _is_original_axial(series),
@@ -196,9 +199,9 @@ def _rank_key(series: Series, limits: SelectionLimits) -> tuple[bool, bool, bool
     )
 
 
-def _preferences(series: Series, limits: SelectionLimits) -> Iterator[Reason]:
+def _preferences(series: Series, problem: Reason | None, limits: SelectionLimits) -> Iterator[Reason]:
     """What spoke for and against a series, in the order of weight."""
-    if problem := geometry_problem(series):
+    if problem:
         yield problem
     limit_mm = limits.recommended_slice_thickness_mm
     if _is_thin(series, limits):
