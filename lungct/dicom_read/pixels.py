@@ -74,7 +74,7 @@ def _decoded(slices: Sequence[SliceHeader]) -> Iterator[tuple[int, HuArray]]:
         for place in in_file:
             yield place, _slice_hu(dataset, slices[place], decoder)
 
-    n_threads = min(len(os.sched_getaffinity(0)), MOST_THREADS)
+    n_threads = min(os.cpu_count() or 1, MOST_THREADS)
     with closing(Decoder()) as decoder, ThreadPoolExecutor(n_threads) as pool:
         decoded: Iterable[Iterable[tuple[int, HuArray]]] = map(of_file, places.values())
         if len(places) > 1 and _is_compressed(slices[0]):  # else threads wait for each other
