@@ -14,6 +14,8 @@ import numpy.typing as npt
 from pydicom import Dataset, uid
 from pydicom.pixels.decoders.base import get_decoder
 
+from lungct.dicom_read.headers import Header, value_of
+from lungct.dicom_read.plain import PlainFile
 from lungct.records import SliceHeader
 
 PLUGINS: dict[str, str] = {
@@ -30,6 +32,19 @@ must not step in: nvimgcodec turns 12-bit JPEG Lossless into zeros without an er
 
 PROGRAM = Path(__file__).with_name("decoder_program.py")
 _LENGTH_BYTES = 8
+
+_ATTRIBUTES = {
+    "number_of_frames": "NumberOfFrames",
+    "rows": "Rows",
+    "columns": "Columns",
+    "samples_per_pixel": "SamplesPerPixel",
+    "planar_configuration": "PlanarConfiguration",
+    "photometric_interpretation": "PhotometricInterpretation",
+    "bits_allocated": "BitsAllocated",
+    "bits_stored": "BitsStored",
+    "pixel_representation": "PixelRepresentation",
+}
+"""What pixels need to be told, by pydicom's names."""
 
 StoredArray = npt.NDArray[np.integer]
 
@@ -49,8 +64,8 @@ class Decoder:
         """Start nothing yet."""
         self._idle: list[Any] = []
 
-    def stored_values(self, dataset: Dataset, image: SliceHeader) -> StoredArray:
-        """Pixels ``[rows, columns]`` as they are stored.
+    def stored_values(self, dataset: Header, image: SliceHeader) -> StoredArray:
+        """Pixels ``[rows, columns]`` as they are stored, not to be written to.
 
         Args:
             dataset: of the image, with pixels and transfer syntax.
@@ -64,8 +79,9 @@ class Decoder:
         if plugin not in ("", "pydicom"):
             return self._decoded_apart(image, plugin)
         try:
+            source, told = _pixels_and_attributes(dataset)
             pixels, _ = get_decoder(syntax).as_array(
-                dataset, index=image.frame, raw=True, decoding_plugin=plugin
+                source, index=image.frame, raw=True, decoding_plugin=plugin, **told
             )
         except Exception as error:  # decoders raise what they like
             raise DecodingError from error
@@ -92,6 +108,17 @@ class Decoder:
         """End the processes, if any were needed."""
         while self._idle:
             _end(self._idle.pop())
+
+
+def _pixels_and_attributes(header: Header) -> tuple[Dataset | bytes, dict[str, Any]]:
+    """What pydicom decodes; of a data set it converts every attribute anew."""
+    no_copy = {"view_only": True}
+    if not isinstance(header, PlainFile):
+        return header, no_copy
+    told = {name: value_of(header, keyword) for name, keyword in _ATTRIBUTES.items()}
+    known = {name: value for name, value in told.items() if value is not None}
+    frames = {"number_of_frames": told["number_of_frames"] or 1}
+    return value_of(header, "PixelData"), no_copy | {"pixel_keyword": "PixelData"} | known | frames
 
 
 def _start() -> Any:

@@ -33,6 +33,7 @@ DAMAGED = (
 Header = Dataset | PlainFile
 """What attributes are looked up in."""
 
+_BYTES = {"OB", "OW"}
 _OFTEN_EQUAL = {"AS", "CS", "DA", "DS", "IS", "LO", "PN", "SH", "UI", "US"}
 
 _DAYS_PER_YEAR = 365.25
@@ -81,6 +82,8 @@ def value_of(dataset: Header, keyword: str) -> Any:
             element = dataset.elements.get(_tag(keyword))
             if element is None:
                 return None
+            if element.VR in _BYTES:
+                return element.value
             if element.VR in _OFTEN_EQUAL and element.value is not None and _is_plain_text(element.value):
                 return _converted(keyword, element.VR, element.value)
         return as_dataset(dataset).get(keyword)

@@ -20,7 +20,6 @@ from lungct.dicom_read.files import read_file
 from lungct.dicom_read.headers import (
     DAMAGED,
     Header,
-    as_dataset,
     frame_group,
     integer,
     number,
@@ -167,7 +166,7 @@ def _decode(dataset: Header, image: SliceHeader, decoder: Decoder) -> StoredArra
         message = f"{image.name} is encoded as {encoding}, which is not supported; send it uncompressed"
         raise PixelDataError(message, "UNSUPPORTED_COMPRESSION")
     try:
-        pixels = decoder.stored_values(as_dataset(dataset), image)
+        pixels = decoder.stored_values(dataset, image)
     except DecodingError as error:
         message = f"{image.name}: pixels cannot be decoded, the file may be incomplete; send it again"
         raise PixelDataError(message, "UNDECODABLE") from error

@@ -78,16 +78,14 @@ class PlainFile:
     @cached_property
     def dataset(self) -> FileDataset:
         """What ``pydicom.dcmread`` gives."""
-        dataset = FileDataset(
-            self.path, dict(self.elements), self.preamble, FileMetaDataset(self.meta), False, True
-        )
+        dataset = FileDataset(self.path, dict(self.elements), self.preamble, self.file_meta, False, True)
         dataset.set_original_encoding(False, True, self.encoding)
         return dataset
 
-    @property
+    @cached_property
     def file_meta(self) -> FileMetaDataset:
         """As pydicom has it."""
-        return self.dataset.file_meta
+        return FileMetaDataset(dict(self.meta))
 
 
 def read_plain(path: Path, *, with_pixels: bool) -> PlainFile | None:
