@@ -48,7 +48,8 @@ _ENCODINGS = {name.encode(): [codec] for name, codec in python_encoding.items() 
 one_tag = lru_cache(4096)(BaseTag)
 """The same object for the same tag: looking up an equal one calls Python."""
 
-_TRANSFER_SYNTAX, _CHARACTER_SET = one_tag(0x00020010), one_tag(0x00080005)
+_META_LENGTH, _TRANSFER_SYNTAX, _CHARACTER_SET = map(one_tag, (0x00020000, 0x00020010, 0x00080005))
+_BYTES_OF_UL = 4
 
 _Elements = dict[BaseTag, DataElement | RawDataElement]
 
@@ -113,7 +114,8 @@ def _parts(content: bytes, beyond: int, *, is_whole: bool) -> tuple[_Elements, _
     if content[_PREFIX] != b"DICM":
         raise _NotPlainError
     meta, begin, _ = _elements(content, _PREFIX.stop, _META, _AFTER_META)
-    if _bytes_of(meta, _TRANSFER_SYNTAX, "UI").rstrip(b"\0") not in _SYNTAXES:
+    is_sound = len(_bytes_of(meta, _META_LENGTH, "UL")) == _BYTES_OF_UL
+    if not is_sound or _bytes_of(meta, _TRANSFER_SYNTAX, "UI").rstrip(b"\0") not in _SYNTAXES:
         raise _NotPlainError
     elements, _, next_tag = _elements(content, begin, _DATA_SET, beyond)
     ends = next_tag in _PIXEL_TAGS or (is_whole and next_tag == _NO_TAG)
