@@ -13,6 +13,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import cast
 
+from pydicom import dcmread
 from pydicom.charset import default_encoding, python_encoding
 from pydicom.dataelem import DataElement, RawDataElement, empty_value_for_VR
 from pydicom.dataset import FileDataset, FileMetaDataset
@@ -29,6 +30,8 @@ _DATA_SET, _PIXELS, _NO_TAG = 0x00080000, 0x7FE00008, 1 << 32
 """The lowest tags of file meta information, data set and pixels, and what is above all tags."""
 _PIXEL_TAGS = (_PIXELS, 0x7FE00009, 0x7FE00010)
 _UNDEFINED_LENGTH = 0xFFFFFFFF
+_ITEM, _END_OF_SEQUENCE = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
+_END_OF_ITEM = b"\xfe\xff\x0d\xe0" + bytes(4)
 
 _SYNTAXES = {
     syntax.encode()
@@ -66,7 +69,7 @@ class PlainFile:
         path: of the file.
         preamble: its first bytes.
         meta: file meta information.
-        elements: the data set.
+        elements: the data set, without what sequences of undefined length hold.
         encoding: of its text, by pydicom's names.
     """
 
@@ -76,9 +79,16 @@ class PlainFile:
     elements: _Elements
     encoding: str | list[str]
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether no sequence was passed over."""
+        return not any(_is_open(element) for element in self.elements.values())
+
     @cached_property
     def dataset(self) -> FileDataset:
-        """What ``pydicom.dcmread`` gives."""
+        """What ``pydicom.dcmread`` gives; it reads the file again where sequences were passed over."""
+        if not self.is_complete:
+            return dcmread(self.path, stop_before_pixels=self.elements.keys().isdisjoint(_PIXEL_TAGS))
         dataset = FileDataset(self.path, dict(self.elements), self.preamble, self.file_meta, False, True)
         dataset.set_original_encoding(False, True, self.encoding)
         return dataset
@@ -93,8 +103,8 @@ def read_plain(path: Path, *, with_pixels: bool) -> PlainFile | None:
     """A file with or without its pixels.
 
     Returns:
-        None where the file is not plain: no file header, another encoding, undefined lengths, elements that
-        are unknown, out of order or cut off; and where it is too large.
+        None where the file is not plain: no file header, another encoding, undefined lengths of anything but
+        sequences, elements that are unknown, out of order or cut off; and where it is too large.
 
     Raises:
         OSError: it cannot be read.
@@ -105,7 +115,7 @@ def read_plain(path: Path, *, with_pixels: bool) -> PlainFile | None:
     try:
         meta, elements = _parts(content, beyond, is_whole=len(content) < n_bytes)
         return PlainFile(path, content[_PREAMBLE], meta, elements, _encoding(elements))
-    except (_NotPlainError, struct.error):
+    except (_NotPlainError, struct.error, RecursionError):
         return None
 
 
@@ -128,24 +138,62 @@ def _elements(content: bytes, at: int, lowest: int, beyond: int) -> tuple[_Eleme
     """Elements with tags from ``lowest`` to below ``beyond``, where the next one begins, and its tag."""
     elements: _Elements = {}
     while at < len(content):
-        group, number, vr_bytes, length = _start_of_element(content, at)
-        tag_number = group << 16 | number
+        tag_number, vr, length, begin = _start(content, at)
         if tag_number >= beyond:
             return elements, at, tag_number
-        at += 8
-        vr = _SHORT.get(vr_bytes)
-        if vr is None:
-            vr = _LONG.get(vr_bytes)
-            (length,) = _long_length(content, at)
-            at += 4
-        value = content[at : at + length] if length else _EMPTY.get(vr or "")
-        end = at + length
-        if tag_number < lowest or vr is None or length == _UNDEFINED_LENGTH or end > len(content):
+        at = _after_value(content, begin, vr, length)
+        if tag_number < lowest or at > len(content):
             raise _NotPlainError
-        tag = one_tag(tag_number)
-        elements[tag] = RawDataElement(tag, vr, length, value, at, False, True)
-        at, lowest = end, tag_number + 1
+        tag, lowest = one_tag(tag_number), tag_number + 1
+        value = content[begin:at] if 0 < length < _UNDEFINED_LENGTH else _EMPTY[vr]
+        elements[tag] = RawDataElement(tag, vr, length, value, begin, False, True)
     return elements, at, _NO_TAG
+
+
+def _start(content: bytes, at: int) -> tuple[int, str, int, int]:
+    """Tag, value representation and length of an element, and where its value begins."""
+    group, number, vr_bytes, length = _start_of_element(content, at)
+    vr = _SHORT.get(vr_bytes)
+    if vr is not None:
+        return group << 16 | number, vr, length, at + 8
+    vr = _LONG.get(vr_bytes, "")
+    return group << 16 | number, vr, _long_length(content, at + 8)[0], at + 12
+
+
+def _after_value(content: bytes, at: int, vr: str, length: int) -> int:
+    """Where the next element begins."""
+    if not vr or (length == _UNDEFINED_LENGTH and vr != "SQ"):
+        raise _NotPlainError
+    return at + length if length < _UNDEFINED_LENGTH else _after_items(content, at)
+
+
+def _after_items(content: bytes, at: int) -> int:
+    """Where a sequence of undefined length that begins here has ended (PS3.5 7.5)."""
+    while True:
+        tag_bytes, (length,) = content[at : at + 4], _long_length(content, at + 4)
+        at += 8
+        if tag_bytes == _END_OF_SEQUENCE and not length:
+            return at
+        if tag_bytes != _ITEM:
+            raise _NotPlainError
+        at = _after_item(content, at, length)
+
+
+def _after_item(content: bytes, at: int, length: int) -> int:
+    """Where an item whose elements begin here has ended, by its length or by a delimiter."""
+    end = at + length
+    while at < end:
+        if length == _UNDEFINED_LENGTH and content[at : at + 8] == _END_OF_ITEM:
+            return at + 8
+        _, vr, n_bytes, begin = _start(content, at)
+        at = _after_value(content, begin, vr, n_bytes)
+    if at > end:
+        raise _NotPlainError
+    return at
+
+
+def _is_open(element: DataElement | RawDataElement) -> bool:
+    return isinstance(element, RawDataElement) and element.length == _UNDEFINED_LENGTH
 
 
 def _encoding(elements: _Elements) -> str | list[str]:

@@ -42,6 +42,10 @@ def assert_equals_pydicom(path: Path, *, with_pixels: bool) -> None:
         pydicom.dcmread(path, stop_before_pixels=not with_pixels),
     )
     assert plain is not None
+    assert plain.elements.keys() == expected.keys()
+    for tag, element in plain.elements.items():
+        if isinstance(as_kept := expected.get_item(tag, keep_deferred=True), RawDataElement):
+            assert element == as_kept
     read = plain.dataset
     assert_same_elements(read, expected)
     assert_same_elements(read.file_meta, expected.file_meta)
@@ -99,13 +103,24 @@ def test_other_encodings_are_left_to_pydicom(image: Callable[..., Path], syntax:
     assert read_plain(image(syntax), with_pixels=False) is None
 
 
-def test_undefined_length_is_left_to_pydicom(image: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("open_item", [False, True])
+def test_sequences_of_undefined_length_are_passed_over(image: Callable[..., Path], open_item: bool) -> None:
+    """As scanners write them."""
     path = image()
-    dataset = pydicom.dcmread(path)
-    dataset.ReferencedStudySequence = Sequence([Dataset()])
-    dataset["ReferencedStudySequence"].is_undefined_length = True
+    dataset, inner, outer = pydicom.dcmread(path), Dataset(), Dataset()
+    inner.CodeValue = "121311"
+    outer.PurposeOfReferenceCodeSequence = Sequence([inner, inner])
+    outer["PurposeOfReferenceCodeSequence"].is_undefined_length = True
+    outer.is_undefined_length_sequence_item = inner.is_undefined_length_sequence_item = open_item
+    dataset.ReferencedImageSequence = Sequence([outer, Dataset(), outer])
+    dataset["ReferencedImageSequence"].is_undefined_length = True
     dataset.save_as(path)
-    assert read_plain(path, with_pixels=False) is None
+    assert_equals_pydicom(path, with_pixels=False)
+    assert_equals_pydicom(path, with_pixels=True)
+
+
+def test_compressed_pixels_are_left_to_pydicom(image: Callable[..., Path]) -> None:
+    assert read_plain(image(Syntax.RLE), with_pixels=True) is None
 
 
 @pytest.mark.parametrize("group", [0, 1, 3, 7])

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from unicodedata import category
 
@@ -24,7 +25,7 @@ import atheris
 import numpy as np
 
 with atheris.instrument_imports(include=["lungct", "pydicom"]):
-    from pydicom import Dataset, config
+    from pydicom import Dataset, config, dcmread
 
     from lungct.dicom_read import read_volume, scan_folder, select_series
     from lungct.dicom_read.headers import age_years, legible, readable_name
@@ -108,6 +109,19 @@ def _seeds(syntax: Syntax) -> tuple[bytes, ...]:
         return tuple(path.read_bytes() for path in write_study(volume_hu, Path(folder), options))
 
 
+def _with_sequences(content: bytes) -> bytes:
+    """The image with a sequence of undefined length in another one."""
+    dataset, inner, outer = dcmread(BytesIO(content)), Dataset(), Dataset()
+    outer.PurposeOfReferenceCodeSequence = [inner]
+    dataset.ReferencedImageSequence = [outer]
+    for one, keyword in ((outer, "PurposeOfReferenceCodeSequence"), (dataset, "ReferencedImageSequence")):
+        one[keyword].is_undefined_length = True
+    inner.is_undefined_length_sequence_item = True
+    written = BytesIO()
+    dataset.save_as(written)
+    return written.getvalue()
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {"scan": scan, "series": series, "plain": plain, "text": text}
 
 
@@ -134,6 +148,7 @@ def _run_apart(target: str, seconds: int) -> int:
     corpus.mkdir(parents=True, exist_ok=True)
     for syntax in SEED_SYNTAXES:
         (corpus / syntax).write_bytes(_seeds(syntax)[1])
+    (corpus / "sequences").write_bytes(_with_sequences(_seeds(Syntax.EXPLICIT)[1]))
     options = [f"-max_total_time={seconds}", "-timeout=60", "-rss_limit_mb=4096", "-max_len=4096"]
     command = [sys.executable, "-m", "tests.fuzz", "--target", target, str(corpus), *options]
     return subprocess.run(command, check=False).returncode  # noqa: S603
