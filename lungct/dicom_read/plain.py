@@ -210,4 +210,4 @@ def _bytes_of(elements: _Elements, tag: BaseTag, vr: str) -> bytes:
     element = elements.get(tag)
     if element is None or vr != element.VR:
         raise _NotPlainError
-    return cast(bytes, element.value)
+    return cast(bytes, element.value or b"")

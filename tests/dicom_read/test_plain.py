@@ -141,13 +141,13 @@ def test_character_set_that_is_a_number_is_left_to_pydicom(image: Callable[..., 
     assert read_plain(path, with_pixels=False) is None
 
 
-def test_odd_length_of_the_file_header_is_left_to_pydicom(image: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("n_bytes", [0, 2, 6])
+def test_odd_length_of_the_file_header_is_left_to_pydicom(image: Callable[..., Path], n_bytes: int) -> None:
     path = image()
     content = path.read_bytes()
     begin = content.index(b"\x02\x00\x00\x00UL\x04\x00")
-    path.write_bytes(
-        content[: begin + 6] + b"\x06\x00" + content[begin + 8 : begin + 12] + b"\0\0" + content[begin + 12 :]
-    )
+    length = n_bytes.to_bytes(2, "little") + bytes(n_bytes)
+    path.write_bytes(content[: begin + 6] + length + content[begin + 12 :])
     assert read_plain(path, with_pixels=False) is None
 
 
