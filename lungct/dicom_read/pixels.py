@@ -82,7 +82,7 @@ def _decoded(slices: Sequence[SliceHeader]) -> Iterator[tuple[int, HuArray]]:
 
 
 def _is_compressed(image: SliceHeader) -> bool:
-    return _read(image).file_meta.get("TransferSyntaxUID") in PLUGINS
+    return _read(image, with_pixels=False).file_meta.get("TransferSyntaxUID") in PLUGINS
 
 
 def _slice_hu(dataset: Header, image: SliceHeader, decoder: Decoder) -> HuArray:
@@ -145,9 +145,9 @@ def _rescale(dataset: Header, image: SliceHeader) -> tuple[float, float]:
     return slope, intercept
 
 
-def _read(image: SliceHeader) -> Header:
+def _read(image: SliceHeader, *, with_pixels: bool = True) -> Header:
     try:
-        return read_file(image.path, with_pixels=True)
+        return read_file(image.path, with_pixels=with_pixels)
     except DAMAGED as error:
         raise PixelDataError(
             f"{image.name} can no longer be read; send it again", "UNREADABLE_FILE"
