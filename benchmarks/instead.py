@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks.measure import best_seconds, seconds_and_peak_mb
-from lungct.inference.device import keep_freed_memory, multiplies_bfloat16
+from lungct.inference.device import keep_freed_memory
 from lungct.records import Chest, CtVolume, LungAnatomy
 
 N_THREADS = 2
@@ -128,12 +128,13 @@ def _segment_lobes() -> Callable[[CtVolume], LungAnatomy]:
 
 def cnn_ours(_: Path) -> Prepared:
     """The 3-D classifier as the application runs it."""
-    from lungct.networks import Classifier3d
+    from lungct.findings.classification import build_classifier
+    from lungct.inference.weights import verify_model
 
     keep_freed_memory()
-    network, volume = Classifier3d().eval(), torch.rand(1, 1, 64, 224, 224)
-    if multiplies_bfloat16(CPU):
-        network.round_to_bfloat16()
+    network = build_classifier(verify_model(MODELS, "classifier"), CPU).network
+    volume = torch.rand(1, 1, 64, 224, 224)
+    network.shrink = 1  # the whole size, whatever the weights are for
     return lambda: network(volume)
 
 
