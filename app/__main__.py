@@ -17,8 +17,8 @@ from startup import prepare_process
 
 from lungct.errors import EXIT_ANALYSED, LungCtError, OutputError, without_text
 from lungct.file_names import DELIVERED_FILES
-from lungct.inference.device import keep_freed_memory
 from lungct.journal import Journal
+from lungct.networks.device import keep_freed_memory
 from lungct.output import RESULT_FILE, OutputFolder
 from lungct.settings import read_settings
 

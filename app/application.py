@@ -7,8 +7,8 @@ from pathlib import Path
 from holoscan.schedulers import EventBasedScheduler
 from monai.deploy.core import Application
 
-from lungct.inference.device import choose_device
 from lungct.journal import Journal
+from lungct.networks.device import choose_device
 from lungct.settings import Settings
 from operators.airway_vessel_segmenter import AirwayVesselSegmenter
 from operators.classifier import Classifier

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lungct.anatomy.opacities import segment_opacities
-from lungct.inference.int8_unet import build_opacity_model
+from lungct.findings.opacities import segment_opacities
+from lungct.networks.int8_unet import build_opacity_model
 from lungct.records import Chest, LungAnatomy, Opacities
 from operators.stage import ModelStage
 

@@ -12,8 +12,8 @@ import torch
 from monai.deploy.core import ExecutionContext, Fragment, InputContext, Operator, OperatorSpec, OutputContext
 
 from lungct.errors import without_text
-from lungct.inference.weights import LoadedModel, VerifiedModel, verify_model
 from lungct.journal import Journal
+from lungct.networks.weights import LoadedModel, VerifiedModel, verify_model
 
 
 class Stage(Operator):

@@ -15,10 +15,10 @@ import jsonschema
 import numpy as np
 from filelock import FileLock
 
-from phantom.__main__ import truth
-from phantom.dicom_study import write_localizer, write_study
-from phantom.study_options import StudyOptions
-from phantom.thorax import make_thorax
+from lungct_research.synthesis.phantom.__main__ import truth
+from lungct_research.synthesis.phantom.dicom_study import write_localizer, write_study
+from lungct_research.synthesis.phantom.study_options import StudyOptions
+from lungct_research.synthesis.phantom.thorax import make_thorax
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "models"

@@ -14,7 +14,6 @@ from startup import load_cuda_runtime
 
 from lungct.findings.conclusion import conclude
 from lungct.findings.quantification import quantify
-from lungct.geometry import to_canonical
 from lungct.records import (
     Analysis,
     BronchovascularTree,
@@ -34,6 +33,7 @@ from lungct.records import (
     SeriesVerdict,
     SliceHeader,
 )
+from lungct.records.orientation import to_canonical
 from tests.application_runs import PhantomRun, Run, made_once, run_application, run_phantom
 
 load_cuda_runtime()  # tests of the operators import Holoscan by themselves

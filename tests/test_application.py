@@ -14,7 +14,7 @@ from pydicom import dcmread
 from scipy import ndimage
 
 from lungct.records import Lobe
-from phantom.compare import Comparison, compare
+from lungct_research.evaluation.phantom import Comparison, compare
 from tests.application_runs import DELIVERED, PLANTED, REAL_STUDIES, PhantomRun, Run, run_application
 
 

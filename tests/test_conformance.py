@@ -15,7 +15,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.valuerep import PersonName
 
-from lungct.dicom_write.common import TYPE_2_KEYWORDS
+from lungct.dicom_write.shared_modules import TYPE_2_KEYWORDS
 from lungct.dicom_write.write import write_dicom
 from lungct.records import Lobe
 from lungct.report.content import report_content
@@ -23,10 +23,10 @@ from lungct.report.illustrations import illustrate
 from lungct.report.pdf import pdf_report
 from lungct.report.wording import Wording
 from lungct.settings import DicomSettings
-from phantom.study_options import Orientation
+from lungct_research.synthesis.phantom.study_options import Orientation
 from tests.application_runs import REAL_STUDIES, PhantomRun, Run, made_once
 from tests.dicom_tools import complaints, errors, warnings
-from tests.dicom_write.conftest import analysed, empty_lobe, small_study, without_opacities
+from tests.lungct.dicom_write.conftest import analysed, empty_lobe, small_study, without_opacities
 
 EXPLAINED = (
     r"Unrecognized defined term.*<99LUNGCT>",

@@ -15,9 +15,9 @@ import torch
 from lungct.journal import Journal
 from lungct.output import OutputFolder
 from lungct.report.result import build_result
-from phantom.dicom_faults import Fault
-from phantom.dicom_study import write_localizer, write_study
-from phantom.study_options import StudyOptions
+from lungct_research.synthesis.phantom.dicom_faults import Fault
+from lungct_research.synthesis.phantom.dicom_study import write_localizer, write_study
+from lungct_research.synthesis.phantom.study_options import StudyOptions
 from tests.application_runs import DELIVERED, MODELS, PLANTED, ROOT, PhantomRun, Run
 
 Outcome = Callable[..., Run]

@@ -17,10 +17,10 @@ import pytest
 import yaml
 
 from lungct.networks.classifier3d import CLASSES
-from phantom.dicom_study import StudyOptions, write_study
-from phantom.thorax import make_thorax
+from lungct_research.synthesis.phantom.dicom_study import StudyOptions, write_study
+from lungct_research.synthesis.phantom.thorax import make_thorax
+from lungct_research.training.epoch_runs import PAPER_RECIPE
 from tests.application_runs import made_once
-from training.epoch_runs import PAPER_RECIPE
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "how-to" / "train-on-own-data.md"
@@ -103,8 +103,8 @@ def take(folder: Path) -> Journey:
     )
     (folder / "quick.yaml").write_text(yaml.safe_dump(settings))
     smaller = {
-        "training.train_classifier": ["--config", "tiny.yaml", "--device", "cpu"],
-        "evaluation.classifier": ["--resamples", "20", "--device", "cpu"],
+        "lungct_research.training.train_classifier": ["--config", "tiny.yaml", "--device", "cpu"],
+        "lungct_research.evaluation.classifier": ["--resamples", "20", "--device", "cpu"],
         "app": ["-s", "quick.yaml"],
     }
     log = ""
@@ -128,8 +128,8 @@ def test_the_page_has_the_commands_of_all_steps() -> None:
     programs = [shlex.split(line) for line in commands()]
     assert [words[0] for words in programs[:2]] == ["mkdir", "cp"]
     assert [words[words.index(".venv/bin/python") :][1:3] for words in programs[2:]] == [
-        ["-m", "training.train_classifier"],
-        ["-m", "evaluation.classifier"],
+        ["-m", "lungct_research.training.train_classifier"],
+        ["-m", "lungct_research.evaluation.classifier"],
         ["app", "-i"],
     ]
 

@@ -15,7 +15,7 @@ import torch
 
 from lungct.anatomy.lungs import require_aerated_lung
 from lungct.errors import ModelError
-from lungct.inference.weights import file_sha256
+from lungct.networks.weights import file_sha256
 from lungct.records import CtVolume, LungAnatomy, ModelInfo
 
 FOLDER = "lungmask"

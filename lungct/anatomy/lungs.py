@@ -22,9 +22,9 @@ from lungct.anatomy.lung_rules import (
 )
 from lungct.anatomy.trachea import without_trachea
 from lungct.errors import NoLungError
-from lungct.inference.weights import LoadedModel, VerifiedModel, build_model
+from lungct.networks.inputs import window
 from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE, LobeUNet
-from lungct.preprocessing import window
+from lungct.networks.weights import LoadedModel, VerifiedModel, build_model
 from lungct.records import CtVolume, Lobe, LungAnatomy, MaskArray
 
 AERATED_HU = -400.0

@@ -7,8 +7,8 @@ from collections import Counter
 from lungct.dicom_read.scan import read_patient_study
 from lungct.dicom_read.volume import read_volume
 from lungct.errors import NoEligibleSeriesError
-from lungct.geometry import to_canonical
 from lungct.records import Chest, Selection
+from lungct.records.orientation import to_canonical
 
 
 def read_chest(selection: Selection) -> Chest:

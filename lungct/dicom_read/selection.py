@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
-from lungct.dicom_read.geometry import even_grid, slice_distances_mm, slice_normal, sort_slices
+from lungct.dicom_read.slice_grid import even_grid, slice_distances_mm, slice_normal, sort_slices
 from lungct.dicom_read.vendor_kernels import is_lung_kernel
 from lungct.errors import GeometryError, NoDicomError
 from lungct.records import Reason, Scan, Selection, Series, SeriesVerdict, SliceHeader

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from lungct.dicom_read.geometry import SliceGrid, Stack, even_grid, sort_slices
 from lungct.dicom_read.pixels import AIR_HU, read_slices_hu
 from lungct.dicom_read.plausibility import flag_implausible_hu
+from lungct.dicom_read.slice_grid import SliceGrid, Stack, even_grid, sort_slices
 from lungct.errors import GeometryError
 from lungct.records import CtVolume, Float64Array, HuArray, QualityFlag, Series
 

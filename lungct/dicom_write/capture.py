@@ -12,11 +12,11 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 import lungct
-from lungct.dicom_write.common import APPLICATION, Origin, finish
 from lungct.dicom_write.references import reference
+from lungct.dicom_write.shared_modules import APPLICATION, Origin, finish
 from lungct.file_names import KEY_SLICES
-from lungct.geometry import from_canonical
 from lungct.records import Analysis, SliceHeader
+from lungct.records.orientation import from_canonical
 from lungct.report.pictures import PIXELS_PER_MM, READABLE, draw, most_affected_slice, transverse
 
 SERIES = 9305

@@ -10,8 +10,8 @@ from pydicom import Dataset
 from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
 from lungct.dicom_write.codes import PDF_TITLE
-from lungct.dicom_write.common import Origin, finish
 from lungct.dicom_write.references import reference
+from lungct.dicom_write.shared_modules import Origin, finish
 
 SERIES = 9304
 

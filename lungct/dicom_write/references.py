@@ -12,7 +12,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage
 
-from lungct.dicom_write.common import TYPE_2_KEYWORDS, Origin
+from lungct.dicom_write.shared_modules import TYPE_2_KEYWORDS, Origin
 from lungct.records import Chest, Series, SliceHeader
 
 

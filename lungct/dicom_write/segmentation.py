@@ -33,9 +33,9 @@ from lungct.dicom_write.codes import (
     OPACITY,
     Site,
 )
-from lungct.dicom_write.common import Origin, finish
-from lungct.geometry import from_canonical
+from lungct.dicom_write.shared_modules import Origin, finish
 from lungct.records import Analysis, Chest, Float64Array, Lobe, MaskArray, ModelInfo
+from lungct.records.orientation import from_canonical
 from lungct.report.pictures import LOBE_RGB, OPACITY_RGB
 from lungct.report.rendering import AIRWAY_RGB, VESSEL_RGB
 from lungct.settings import DicomSettings

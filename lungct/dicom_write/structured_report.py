@@ -34,7 +34,7 @@ from pydicom.uid import UID, generate_uid
 
 import lungct
 from lungct.dicom_write import codes as concepts
-from lungct.dicom_write.common import APPLICATION, Origin, finish
+from lungct.dicom_write.shared_modules import APPLICATION, Origin, finish
 from lungct.records import (
     LEFT_LOBES,
     RIGHT_LOBES,

@@ -9,10 +9,10 @@ from pathlib import Path
 from pydicom import Dataset
 
 from lungct.dicom_write.capture import secondary_captures
-from lungct.dicom_write.common import origin_of
 from lungct.dicom_write.encapsulated import encapsulated_pdf
 from lungct.dicom_write.references import source_images
 from lungct.dicom_write.segmentation import anatomy_segmentation, findings_segmentation, tree_segmentation
+from lungct.dicom_write.shared_modules import origin_of
 from lungct.dicom_write.structured_report import structured_report
 from lungct.file_names import (
     ANATOMY_SEG,

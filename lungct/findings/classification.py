@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from lungct.errors import ModelError
-from lungct.inference.device import multiplies_bfloat16
-from lungct.inference.weights import LoadedModel, VerifiedModel, build_model
 from lungct.networks import Classifier3d
-from lungct.preprocessing import classifier_input
+from lungct.networks.device import multiplies_bfloat16
+from lungct.networks.inputs import classifier_input
+from lungct.networks.weights import LoadedModel, VerifiedModel, build_model
 from lungct.records import Classification, CtVolume, Diagnosis, LungAnatomy, Probabilities
 
 DECISION_CUT_OFF = 0.45

@@ -37,7 +37,7 @@ class LobeUNet(nn.Module):
     """A U-Net on folded voxels.
 
     Input ``[batch, 1, slices, rows, columns]``: the chest on a 2.5 mm grid, axes S, P, L, in the lung window
-    (:func:`lungct.preprocessing.window`). Output: logits ``[batch, 6, slices, rows, columns]``.
+    (:func:`lungct.networks.inputs.window`). Output: logits ``[batch, 6, slices, rows, columns]``.
     """
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ def opacity_unet() -> nn.Module:
     """An untrained network.
 
     Input ``[batch, 3, 320, 320]``: grey slices in three equal channels
-    (:func:`lungct.preprocessing.segmenter_input`). Output: logits ``[batch, 1, 320, 320]``.
+    (:func:`lungct.networks.inputs.segmenter_input`). Output: logits ``[batch, 1, 320, 320]``.
     """
     _make_torchvision_importable()
     import segmentation_models_pytorch as smp

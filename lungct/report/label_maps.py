@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 
 from lungct.file_names import LOBES_FILE, OPACITIES_FILE
-from lungct.geometry import LPS_TO_RAS, from_canonical
 from lungct.records import CtVolume, LungAnatomy, MaskArray, Opacities
+from lungct.records.orientation import LPS_TO_RAS, from_canonical
 
 _REVERSE_INDICES = np.eye(4)[[2, 1, 0, 3]]
 

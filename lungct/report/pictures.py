@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from lungct.preprocessing import window
+from lungct.networks.inputs import window
 from lungct.records import CtVolume, HuArray, Lobe, LungAnatomy, MaskArray, Opacities
 
 RgbArray = npt.NDArray[np.uint8]

@@ -14,7 +14,7 @@ import yaml
 from hera.workflows import models as argo
 
 from lungct.errors import EXIT_ANALYSED, LungCtError
-from phantom.study_options import StudyOptions
+from lungct_research.synthesis.phantom.study_options import StudyOptions
 from tests.deploy import express
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,8 +18,8 @@ import pytest
 import yaml
 from pydicom import dcmread
 
-from phantom.dicom_study import write_localizer
-from phantom.study_options import StudyOptions
+from lungct_research.synthesis.phantom.dicom_study import write_localizer
+from lungct_research.synthesis.phantom.study_options import StudyOptions
 from tests.application_runs import PLANTED, ROOT, PhantomRun
 
 MERCURE = ROOT / "deploy" / "mercure"

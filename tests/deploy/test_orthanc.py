@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.settings import GatewaySettings, read_gateway_settings
+from lungct_services.gateway.settings import GatewaySettings, read_gateway_settings
 from tests.application_runs import ROOT
 
 FOLDER = ROOT / "deploy" / "orthanc"

@@ -33,8 +33,8 @@ with atheris.instrument_imports(include=["lungct", "pydicom"]):
     from lungct.dicom_read.privacy import NameMask, identifiers, printable
     from lungct.errors import InputError
 
-from phantom.dicom_study import StudyOptions, Syntax, write_study
-from tests.dicom_read.test_plain import assert_equals_pydicom
+from lungct_research.synthesis.phantom.dicom_study import StudyOptions, Syntax, write_study
+from tests.lungct.dicom_read.test_plain import assert_equals_pydicom
 
 SEED_SYNTAXES = (Syntax.EXPLICIT, Syntax.IMPLICIT, Syntax.DEFLATED, Syntax.RLE)
 """What the mutations begin with; other compressions are decoded in a process of their own."""

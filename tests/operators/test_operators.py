@@ -14,10 +14,10 @@ from monai.deploy.core import Fragment
 
 from lungct.dicom_read import scan_folder, select_series
 from lungct.errors import LungCtError, ModelError, NoEligibleSeriesError
-from lungct.inference.weights import save_model
 from lungct.journal import Journal
 from lungct.networks import Classifier3d, LobeUNet, opacity_unet
 from lungct.networks.lobe_unet import FOLD
+from lungct.networks.weights import save_model
 from lungct.records import (
     BronchovascularTree,
     Chest,
@@ -33,6 +33,8 @@ from lungct.records import (
     Selection,
 )
 from lungct.settings import Settings
+from lungct_research.synthesis.phantom.dicom_study import write_study
+from lungct_research.synthesis.phantom.study_options import StudyOptions
 from operators.airway_vessel_segmenter import AirwayVesselSegmenter
 from operators.classifier import Classifier
 from operators.dicom_loader import DicomLoader
@@ -43,8 +45,6 @@ from operators.report_writer import ReportWriter
 from operators.series_selector import SeriesSelector
 from operators.slice_segmenter import SliceSegmenter
 from operators.stage import Stage
-from phantom.dicom_study import write_study
-from phantom.study_options import StudyOptions
 
 
 class FakeInput:

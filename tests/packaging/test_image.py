@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from phantom.dicom_study import write_study
-from phantom.study_options import StudyOptions
-from phantom.thorax import make_thorax
+from lungct_research.synthesis.phantom.dicom_study import write_study
+from lungct_research.synthesis.phantom.study_options import StudyOptions
+from lungct_research.synthesis.phantom.thorax import make_thorax
 from tests.application_runs import Run, made_once
 from tests.packaging import sandbox
 from tests.packaging.checks import faults

@@ -1,0 +1,1 @@
+"""How the networks were made and how good they are."""

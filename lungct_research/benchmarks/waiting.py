@@ -1,0 +1,100 @@
+"""How long studies of a hospital wait for their results, by number of analyses at once: a simulated month.
+
+Example:
+    python -m lungct_research.benchmarks.waiting --service-s 60 --per-day 120
+"""
+
+from __future__ import annotations
+
+import random
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import simpy
+
+HOUR_S = 3600.0
+N_DAYS = 30
+PER_DAY = 120
+"""Eligible chest CTs a day. Own assumption: a 1000-bed hospital with some 250 CT examinations a day, about
+half of them with the chest in thin slices."""
+STAT_SHARE = 0.15
+"""Own assumption: from the emergency department and intensive care."""
+DAY_SHAPE = (1, 1, 1, 1, 1, 1, 2, 4, 7, 9, 9, 9, 8, 8, 8, 8, 7, 5, 4, 3, 3, 2, 2, 2)
+"""Relative arrivals in each hour of the day. Own assumption."""
+SPREAD = 0.35
+"""Standard deviation of the logarithm of the service time: slices differ in number, machines in load."""
+STAT, ROUTINE = 0, 1
+
+
+@dataclass(frozen=True)
+class Waits:
+    """Seconds from the complete study to its results, of STAT and of other studies."""
+
+    stat_s: np.ndarray
+    routine_s: np.ndarray
+    busy: float
+
+
+def simulate(n_machines: int, service_s: float, per_day: float, seed: int = 1) -> Waits:
+    """Studies arrive at random, STAT ones go first, none is interrupted.
+
+    Args:
+        n_machines: analyses at the same time.
+        service_s: median seconds of one study from fetch to sent.
+        per_day: arrivals a day.
+        seed: of arrivals and service times.
+    """
+    chance = random.Random(seed)  # noqa: S311
+    environment = simpy.Environment()
+    machines = simpy.PriorityResource(environment, n_machines)
+    waits: dict[int, list[float]] = {STAT: [], ROUTINE: []}
+    worked = [0.0]
+
+    def study(priority: int) -> Iterator[simpy.Event]:
+        arrived = environment.now
+        with machines.request(priority) as turn:
+            yield turn
+            needed_s = chance.lognormvariate(np.log(service_s), SPREAD)
+            worked[0] += needed_s
+            yield environment.timeout(needed_s)
+        waits[priority].append(environment.now - arrived)
+
+    def arrivals() -> Iterator[simpy.Event]:
+        busiest = max(DAY_SHAPE) * per_day / sum(DAY_SHAPE) / HOUR_S
+        while environment.now < N_DAYS * 24 * HOUR_S:
+            yield environment.timeout(chance.expovariate(busiest))
+            hour = int(environment.now / HOUR_S) % 24
+            if chance.random() < DAY_SHAPE[hour] / max(DAY_SHAPE):  # thinning
+                environment.process(study(STAT if chance.random() < STAT_SHARE else ROUTINE))
+
+    environment.process(arrivals())
+    environment.run()
+    busy = worked[0] / (n_machines * environment.now)
+    return Waits(np.array(waits[STAT]), np.array(waits[ROUTINE]), busy)
+
+
+def main() -> None:
+    """Print a table for the how-to."""
+    parser = ArgumentParser(
+        prog="python -m lungct_research.benchmarks.waiting", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("--service-s", type=float, nargs="+", default=[30.0, 60.0, 180.0, 600.0])
+    parser.add_argument("--per-day", type=float, default=PER_DAY)
+    parser.add_argument("--machines", type=int, nargs="+", default=[1, 2, 4, 8])
+    args = parser.parse_args()
+    print("| service time, s | at once | busy | STAT: median, 95 % (min) | others: median, 95 % (min) |")
+    print("|---|---|---|---|---|")
+    for service_s in args.service_s:
+        for n_machines in args.machines:
+            waits = simulate(n_machines, service_s, args.per_day)
+            cells = (
+                f"{np.median(w) / 60:.1f}, {np.percentile(w, 95) / 60:.1f}"
+                for w in (waits.stat_s, waits.routine_s)
+            )
+            print(f"| {service_s:g} | {n_machines} | {waits.busy:.0%} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()

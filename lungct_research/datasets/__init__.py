@@ -1,0 +1,1 @@
+"""Chest CTs with labels: files, cases, splits and manifests."""

@@ -1,0 +1,129 @@
+"""Chest CTs as sites and public data sets keep them: DICOM, NIfTI, MetaImage, folders of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from PIL import Image
+
+from lungct.dicom_read import read_chest, scan_folder, select_series
+from lungct.dicom_read.headers import text
+from lungct.errors import GeometryError, InputError
+from lungct.records import CtVolume, MaskArray
+from lungct.records.orientation import LPS_TO_RAS, canonical_volume, to_canonical
+
+NIFTI = (".nii", ".nii.gz")
+PICTURES = (".png", ".jpg", ".jpeg")
+PICTURE_WINDOW_HU = (-1250.0, 250.0)
+PICTURE_EXTENT_MM = (300.0, 350.0, 350.0)
+"""What 0 and 255 stand for in pictures, and their extent along slices, rows and columns. Own assumptions,
+since pictures tell neither: a chest is about that large, and lungs are seen in a lung window."""
+
+Facts = Mapping[str, str]
+
+
+def read_ct(path: Path) -> tuple[CtVolume, Facts]:
+    """A canonical volume and what its headers say for subgroups, by the names of ``lungct_research.datasets.manifest.FACTS``.
+
+    Args:
+        path: folder with DICOM, of which the series is read that the application would choose; folder with
+            one PNG or JPEG a slice, from head to feet; NIfTI file; any file that SimpleITK reads.
+
+    Raises:
+        LungCtError: there is no series that may be analysed, or the file cannot be read as a volume.
+    """
+    if path.is_dir():
+        pictures = [file for file in path.iterdir() if file.suffix.lower() in PICTURES]
+        return (_read_pictures(pictures), {}) if pictures else _read_dicom(path)
+    volume = read_nifti(path) if path.name.endswith(NIFTI) else _read_itk(path)
+    return to_canonical(volume), {}
+
+
+def _read_dicom(folder: Path) -> tuple[CtVolume, Facts]:
+    chest = read_chest(select_series(scan_folder(folder)))
+    series = chest.selection.analysed
+    known = {
+        "vendor": series.manufacturer,
+        "kernel": series.kernel,
+        "slice_thickness_mm": series.slice_thickness_mm,
+        "sex": text(chest.patient.header, "PatientSex"),
+        "age_years": series.age_years,
+    }
+    return chest.volume, {name: str(value) for name, value in known.items() if value not in (None, "")}
+
+
+def read_nifti(path: Path) -> CtVolume:
+    """A NIfTI volume as it is stored; its affine, which is RAS, becomes LPS.
+
+    Raises:
+        InputError: the file is missing, damaged or not three-dimensional; the message names it.
+    """
+    try:
+        image = nibabel.load(path)
+        array = np.asarray(image.dataobj)
+    except (ImageFileError, EOFError, OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as NIfTI: {type(error).__name__}", "NIFTI") from error
+    return _volume(path, array, LPS_TO_RAS @ image.affine)
+
+
+def _read_itk(path: Path) -> CtVolume:
+    import SimpleITK as sitk  # noqa: N813
+
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise InputError(f"{path} cannot be read as a volume", "VOLUME_FILE") from error
+    affine = np.eye(4)
+    if image.GetDimension() == 3:
+        affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) @ np.diag(image.GetSpacing())
+        affine[:3, 3] = image.GetOrigin()
+    return _volume(path, sitk.GetArrayFromImage(image).T, affine)
+
+
+def _volume(path: Path, array: np.ndarray, affine_lps: np.ndarray) -> CtVolume:
+    if array.ndim != 3:
+        raise GeometryError(f"{path} has {array.ndim} dimensions: expected 3", "VOLUME_FILE")
+    if not np.issubdtype(array.dtype, np.integer) or np.iinfo(array.dtype).max > np.iinfo(np.int16).max:
+        array = array.astype(np.float32)
+    return CtVolume(array.astype(np.result_type(array, np.int16)), affine_lps)
+
+
+def _read_pictures(files: list[Path]) -> CtVolume:
+    """Approximate HU on an approximate grid; slices in the order of the numbers in their names."""
+    ordered = sorted(files, key=lambda file: (int("0" + "".join(filter(str.isdigit, file.stem))), file.name))
+    try:
+        slices = [np.asarray(Image.open(file).convert("L"), np.float32) for file in reversed(ordered)]
+        grey = np.stack(slices)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{files[0].parent} holds pictures that cannot be read", "PICTURES") from error
+    low_hu, high_hu = PICTURE_WINDOW_HU
+    slice_mm, row_mm, column_mm = np.divide(PICTURE_EXTENT_MM, grey.shape)
+    volume_hu = low_hu + grey * np.float32((high_hu - low_hu) / 255)
+    return canonical_volume(volume_hu, (float(slice_mm), float(row_mm), float(column_mm)))
+
+
+def read_lungs(path: Path, volume: CtVolume) -> MaskArray:
+    """A mask of lungs or lobes on the grid of a canonical volume.
+
+    Args:
+        path: a volume file.
+        volume: canonical.
+
+    Returns:
+        ``[slices, rows, columns]``, 1 inside.
+
+    Raises:
+        GeometryError: the mask is empty or does not lie on the grid.
+    """
+    mask = to_canonical(read_nifti(path) if path.name.endswith(NIFTI) else _read_itk(path))
+    corners = np.array([[0, 0, 0, 1], [*volume.volume_hu.shape, 1]]).T
+    off_mm = np.abs((mask.affine_lps - volume.affine_lps) @ corners).max()
+    if mask.volume_hu.shape != volume.volume_hu.shape or off_mm > min(volume.spacing_mm):
+        raise GeometryError(f"{path} does not lie on the grid of the CT", "MASK_GRID")
+    if not mask.volume_hu.any():
+        raise GeometryError(f"{path} is empty", "MASK_EMPTY")
+    return np.ascontiguousarray(mask.volume_hu > 0).astype(np.uint8)

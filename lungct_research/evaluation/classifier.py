@@ -1,0 +1,218 @@
+"""How good the classifier is: ``python -m lungct_research.evaluation.classifier --manifest FILE --models models --out DIR``.
+
+Measures the test cases of a manifest (all cases where it has no column ``split``), or of ``--predictions
+FILE``, and writes ``classifier.html``, ``classifier.json`` and ``predictions.csv``. The temperature and the
+best cut-offs come from the validation cases. ``--record`` notes temperature and result in ``model.json``,
+where the application and its reports find them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import polars as pl
+
+from lungct.errors import LungCtError
+from lungct.findings.classification import DECISION_CUT_OFF
+from lungct.networks import Classifier3d
+from lungct.networks.classifier3d import CLASSES
+from lungct.networks.device import choose_device, keep_freed_memory
+from lungct.networks.weights import METADATA_FILE, load_model
+from lungct_research.datasets.manifest import ManifestError, read_manifest
+from lungct_research.evaluation.agreement import N_RESAMPLES
+from lungct_research.evaluation.calibration import (
+    at_temperature,
+    expected_calibration_error,
+    fitted_temperature,
+)
+from lungct_research.evaluation.classification import (
+    FEWEST_IN_SUBGROUP,
+    PAPER_VALUES,
+    best_cut_offs,
+    confusion,
+    measures,
+    subgroups,
+)
+from lungct_research.evaluation.classification_plots import pictures
+from lungct_research.evaluation.predictions import is_external, predict, predictions_of, read_predictions
+from lungct_research.training.cards import renew_card
+
+TEMPLATE = Path(__file__).with_name("classifier.html.j2")
+FAMILIAR_SHARE = 0.99
+FEWEST_FOR_ENERGY = 100
+"""Share of validation cases below the highest energy, and how many there must be to tell it. Own decision."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is measured, and what is known about where it comes from.
+
+    Attributes:
+        table: one row a case: what :func:`predict` gives.
+        is_external: the institutions of the test cases gave nothing to training.
+    """
+
+    table: pl.DataFrame
+    is_external: bool
+
+
+def report(
+    evidence: Evidence, stored_temperature: float, n_resamples: int = N_RESAMPLES
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Everything measured, for JSON, and the pictures.
+
+    Args:
+        evidence: probabilities at a temperature of 1.
+        stored_temperature: used where there are no validation cases to fit another.
+        n_resamples: of the bootstrap.
+
+    Raises:
+        ManifestError: there are no test cases.
+    """
+    raw, validation = (predictions_of(evidence.table, part) for part in ("test", "validation"))
+    if not len(raw):
+        raise ManifestError(["there are no cases in test"])
+    has_validation = bool(len(validation))
+    temperature = (
+        fitted_temperature(validation.probabilities, validation.labels)
+        if has_validation
+        else stored_temperature
+    )
+    test, chooser = (
+        predictions.with_probabilities(at_temperature(predictions.probabilities, temperature))
+        for predictions in (raw, validation if has_validation else raw)
+    )
+    cut_offs = best_cut_offs(chooser)
+    found = measures(test, cut_offs, n_resamples)
+    counts = Counter(CLASSES[label] for label in test.labels)
+    result = {
+        "n_cases": len(test),
+        "n_patients": len(set(test.patients)),
+        "n_institutions": len({facts["institution"] for facts in test.facts}),
+        "n_by_class": {name: counts[name] for name in CLASSES},
+        "n_resamples": n_resamples,
+        "is_external": evidence.is_external,
+        "warnings": _warnings(evidence, counts, has_validation),
+        "measures": {name: estimate.rounded() for name, estimate in found.items()},
+        "paper": dict(PAPER_VALUES),
+        "confusion_rows_true": confusion(test).tolist(),
+        "cut_offs": cut_offs,
+        "cut_offs_chosen_on": "validation cases" if has_validation else "the test cases themselves",
+        "temperature": temperature,
+        "temperature_from": "fitted to the validation cases" if has_validation else "that of the model",
+        "highest_energy": _highest_energy(evidence.table),
+        "calibration": {
+            name: round(expected_calibration_error(one.probabilities, one.labels), 3)
+            for name, one in (("before", raw), ("after", test))
+        },
+        "subgroups": subgroups(test, n_resamples),
+    }
+    return result, pictures(test, found)
+
+
+def _highest_energy(table: pl.DataFrame) -> float | None:
+    """Above which a chest is unlike the validation cases; None where these are too few, or have no energy."""
+    if "energy" not in table.columns:
+        return None
+    energies = table.filter(pl.col("split") == "validation")["energy"]
+    return float(energies.quantile(FAMILIAR_SHARE)) if len(energies) >= FEWEST_FOR_ENERGY else None
+
+
+def _warnings(evidence: Evidence, counts: Counter[str], has_validation: bool) -> list[str]:
+    found = [
+        f"class {name} has {counts[name]} cases: no number about it is to be believed, nor its interval"
+        for name in CLASSES
+        if counts[name] < FEWEST_IN_SUBGROUP
+    ]
+    if not evidence.is_external:
+        found.append("the institutions of these cases may have given cases to training: no external test")
+    if not has_validation:
+        found.append("without validation cases the best cut-offs are chosen on the test: they flatter")
+    return found
+
+
+def write(result: dict[str, Any], drawn: dict[str, str], table: pl.DataFrame, out_dir: Path) -> None:
+    """The report as HTML and JSON, and the predictions."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    (out_dir / "classifier.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    template = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
+    html = template.render(report=result, pictures=drawn, cut_off=DECISION_CUT_OFF)
+    (out_dir / "classifier.html").write_text(html, encoding="utf-8")
+    table.write_csv(out_dir / "predictions.csv")
+
+
+def record(result: dict[str, Any], model_dir: Path) -> None:
+    """Note temperature, highest energy and result in ``model.json``, and the result in the model card."""
+    path = model_dir / METADATA_FILE
+    described = json.loads(path.read_text(encoding="utf-8"))
+    measured = {name: result[name] for name in ("temperature", "highest_energy")}
+    described["parameters"] = described.get("parameters", {}) | {
+        name: round(value, 4) for name, value in measured.items() if value is not None
+    }
+    kept = ("n_cases", "n_patients", "n_institutions", "n_by_class", "measures", "confusion_rows_true")
+    described.setdefault("eval_metrics", {})["test"] = {name: result[name] for name in kept}
+    described["validated_on"] = {
+        "data": "external" if result["is_external"] else "internal",
+        "cases": result["n_cases"],
+        "institutions": result["n_institutions"],
+    }
+    path.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    renew_card(model_dir, described)
+
+
+def main() -> int:
+    """Measure, write, and on request record; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--manifest", type=Path, help="that of a training run, or cases of another site")
+    source.add_argument("--predictions", type=Path, help="CSV of probabilities at a temperature of 1")
+    parser.add_argument("--models", type=Path, default=Path("models"))
+    parser.add_argument("--out", type=Path, default=Path("runs/evaluation"))
+    parser.add_argument("--external", action="store_true", help="these institutions gave nothing to training")
+    parser.add_argument("--record", action="store_true", help="note the result in model.json")
+    parser.add_argument("--resamples", type=int, default=N_RESAMPLES, help="of the bootstrap")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    arguments = parser.parse_args()
+    if arguments.record and arguments.predictions:
+        parser.error("--record needs --manifest: nobody knows which model the predictions are of")
+    try:
+        return _run(arguments)
+    except LungCtError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    keep_freed_memory()
+    temperature = 1.0
+    if arguments.predictions:
+        table = read_predictions(arguments.predictions)
+        external = is_external(zip(table["split"], table["institution"], strict=True))
+    else:
+        device = choose_device(arguments.device)
+        model = load_model(arguments.models, "classifier", Classifier3d, device)
+        temperature = model.parameters.get("temperature", temperature)
+        cases = read_manifest(arguments.manifest, "patient")
+        external = is_external((case.split, case.institution) for case in cases)
+        unseen = [case for case in cases if case.split != "train"]
+        table = predict(unseen, model.network, arguments.models, device)
+    evidence = Evidence(table, arguments.external or external)
+    result, drawn = report(evidence, temperature, arguments.resamples)
+    write(result, drawn, table, arguments.out)
+    for text in result["warnings"]:
+        print(f"warning: {text}")
+    print(f"{result['n_cases']} cases: {arguments.out / 'classifier.html'}")
+    if arguments.record:
+        record(result, arguments.models / "classifier")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

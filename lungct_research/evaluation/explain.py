@@ -1,0 +1,98 @@
+"""Where the classifier looks: ``python -m lungct_research.evaluation.explain PATH --models models --out looks.png``.
+
+One row a class: axial slices as the classifier sees them, warm where they speak for that class (3-D Grad-CAM,
+Selvaraju et al. 2017, by MONAI). A map shows what moved the network, not what is ill.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.visualize import GradCAM
+from torch import Tensor, nn
+
+from lungct.anatomy.lungs import segment_lobes
+from lungct.errors import LungCtError
+from lungct.networks import Classifier3d, LobeUNet
+from lungct.networks.classifier3d import CLASSES
+from lungct.networks.device import keep_freed_memory
+from lungct.networks.inputs import classifier_input
+from lungct.networks.weights import load_model
+from lungct_research.datasets.ct_files import read_ct
+
+LAST_CONVOLUTION = "3.0"
+"""Of :class:`lungct.networks.Classifier3d`, before it is pooled."""
+
+N_SLICES = 6
+INCHES_A_SLICE = 2.0
+PIXELS_AN_INCH = 110
+
+
+def activation_maps(network: nn.Module, volume: Tensor, layer: str = LAST_CONVOLUTION) -> np.ndarray:
+    """What speaks for each class.
+
+    Args:
+        network: a classifier in evaluation mode.
+        volume: ``[1, 1, slices, rows, columns]``.
+        layer: whose activations are weighted.
+
+    Returns:
+        ``[classes, slices, rows, columns]``, not negative; a common scale, so that classes compare.
+    """
+    explain = GradCAM(network, layer, postprocessing=lambda found: found)
+    maps = [explain(volume, class_idx=index)[0, 0].detach().numpy() for index in range(len(CLASSES))]
+    return np.stack(maps)
+
+
+def draw(volume: np.ndarray, maps: np.ndarray, path: Path) -> None:
+    """Write the picture.
+
+    Args:
+        volume: ``[slices, rows, columns]`` in (0, 1), slice 0 the most caudal.
+        maps: ``[classes, slices, rows, columns]``.
+        path: of the PNG file.
+    """
+    from matplotlib.figure import Figure
+
+    inches = (INCHES_A_SLICE * N_SLICES, INCHES_A_SLICE * len(CLASSES))
+    figure = Figure(inches, PIXELS_AN_INCH, layout="constrained")
+    with_lung = np.flatnonzero(volume.any(axis=(1, 2)))
+    places = np.linspace(with_lung[-1], with_lung[0], N_SLICES + 2)[1:-1].round().astype(int)
+    strongest = max(float(maps.max()), np.finfo(float).tiny)
+    for row, name in zip(figure.subplots(len(CLASSES), N_SLICES), range(len(CLASSES)), strict=True):
+        row[0].set_title(CLASSES[name], loc="left")
+        for axes, place in zip(row, places, strict=True):
+            axes.imshow(volume[place], cmap="gray", vmin=0, vmax=1)
+            share = maps[name, place] / strongest
+            axes.imshow(share, cmap="hot", vmin=0, vmax=1, alpha=0.6 * share)
+            axes.set_axis_off()
+    figure.savefig(path)
+
+
+def main() -> int:
+    """Draw one CT; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path", type=Path, help="folder of a DICOM study, or a volume file")
+    parser.add_argument("--models", type=Path, default=Path("models"))
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    keep_freed_memory()
+    cpu = torch.device("cpu")
+    try:
+        classifier = load_model(arguments.models, "classifier", Classifier3d, cpu).network
+        volume, _ = read_ct(arguments.path)
+        lungs = segment_lobes(volume, load_model(arguments.models, "lungs", LobeUNet, cpu)).lobes
+    except LungCtError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    seen = classifier_input(torch.from_numpy(np.ascontiguousarray(volume.volume_hu)), torch.from_numpy(lungs))
+    draw(seen[0, 0].numpy(), activation_maps(classifier, seen), arguments.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""How well lungs and lobes are found: ``python -m lungct_research.evaluation.lobes --data DIR --models models``.
+
+Everything is measured on the volume's own grid, on what the application would report. Choices are made with
+``--part validation``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lungct.anatomy.lungs import segment_lobes
+from lungct.networks import LobeUNet
+from lungct.networks.device import keep_freed_memory
+from lungct.networks.weights import load_model
+from lungct.records import CtVolume, Lobe, MaskArray
+from lungct_research.evaluation import cases
+from lungct_research.evaluation.agreement import dice
+
+Segmenter = Callable[[CtVolume], MaskArray]
+"""Lobes of a canonical volume on its grid."""
+
+NAMES = (*map(str, Lobe), "lungs")
+
+
+def lobe_dice(found: MaskArray, true: MaskArray) -> dict[str, float]:
+    """Dice of every lobe and of both lungs together."""
+    pairs = [(found == lobe.label, true == lobe.label) for lobe in Lobe] + [(found > 0, true > 0)]
+    return {name: dice(*pair) for name, pair in zip(NAMES, pairs, strict=True)}
+
+
+def of_known_lobes(known: Iterable[cases.LobeCase], segment: Segmenter) -> dict[str, Any]:
+    """Mean Dice, the worst case, and the mean relative volume error, each for lobes and lungs."""
+    rows, errors, names = [], [], []
+    for case in known:
+        found = segment(case.volume)
+        rows.append(list(lobe_dice(found, case.lobes).values()))
+        sizes = [(np.bincount(labels.ravel(), minlength=6)[1:]) for labels in (found, case.lobes)]
+        n_found, n_true = (np.append(size, size.sum()) for size in sizes)
+        errors.append(np.abs(n_found / np.maximum(n_true, 1) - 1))
+        names.append(case.name)
+        print(f"  {case.name:<12}", *(f"{value:.3f}" for value in rows[-1]), flush=True)
+    table = np.array(rows)
+    worst = int(table[:, : len(Lobe)].mean(axis=1).argmin())
+    return {
+        "dice_mean": _named(table.mean(axis=0)),
+        "dice_mean_of_lobes": round(float(table[:, : len(Lobe)].mean()), 3),
+        "dice_worst_case": {"case": names[worst], **_named(table[worst])},
+        "volume_error_mean_abs": _named(np.mean(errors, axis=0)),
+        "n": len(rows),
+    }
+
+
+def _named(values: np.ndarray) -> dict[str, float]:
+    return dict(zip(NAMES, np.round(values, 3).tolist(), strict=True))
+
+
+def of_expert_lungs(data_dir: Path, segment: Segmenter) -> dict[str, Any]:
+    """Recall and Dice of the lungs on COVID-19 chests, and recall inside the expert's opacities."""
+    measured = {}
+    for name, volume, mask in cases.expert_covid(data_dir):
+        found = segment(volume) > 0
+        lung = mask > 0
+        measured[name] = {
+            "recall": round(float(found[lung].mean()), 3),
+            "dice": round(dice(found, lung), 3),
+            "recall_in_opacities": round(float(found[mask == 1].mean()), 3),
+        }
+        print(f"  {name:<12}", *measured[name].values(), flush=True)
+    return measured
+
+
+def of_labelled_slices(data_dir: Path, segment: Segmenter) -> dict[str, Any]:
+    """On how many of the slices where a lobe is known to be infected that lobe was found at all."""
+    measured = {}
+    for name, volume, infected in cases.labelled_slices(data_dir):
+        lobes = segment(volume)
+        present = np.concatenate(
+            [(lobes[slices] == lobe.label).any(axis=(1, 2)) for lobe, slices in infected.items()]
+        )
+        measured[name] = {"present": round(float(present.mean()), 3), "n": len(present)}
+        print(f"  {name:<12}", *measured[name].values(), flush=True)
+    return measured
+
+
+def evaluate(data_dir: Path, segment: Segmenter, part: str = "test") -> dict[str, Any]:
+    """All measures, by group of cases.
+
+    Args:
+        data_dir: holds the anatomies and the real chests.
+        segment: what is measured.
+        part: ``test``, or ``validation``: synthetic chests and phantoms only, for choices to be made on.
+    """
+    groups: dict[str, Callable[[], dict[str, Any]]] = {
+        f"anatomies_{part}": lambda: of_known_lobes(cases.anatomies(data_dir, part, infected=False), segment),
+        f"anatomies_{part}_infected": lambda: of_known_lobes(
+            cases.anatomies(data_dir, part, infected=True), segment
+        ),
+        "phantoms": lambda: of_known_lobes(cases.phantoms(part), segment),
+    }
+    if part == "test":
+        groups |= _real_groups(data_dir, segment)
+    measured = {}
+    for name, measure in groups.items():
+        print(name, flush=True)
+        measured[name] = measure()
+    return measured
+
+
+def _real_groups(data_dir: Path, segment: Segmenter) -> dict[str, Callable[[], dict[str, Any]]]:
+    return {
+        "lidc-0001_machine_reference": lambda: of_known_lobes([cases.machine_reference(data_dir)], segment),
+        "covid_expert_lungs": lambda: of_expert_lungs(data_dir, segment),
+        "covid_ct_md_infected_lobe_present": lambda: of_labelled_slices(data_dir, segment),
+    }
+
+
+def main() -> None:
+    """Print every case, then all measures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=os.environ.get("LUNGCT_REAL_CT"))
+    parser.add_argument("--models", type=Path, default=Path("models"))
+    parser.add_argument("--part", choices=("test", "validation"), default="test")
+    arguments = parser.parse_args()
+    if arguments.data is None:
+        parser.error("name the data folder with --data or LUNGCT_REAL_CT")
+    keep_freed_memory()
+    model = load_model(arguments.models, "lungs", LobeUNet, torch.device("cpu"))
+    measured = evaluate(
+        Path(arguments.data), lambda volume: segment_lobes(volume, model).lobes, arguments.part
+    )
+    print(json.dumps(measured, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""How well opacities are found: ``python -m lungct_research.evaluation.opacities --data DIR --set NAME --out DIR``.
+
+Three methods are measured side by side: the application as it is, the opacity network inside the expert's
+lungs (what is wrong there is the network's own fault), and a classical baseline inside the same lungs, which
+a network must beat. Where no expert drew the lungs, those that the application finds are used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lungct.anatomy.lungs import segment_lobes
+from lungct.findings.opacities import segment_opacities
+from lungct.networks import LobeUNet
+from lungct.networks.device import choose_device, keep_freed_memory
+from lungct.networks.int8_unet import build_opacity_model
+from lungct.networks.weights import load_model, verify_model
+from lungct.records import CtVolume, LungAnatomy, MaskArray
+from lungct_research.evaluation.agreement import auroc, with_interval
+from lungct_research.evaluation.opacity_measures import ScanMeasures, classical_opacities, measure, summary
+from lungct_research.evaluation.opacity_sets import SETS, OpacityCase
+from lungct_research.evaluation.plots import write_plots
+
+METHODS = ("application", "network_in_expert_lungs", "classical")
+
+
+@dataclass(frozen=True)
+class Segmenters:
+    """What finds lobes and opacities.
+
+    Attributes:
+        lobes: of a canonical volume.
+        opacities: 1 inside the opacities of a volume, looked for inside the given lobes or lungs only.
+    """
+
+    lobes: Callable[[CtVolume], LungAnatomy]
+    opacities: Callable[[CtVolume, LungAnatomy], MaskArray]
+
+
+def measure_case(case: OpacityCase, segmenters: Segmenters) -> dict[str, ScanMeasures]:
+    """What each method finds in one chest; the middle one only where an expert drew the lungs."""
+    anatomy = segmenters.lobes(case.volume)
+    found = {"application": segmenters.opacities(case.volume, anatomy) > 0}
+    lungs = anatomy.lobes
+    if case.lungs is not None:
+        lungs = case.lungs
+        expert = LungAnatomy(lungs, anatomy.model)
+        found["network_in_expert_lungs"] = segmenters.opacities(case.volume, expert) > 0
+    found["classical"] = classical_opacities(case.volume, lungs)
+    return {name: measure(case, mask, lungs, anatomy.lobes) for name, mask in found.items()}
+
+
+def measure_set(cases: Iterable[OpacityCase], segmenters: Segmenters) -> dict[str, list[ScanMeasures]]:
+    """All chests of a set, by method; prints a line a chest."""
+    measured: dict[str, list[ScanMeasures]] = {name: [] for name in METHODS}
+    for case in cases:
+        for name, scan in measure_case(case, segmenters).items():
+            measured[name].append(scan)
+            shown = "" if scan.dice is None else f"dice {scan.dice:.3f}, {scan.true_ml:.0f} ml true, "
+            print(f"  {case.name:<28}{name:<26}{shown}{scan.found_ml:.0f} ml found", flush=True)
+    return {name: scans for name, scans in measured.items() if scans}
+
+
+def report(measured: dict[str, list[ScanMeasures]]) -> dict[str, Any]:
+    """Summary and single scans of every method, for JSON."""
+    return {
+        name: summary(scans) | {"scans": [_row(scan) for scan in scans]} for name, scans in measured.items()
+    }
+
+
+def _row(scan: ScanMeasures) -> dict[str, Any]:
+    names = ("found_ml", "true_ml", "found_percent", "dice", "surface_mm", "hausdorff_mm")
+    values = {name: getattr(scan, name) for name in names}
+    known = {name: round(float(v), 3) for name, v in values.items() if v is not None and np.isfinite(v)}
+    row = {"name": scan.name, "counts_for_dice": scan.counts_for_dice, **known}
+    if scan.slice_infected is not None and len(np.unique(scan.slice_infected)) > 1:
+        row["slice_auroc"] = with_interval(auroc, scan.slice_area_mm2, scan.slice_infected).rounded()
+    return row
+
+
+def application(models_dir: Path, device: torch.device) -> Segmenters:
+    """Lobes and opacities as the application finds them."""
+    lungs = load_model(models_dir, "lungs", LobeUNet, device)
+    opacity = build_opacity_model(verify_model(models_dir, "opacity"), device)
+    return Segmenters(
+        lambda volume: segment_lobes(volume, lungs),
+        lambda volume, anatomy: segment_opacities(volume, anatomy, opacity).mask,
+    )
+
+
+def run(name: str, data_dir: Path, out_dir: Path, segmenters: Segmenters) -> None:
+    """Measure one data set and write ``NAME.json`` and its plots."""
+    print(name, flush=True)
+    measured = measure_set(SETS[name](data_dir), segmenters)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"set": name, **report(measured)}, indent=2)
+    (out_dir / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    for path in write_plots(measured, out_dir, name):
+        print(f"  {path}", flush=True)
+
+
+def main() -> None:
+    """Measure the named data set, or the three of the project's own data folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=os.environ.get("LUNGCT_REAL_CT"))
+    parser.add_argument("--models", type=Path, default=Path("models"))
+    parser.add_argument("--set", dest="sets", action="append", choices=tuple(SETS), help="may be repeated")
+    parser.add_argument("--out", type=Path, default=Path("runs/evaluation"))
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    arguments = parser.parse_args()
+    if arguments.data is None:
+        parser.error("name the data folder with --data or LUNGCT_REAL_CT")
+    keep_freed_memory()
+    segmenters = application(arguments.models, choose_device(arguments.device))
+    for name in arguments.sets or ("medseg", "no_infection", "labelled_studies"):
+        run(name, Path(arguments.data), arguments.out, segmenters)
+
+
+if __name__ == "__main__":
+    main()

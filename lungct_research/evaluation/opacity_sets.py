@@ -1,0 +1,33 @@
+"""Public data sets to measure opacities on, each read in the layout in which it is published.
+
+None of them is used in training or for choosing anything; of the painted chests, the anatomies are not.
+Every set takes the folder of the data and yields :class:`~lungct_research.datasets.case.OpacityCase`; errors name
+the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from lungct_research.datasets import dicom_sets, nifti_sets
+from lungct_research.datasets.case import OpacityCase
+from lungct_research.evaluation.painted import painted, painted_kinds
+
+SETS: dict[str, Callable[[Path], Iterator[OpacityCase]]] = {
+    "medseg": nifti_sets.medseg,
+    "no_infection": nifti_sets.no_infection,
+    "labelled_studies": dicom_sets.labelled_studies,
+    "painted": painted,
+    "painted_kinds": painted_kinds,
+    "covid_19_ct_seg": nifti_sets.covid_19_ct_seg,
+    "mosmed": nifti_sets.mosmed,
+    "mosmed_ct_0": nifti_sets.mosmed_ct_0,
+    "covid_ct_md": dicom_sets.covid_ct_md,
+    "covid_ct_md_normal": dicom_sets.covid_ct_md_normal,
+    "ricord_1a": dicom_sets.ricord_1a,
+    "ricord_1b": dicom_sets.ricord_1b,
+}
+"""By the name that the command line takes."""
+
+__all__ = ["SETS", "OpacityCase"]

@@ -1,0 +1,73 @@
+"""Compare the findings on a phantom with its truth: ``python -m lungct_research.evaluation.phantom truth.json result.json``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LUNG_TOLERANCE = 0.05
+OPACITY_TOLERANCE = 0.15
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One volume, true and measured."""
+
+    what: str
+    true_ml: float
+    measured_ml: float
+    tolerance: float
+
+    @property
+    def relative_error(self) -> float:
+        """Signed, relative to the truth; a measured volume without a true one is infinitely wrong."""
+        if self.true_ml == 0:
+            return float("inf") if self.measured_ml else 0.0
+        return self.measured_ml / self.true_ml - 1
+
+    @property
+    def holds(self) -> bool:
+        """True within the tolerance."""
+        return abs(self.relative_error) <= self.tolerance
+
+
+def compare(truth: dict[str, Any], result: dict[str, Any]) -> Iterator[Comparison]:
+    """Lung volume of every lobe and opacity volume of both lungs.
+
+    Args:
+        truth: content of the file that ``python -m lungct_research.synthesis.phantom --truth`` writes.
+        result: content of ``result.json``.
+    """
+    findings = result["findings"]
+    for lobe, true in truth["lobes"].items():
+        yield Comparison(lobe, true["lung_ml"], findings["lobes"][lobe]["lung_ml"], LUNG_TOLERANCE)
+    true_opacity_ml = sum(lobe["opacity_ml"] for lobe in truth["lobes"].values())
+    yield Comparison("opacity", true_opacity_ml, findings["total"]["opacity_ml"], OPACITY_TOLERANCE)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the comparison; returns 1 where a volume is out of tolerance."""
+    parser = ArgumentParser(
+        prog="python -m lungct_research.evaluation.phantom", description="Findings against the truth."
+    )
+    parser.add_argument("truth", type=Path)
+    parser.add_argument("result", type=Path)
+    args = parser.parse_args(arguments)
+    comparisons = list(compare(*(json.loads(path.read_text("utf-8")) for path in (args.truth, args.result))))
+    print(f"{'':<14}{'true ml':>10}{'measured ml':>13}{'error':>9}{'allowed':>9}")
+    for volume in comparisons:
+        remark = "" if volume.holds else "  out of tolerance"
+        print(
+            f"{volume.what:<14}{volume.true_ml:>10.0f}{volume.measured_ml:>13.0f}"
+            f"{volume.relative_error:>+9.1%}{volume.tolerance:>9.0%}{remark}"
+        )
+    return 0 if all(volume.holds for volume in comparisons) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""Predictions of a classifier as a table, made from the CTs of a manifest or read from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence, Set
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from torch import nn
+
+from lungct.networks.classifier3d import CLASSES
+from lungct_research.datasets.manifest import FACTS, Case, ManifestError
+from lungct_research.evaluation.classification import Predictions
+from lungct_research.training.epoch_runs import digests_of
+from lungct_research.training.site_examples import site_examples, voxel_digests, with_facts
+
+GROUPING = ("institution", *FACTS)
+
+
+def predict(
+    cases: Sequence[Case], network: nn.Module, models_dir: Path, device: torch.device
+) -> pl.DataFrame:
+    """Probabilities at a temperature of 1 of every case, beside what the manifest says.
+
+    Raises:
+        ManifestError: a CT cannot be read, or a test case was seen in training.
+    """
+    files = site_examples(cases, models_dir / "lungs", device)
+    cases = with_facts(cases, files)
+    _require_unseen(cases, voxel_digests(files), set(digests_of(models_dir / "classifier")))
+    rows = []
+    for case, file in zip(cases, files, strict=True):
+        with np.load(file) as arrays, torch.inference_mode():
+            volume = torch.from_numpy(arrays["volume"]).to(device)
+            logits = network(volume[None].float() / 255)[0]
+        known = {name: case.facts.get(name, "") for name in FACTS}
+        rows.append(
+            {"row": case.row, "patient": case.patient, "institution": case.institution}
+            | {"split": case.split or "test", "label": case.label}
+            | dict(zip(CLASSES, logits.softmax(0).tolist(), strict=True))
+            | {"energy": -float(logits.logsumexp(0))}
+            | known
+        )
+    return pl.DataFrame(rows)
+
+
+def _require_unseen(cases: Sequence[Case], digests: Sequence[str], seen: Set[str]) -> None:
+    problems = [
+        f"row {case.row}: training has seen this CT, so it cannot test the classifier"
+        for case, digest in zip(cases, digests, strict=True)
+        if digest in seen and case.split in (None, "test")
+    ]
+    if problems:
+        raise ManifestError(problems)
+
+
+def read_predictions(path: Path) -> pl.DataFrame:
+    """Predictions of any classifier: columns ``label``, the three classes, and as many others as are known.
+
+    Raises:
+        ManifestError: columns are missing, a label is unknown, or probabilities do not sum to one.
+    """
+    try:
+        table = pl.read_csv(path, schema_overrides=dict.fromkeys(CLASSES, pl.Float64))
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise ManifestError([f"{path.name} cannot be read as CSV"]) from error
+    missing = [name for name in ("label", *CLASSES) if name not in table.columns]
+    if missing:
+        raise ManifestError(f"{path.name} lacks the column {name}" for name in missing)
+    problems = [
+        f"row {row}: label {label!r} is unknown: expected {', '.join(CLASSES)}"
+        for row, label in enumerate(table["label"], 2)
+        if label not in CLASSES
+    ]
+    shares = table.select(CLASSES).to_numpy()
+    possible = (shares >= 0).all(axis=1) & (np.abs(shares.sum(axis=1) - 1) < 1e-3)
+    problems += [
+        f"row {row + 2}: the three are no probabilities that sum to 1" for row in np.flatnonzero(~possible)
+    ]
+    if problems or table.is_empty():
+        raise ManifestError(problems or [f"{path.name} has no rows"])
+    filled = {"patient": pl.int_range(pl.len()), "institution": pl.lit("unknown"), "split": pl.lit("test")}
+    return table.with_columns(
+        value.alias(name) for name, value in filled.items() if name not in table.columns
+    )
+
+
+def predictions_of(table: pl.DataFrame, part: str) -> Predictions:
+    """The cases of one part."""
+    rows = table.filter(pl.col("split") == part)
+    grouping = [name for name in GROUPING if name in rows.columns]
+    facts = [
+        {name: "" if value is None else str(value) for name, value in row.items()}
+        for row in rows.select(grouping).to_dicts()
+    ]
+    labels = np.array([CLASSES.index(label) for label in rows["label"]], int)
+    patients = rows["patient"].cast(pl.String).to_numpy()
+    return Predictions(rows.select(CLASSES).to_numpy(), labels, patients, facts)
+
+
+def is_external(places: Iterable[tuple[str | None, str]]) -> bool:
+    """Whether the test cases come from institutions that have cases in no other part.
+
+    Args:
+        places: part and institution of every case, those of training included.
+    """
+    places = list(places)
+    test, others = (
+        {where for part, where in places if (part == "test") is wanted} for wanted in (True, False)
+    )
+    return bool(test) and bool(others) and not others & test

@@ -1,0 +1,1 @@
+"""Synthetic chests and painted lesions with exact masks."""

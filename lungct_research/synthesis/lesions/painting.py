@@ -1,0 +1,120 @@
+"""Lesions blended into a chest: air is filled, vessels, open airways and the host's noise stay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from lungct_research.synthesis.fields import BoolArray, FloatArray, Spacing, smooth_field
+from lungct_research.synthesis.lesions.kinds import (
+    DENSE_HU,
+    RING_COMPLETE,
+    SEPTA_HALF_WIDTH,
+    SEPTA_HU,
+    SEPTA_KNOT_MM,
+    Blending,
+    Kind,
+    Lesion,
+)
+
+SOFT_TISSUE_HU = 40.0
+"""Density at which nothing is left to fill with lesion."""
+
+PARENCHYMA_HU = -850.0
+"""Of normal lung where a host shows none."""
+
+NOISE_BAND_HU = 60.0
+"""Voxels up to this much denser than normal parenchyma count as fully aerated, so that they all rise alike
+and the host's noise stays; own decision, above the noise of most chest CTs after the smoothing below."""
+
+SMOOTHING_MM = 0.8
+LEAST_RISE_HU = 120.0
+"""A lesion that is fainter than this beside its surroundings would not be labelled by a reader; own
+decision."""
+
+PLEURA_MM = 3.0
+"""Partly aerated voxels this far outside a lung mask are filled too; the mask itself stays inside."""
+
+
+@dataclass(frozen=True, eq=False)
+class Host:
+    """A chest to paint into.
+
+    Attributes:
+        volume_hu: ``[slices, rows, columns]`` float32, axes S, P, L.
+        lungs: lobe labels, or 1 inside the lungs where lobes are unknown.
+        lumen: airways, which stay open.
+        spacing_mm: along slices, rows, columns.
+    """
+
+    volume_hu: FloatArray
+    lungs: npt.NDArray[np.uint8]
+    lumen: BoolArray
+    spacing_mm: Spacing
+
+    def crop(self, box: tuple[slice, ...], volume_hu: FloatArray) -> Host:
+        """The part of the host in a box, with another volume on the host's grid."""
+        return Host(volume_hu[box], self.lungs[box], self.lumen[box], self.spacing_mm)
+
+
+def lesion_weight(shape_mm: FloatArray, border_mm: float, lumen: BoolArray) -> FloatArray:
+    """How much of a voxel is lesion: 0.5 on the surface, 0 or 1 half a border away from it, 0 in airways.
+
+    Args:
+        shape_mm: depth inside the lesion, negative outside.
+        border_mm: width over which it fades.
+        lumen: airways, same shape.
+    """
+    return (np.clip(0.5 + shape_mm / border_mm, 0, 1) * ~lumen).astype(np.float32)
+
+
+def paint(
+    host: Host, weight: FloatArray, shape_mm: FloatArray, lesion: Lesion, rng: np.random.Generator
+) -> FloatArray:
+    """The host's volume in HU with one lesion; where the weight is 0 it is unchanged.
+
+    Only a smoothed copy of the host decides how much a voxel rises: its noise is carried over unchanged.
+
+    Args:
+        host: what lies around the lesion.
+        weight: of the lesion, on the host's grid.
+        shape_mm: depth inside the lesion.
+        lesion: how it looks.
+        rng: source of its inner texture.
+    """
+    smooth = ndimage.gaussian_filter(host.volume_hu, [SMOOTHING_MM / step for step in host.spacing_mm])
+    normal_hu = _parenchyma_hu(smooth[(host.lungs > 0) & ~host.lumen])
+    rise_hu = np.maximum(_target_hu(host, shape_mm, lesion, rng) - normal_hu, LEAST_RISE_HU)
+    room_hu = np.clip(SOFT_TISSUE_HU - smooth, 0, None)
+    if lesion.blending is Blending.ADDITIVE:
+        change_hu = np.minimum(rise_hu, room_hu)
+    else:
+        aerated_hu = SOFT_TISSUE_HU - normal_hu - NOISE_BAND_HU
+        change_hu = rise_hu * np.clip(room_hu / max(aerated_hu, 1.0), 0, 1)
+    return host.volume_hu + (weight * change_hu).astype(np.float32)
+
+
+def _parenchyma_hu(smooth_hu: FloatArray) -> float:
+    """Median of what is aerated."""
+    aerated = smooth_hu[smooth_hu < -500]
+    return float(np.median(aerated)) if aerated.size else PARENCHYMA_HU
+
+
+def _target_hu(host: Host, shape_mm: FloatArray, lesion: Lesion, rng: np.random.Generator) -> FloatArray:
+    """Density that normal parenchyma gets at every voxel."""
+    shape, spacing_mm = shape_mm.shape, host.spacing_mm
+    uneven = rng.uniform(10, 40) * smooth_field(rng, shape, spacing_mm, 12.0)
+    target_hu = lesion.raise_to_hu + uneven
+    if lesion.kind is Kind.CRAZY_PAVING:
+        septa = np.abs(smooth_field(rng, shape, spacing_mm, rng.uniform(*SEPTA_KNOT_MM))) < SEPTA_HALF_WIDTH
+        target_hu = target_hu + septa * rng.uniform(*SEPTA_HU)
+    if lesion.kind is Kind.REVERSED_HALO:
+        gaps = smooth_field(rng, shape, spacing_mm, 10.0)
+        rim = (shape_mm > 0) & (shape_mm < lesion.ring_mm)
+        limit = np.quantile(gaps[rim], RING_COMPLETE) if rim.any() else np.inf
+        ring = (shape_mm < lesion.ring_mm) & (gaps < limit)
+        target_hu = np.where(ring, rng.uniform(*DENSE_HU), target_hu)
+    return target_hu.astype(np.float32)

@@ -1,0 +1,130 @@
+"""Write a volume of Hounsfield units as a CT series, well formed or with chosen faults."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from lungct_research.synthesis.phantom.dicom_encoding import Syntax, save
+from lungct_research.synthesis.phantom.dicom_faults import Fault, break_datasets, break_files
+from lungct_research.synthesis.phantom.dicom_objects import enhanced_image, single_images
+from lungct_research.synthesis.phantom.study_options import DEFAULT_OPTIONS, Orientation, StudyOptions
+
+__all__ = ["Fault", "Orientation", "StudyOptions", "Syntax", "write_localizer", "write_study"]
+
+OUTSIDE_HU = -1000
+TILT_DEG = 15.0
+OBLIQUE_DEG = (20.0, 10.0)
+"""Rotation of an oblique series about the left-right and then the head-feet axis."""
+
+_STORED_AXES = {
+    Orientation.FEET_FIRST_SUPINE: "IPR",
+    Orientation.PRONE: "SAR",
+    Orientation.SAGITTAL: "LIP",
+    Orientation.CORONAL: "PIL",
+}
+"""Patient direction in which slices, rows and columns count up, where it is not SPL."""
+_AXES = {"S": (0, 1), "I": (0, -1), "P": (1, 1), "A": (1, -1), "L": (2, 1), "R": (2, -1)}
+
+Volume = npt.NDArray[np.integer] | npt.NDArray[np.floating]
+Matrix = npt.NDArray[np.float64]
+
+
+def write_study(volume_hu: Volume, out_dir: Path, options: StudyOptions = DEFAULT_OPTIONS) -> list[Path]:
+    """Write one CT series.
+
+    Args:
+        volume_hu: ``[slices, rows, columns]``, slice 0 most caudal, rows to the back, columns to the left of
+            the patient; centred on the origin of the patient's coordinates.
+        out_dir: made if need be; files of an earlier series of the same number are replaced.
+        options: everything else.
+
+    Returns:
+        The files in the order of Instance Number.
+    """
+    frames_hu, affine_lps = _as_stored(volume_hu, options)
+    stored = np.stack([_stored_values(frame, options) for frame in frames_hu])
+    make = enhanced_image if options.enhanced else single_images
+    datasets = break_datasets(make(stored, affine_lps, options), options.faults)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    stem = f"CT{options.series_number:03d}"
+    for earlier in out_dir.glob(f"{stem}_*.dcm"):
+        earlier.unlink()
+    paths = [out_dir / f"{stem}_{number:04d}.dcm" for number in range(1, len(datasets) + 1)]
+    for path, dataset in zip(paths, datasets, strict=True):
+        save(dataset, path, options.transfer_syntax)
+    break_files(paths, options.faults)
+    return paths
+
+
+def write_localizer(volume_hu: Volume, out_dir: Path, options: StudyOptions = DEFAULT_OPTIONS) -> list[Path]:
+    """Write the coronal projection of a volume as a localizer series of one image."""
+    projection = volume_hu.mean(axis=1, keepdims=True, dtype=np.float64)
+    image_type = ("ORIGINAL", "PRIMARY", "LOCALIZER")
+    coronal = replace(options, orientation=Orientation.CORONAL, image_type=image_type, faults=())
+    return write_study(projection, out_dir, coronal)
+
+
+def _as_stored(volume_hu: Volume, options: StudyOptions) -> tuple[Volume, Matrix]:
+    """Frames ``[frames, rows, columns]`` as stored, and their indices (.., 1) to LPS millimetres."""
+    affine = _volume_to_lps(volume_hu.shape, options.spacing_mm)
+    if options.orientation is Orientation.GANTRY_TILT:
+        tilted_to_volume = _tilt(volume_hu.shape, options.spacing_mm)
+        tilted = ndimage.affine_transform(
+            volume_hu.astype(np.float32), tilted_to_volume, order=1, cval=OUTSIDE_HU
+        )
+        return tilted, affine @ tilted_to_volume
+    if options.orientation is Orientation.OBLIQUE:
+        affine = _rotation(*np.radians(OBLIQUE_DEG)) @ affine
+    stored_to_volume = np.zeros((4, 4))
+    stored_to_volume[3, 3] = 1
+    axes, signs = zip(
+        *(_AXES[letter] for letter in _STORED_AXES.get(options.orientation, "SPL")), strict=True
+    )
+    for stored_axis, (axis, sign) in enumerate(zip(axes, signs, strict=True)):
+        stored_to_volume[axis, stored_axis] = sign
+        stored_to_volume[axis, 3] = 0 if sign > 0 else volume_hu.shape[axis] - 1
+    frames = volume_hu.transpose(axes)[tuple(slice(None, None, sign) for sign in signs)]
+    return frames, affine @ stored_to_volume
+
+
+def _volume_to_lps(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -> Matrix:
+    """Indices (slice, row, column, 1) of the volume, centred on the origin, to LPS millimetres."""
+    spacing = np.array(spacing_mm)
+    affine = np.eye(4)
+    affine[:3, :3] = np.diag(spacing)[::-1]
+    affine[:3, 3] = -(spacing * (np.array(shape) - 1) / 2)[::-1]
+    return affine
+
+
+def _tilt(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -> Matrix:
+    """Indices of slices tilted about their middle row to those of the volume."""
+    slices_per_row = np.sin(np.radians(TILT_DEG)) * spacing_mm[1] / spacing_mm[0]
+    rows_per_row, middle = np.cos(np.radians(TILT_DEG)), (shape[1] - 1) / 2
+    matrix = np.eye(4)
+    matrix[:2, 1] = slices_per_row, rows_per_row
+    matrix[:2, 3] = -slices_per_row * middle, (1 - rows_per_row) * middle
+    return matrix
+
+
+def _rotation(about_x: float, about_z: float) -> Matrix:
+    """Rotation of LPS coordinates, angles in radians."""
+    cos_x, sin_x, cos_z, sin_z = np.cos(about_x), np.sin(about_x), np.cos(about_z), np.sin(about_z)
+    first = np.array([[1, 0, 0, 0], [0, cos_x, -sin_x, 0], [0, sin_x, cos_x, 0], [0, 0, 0, 1]])
+    second = np.array([[cos_z, -sin_z, 0, 0], [sin_z, cos_z, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    return np.asarray(second @ first)
+
+
+def _stored_values(frame_hu: Volume, options: StudyOptions) -> npt.NDArray[np.integer]:
+    """Hounsfield units to 16-bit stored values, clipped to the bits stored."""
+    low = -(1 << options.bits_stored - 1) if options.signed else 0
+    high = low + (1 << options.bits_stored) - 1
+    stored = np.rint((frame_hu - options.rescale_intercept) / options.rescale_slope).clip(low, high)
+    if options.padding_value is not None:
+        corner = max(1, min(frame_hu.shape) // 8)
+        stored[:corner, :corner] = options.padding_value
+    return np.asarray(stored, dtype="<i2" if options.signed else "<u2")

@@ -1,0 +1,67 @@
+"""How a phantom becomes DICOM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lungct_research.synthesis.phantom.dicom_encoding import Syntax
+from lungct_research.synthesis.phantom.dicom_faults import Fault
+
+
+class Orientation(StrEnum):
+    """How slices lie in the patient."""
+
+    HEAD_FIRST_SUPINE = "head-first-supine"
+    FEET_FIRST_SUPINE = "feet-first-supine"
+    PRONE = "prone"
+    SAGITTAL = "sagittal"
+    CORONAL = "coronal"
+    OBLIQUE = "oblique"
+    GANTRY_TILT = "gantry-tilt"
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """How a volume is written.
+
+    Attributes:
+        seed: of all UIDs; series of one study share it and differ in ``series_number``.
+        spacing_mm: of the volume, along (slices, rows, columns).
+        slice_thickness_mm: the slice spacing where None.
+        reversed_files: file names and instance numbers count down along the slices.
+        signed: Pixel Representation; stored values are clipped to what ``bits_stored`` can hold.
+        padding_value: Pixel Padding Value (stored) and what stands in the corners of every slice, or None.
+        enhanced: one multi-frame Enhanced CT file instead of one file a slice.
+    """
+
+    seed: int = 0
+    spacing_mm: tuple[float, float, float] = (1.25, 0.7, 0.7)
+    slice_thickness_mm: float | None = None
+    kernel: str = "LUNG"
+    manufacturer: str = "GE MEDICAL SYSTEMS"
+    patient_name: str = "Phantom^Thorax"
+    patient_id: str = "PHANTOM"
+    patient_age_years: int | None = 50
+    patient_sex: str = "O"
+    patient_birth_date: str = ""
+    study_date: str = "20200401"
+    study_description: str = "Chest CT of a phantom"
+    accession_number: str = ""
+    institution: str = "Phantom Hospital"
+    body_part: str = "CHEST"
+    series_number: int = 1
+    image_type: tuple[str, ...] = ("ORIGINAL", "PRIMARY", "AXIAL")
+    orientation: Orientation = Orientation.HEAD_FIRST_SUPINE
+    reversed_files: bool = False
+    transfer_syntax: Syntax = Syntax.EXPLICIT
+    bits_stored: int = 16
+    signed: bool = True
+    rescale_slope: float = 1.0
+    rescale_intercept: float = -1024.0
+    padding_value: int | None = None
+    enhanced: bool = False
+    faults: tuple[Fault, ...] = ()
+
+
+DEFAULT_OPTIONS = StudyOptions()

@@ -1,0 +1,146 @@
+"""A thorax CT whose lobes and opacities are known to the voxel.
+
+Everything is analytic and drawn from one seed: the same seed and grid give the same voxels, another
+spacing shows the same person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from lungct.records import Lobe, MaskArray
+from lungct_research.synthesis.phantom.anatomy import Anatomy
+from lungct_research.synthesis.phantom.body import Body
+from lungct_research.synthesis.phantom.fields import Grid, bounding_box, inside
+from lungct_research.synthesis.phantom.lungs import paint_lungs
+from lungct_research.synthesis.phantom.mediastinum import WINDPIPE_GENERATIONS
+from lungct_research.synthesis.phantom.opacities import Opacity, Pattern, draw_pattern
+from lungct_research.synthesis.phantom.scanner import Kernel, scan
+
+DEFAULT_SPACING_MM = (2.5, 1.4, 1.4)
+FIELD_OF_VIEW_MM = (320.0, 358.4, 358.4)
+CENTRE_Y_MM = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Phantom:
+    """A CT volume and the truth about it; arrays are ``[slices, rows, columns]``, axes S, P, L.
+
+    Slice 0 is the most caudal, row 0 the most anterior, column 0 the patient's rightmost.
+
+    Attributes:
+        volume_hu: int16, Hounsfield units.
+        lobes: uint8, ``Lobe.label`` 1 to 5; a lobe holds its vessels, airways and opacities, but neither
+            trachea nor main bronchi.
+        opacity: uint8, 1 in opacities; always inside a lobe.
+        vessels: uint8, 1 in vessels inside the lungs.
+        generations: int8, 0 in the lumen of the trachea, 1 of main, 2 of lobar, 3 of segmental bronchi and so
+            on; -1 elsewhere.
+        spacing_mm: distance between voxel centres along (slices, rows, columns).
+        opacities: what was placed.
+    """
+
+    volume_hu: npt.NDArray[np.int16]
+    lobes: MaskArray
+    opacity: MaskArray
+    vessels: MaskArray
+    generations: npt.NDArray[np.int8]
+    spacing_mm: tuple[float, float, float]
+    opacities: tuple[Opacity, ...] = ()
+
+    @cached_property
+    def airways(self) -> MaskArray:
+        """1 in the lumen of trachea and bronchi."""
+        return (self.generations >= 0).astype(np.uint8)
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel in millilitres."""
+        return float(np.prod(self.spacing_mm)) / 1000
+
+    @cached_property
+    def lobe_ml(self) -> dict[Lobe, float]:
+        """True volume of each lobe in millilitres."""
+        return self._count_ml(self.lobes)
+
+    @cached_property
+    def opacity_ml(self) -> dict[Lobe, float]:
+        """True volume of the opacities in each lobe in millilitres."""
+        return self._count_ml(self.lobes * self.opacity)
+
+    def _count_ml(self, labels: MaskArray) -> dict[Lobe, float]:
+        counts = np.bincount(labels.ravel(), minlength=len(Lobe) + 1)
+        return {lobe: float(counts[lobe.label]) * self.voxel_ml for lobe in Lobe}
+
+
+def make_thorax(
+    seed: int,
+    spacing_mm: tuple[float, float, float] = DEFAULT_SPACING_MM,
+    shape: tuple[int, int, int] | None = None,
+    opacities: Sequence[Opacity] = (),
+    pattern: Pattern | None = None,
+    *,
+    noise_hu: float | None = None,
+    kernel: Kernel = "standard",
+) -> Phantom:
+    """Draw the thorax of ``seed``.
+
+    Args:
+        seed: decides the anatomy, the pattern, the places of the opacities and the noise.
+        spacing_mm: along (slices, rows, columns).
+        shape: voxels; by default 320 mm cranio-caudal, more where the lungs need it, by 358 mm square.
+        opacities: placed first, in this order.
+        pattern: draws further opacities.
+        noise_hu: standard deviation at the heart's level; drawn where None, 0 for none.
+        kernel: how the scanner renders edges and noise.
+
+    Raises:
+        ValueError: an opacity does not fit into its lobe.
+    """
+    anatomy = Anatomy(np.random.default_rng([seed, 0]))
+    grid = _grid(anatomy, spacing_mm, shape)
+    regions = anatomy.evaluate(grid)
+    if pattern is not None:
+        drawn = draw_pattern(pattern, anatomy, np.random.default_rng([seed, 1]))
+        opacities = (*opacities, *drawn)
+    body = Body(anatomy, np.random.default_rng([seed, 2]))
+    box = bounding_box(regions.lobes > 0)
+    volume = body.paint(grid, regions)
+    lungs = paint_lungs(
+        seed, anatomy, grid.crop(box), regions.crop(box), opacities,
+        around_hu=volume[box], blood_hu=body.contrast.blood_hu,
+    )  # fmt: skip
+    volume[box] = lungs.hu
+    opacity, vessels = (np.zeros(grid.shape, np.uint8) for _ in range(2))
+    opacity[box], vessels[box] = lungs.opacity, lungs.vessels
+    generations = _windpipe_generations(anatomy, grid, regions.lobes)
+    np.copyto(generations[box], lungs.generations, where=generations[box] < 0)
+    volume_hu = scan(volume, spacing_mm, kernel, noise_hu, np.random.default_rng([seed, 6]))
+    return Phantom(volume_hu, regions.lobes, opacity, vessels, generations, spacing_mm, tuple(opacities))
+
+
+def _windpipe_generations(anatomy: Anatomy, grid: Grid, lobes: MaskArray) -> npt.NDArray[np.int8]:
+    """Generations outside the lobes; where tubes meet, the oldest."""
+    generations = np.full(grid.shape, -1, np.int8)
+    for tube, generation in reversed([*zip(anatomy.mediastinum.windpipe, WINDPIPE_GENERATIONS, strict=True)]):
+        generations[inside(grid, tube) & (lobes == 0)] = generation
+    return generations
+
+
+def _grid(
+    anatomy: Anatomy, spacing_mm: tuple[float, float, float], shape: tuple[int, int, int] | None
+) -> Grid:
+    """The canonical grid of the asked physical spacing, its middle at the lungs' middle."""
+    occupied = np.nonzero(anatomy.coarse_regions.lobes.any(axis=(1, 2)))[0]
+    low, high = (float(anatomy.coarse.z_mm[index]) for index in occupied[[0, -1]])
+    if shape is None:
+        height = max(FIELD_OF_VIEW_MM[0], (high - low) * anatomy.scale + 24)
+        sizes = [round(v / step) for v, step in zip((height, *FIELD_OF_VIEW_MM[1:]), spacing_mm, strict=True)]
+        shape = (sizes[0], sizes[1], sizes[2])
+    z, y, x = (step / anatomy.scale for step in spacing_mm)
+    return Grid.centred(((low + high) / 2, CENTRE_Y_MM, 0.0), (z, y, x), shape)

@@ -1,0 +1,162 @@
+"""The synthetic cohort of the classifier: patients of institutions that differ in scanner and prevalence.
+
+A patient is a chest (synthetic around an expert anatomy, real without infection, or a phantom), now and then
+with something that looks like an infection, and the disease of its class. Chests and confounders are drawn
+without regard to the class, so that nothing but the painted disease tells the classes apart. Institutions and
+anatomies of one part of the split are in no other part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from lungct.networks.classifier3d import CLASSES
+from lungct.networks.inputs import classifier_input
+from lungct_research.datasets.manifest import Part
+from lungct_research.datasets.volumes import read_split
+from lungct_research.synthesis.fields import BoolArray, FloatArray
+from lungct_research.synthesis.hosts import real_host, synthetic_host, with_confounder
+from lungct_research.synthesis.lesions import Host, Pattern, add_infection
+from lungct_research.synthesis.lesions.cavities import with_cavity
+from lungct_research.synthesis.phantom.thorax import make_thorax
+from lungct_research.synthesis.scanner import Protocol, scan
+from lungct_research.training.common import Example, Options, build_examples
+
+HOST_SPACING_MM = (4.0, 1.7, 1.7)
+
+INSTITUTIONS: Mapping[Part, range] = {"train": range(11), "validation": range(11, 14), "test": range(14, 20)}
+"""As in the paper: 11, 3 and 6 of 20 (Topff et al. 2023, PLoS ONE 18(5): e0285121)."""
+
+PATIENTS: Mapping[Part, int] = {"train": 660, "validation": 150, "test": 300}
+
+THICKNESS_MM, KERNEL_MM, NOISE_HU = (0.63, 3.0), (0.4, 1.0), (8.0, 35.0)
+"""Means of institutions. Slice thickness: of the paper's institutions; the others are an own decision."""
+
+SPREAD = 1.3
+"""Factor around its mean within which an institution varies; own decision."""
+
+PREVALENCE_CONCENTRATION = 6.0
+"""Of the Dirichlet distribution of classes in an institution: the rarest has about a sixth of the cases.
+Own decision."""
+
+SEVERE_SHARE = (0.05, 0.4)
+"""Of an institution's infected patients, those with a second round of lesions; own decision."""
+
+PHANTOM_SHARE, REAL_SHARE = 0.1, 0.15
+"""Of the chests; the others are synthetic."""
+
+EFFUSION_SHARE = {"covid19": 0.08, "other_infection": 0.3, "no_infection": 0.05}
+"""Fluid beside a lung. Own decision: 5 to 10 % of CTs of COVID-19, more often in bacterial pneumonia; without
+infection it stands for heart failure."""
+
+CAVITY_SHARE = 0.1
+"""Of other infections with a consolidation that is deep enough; own decision."""
+
+PATTERN = {"covid19": Pattern.COVID, "other_infection": Pattern.OTHER}
+PHANTOM_PATTERN = {"covid19": "covid", "other_infection": "pneumonia", "no_infection": None}
+FIRST_PHANTOM = {"train": 30_000, "validation": 920_000, "test": 930_000}
+
+
+@dataclass(frozen=True)
+class Institution:
+    """Where patients are scanned.
+
+    Attributes:
+        name: of the institution.
+        protocol: of its scanner.
+        prevalence: of the classes, in the order of ``CLASSES``.
+        severe_share: of infected patients, those with more lesions.
+    """
+
+    name: str
+    protocol: Protocol
+    prevalence: tuple[float, ...]
+    severe_share: float
+
+
+def institution(number: int) -> Institution:
+    """The same for the same number."""
+    rng = np.random.default_rng([2020, number])
+
+    def around(low: float, high: float) -> tuple[float, float]:
+        mean = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        return mean / SPREAD, mean * SPREAD
+
+    protocol = Protocol(
+        around(*THICKNESS_MM), around(*KERNEL_MM), float(rng.uniform(0, 1)), around(*NOISE_HU)
+    )
+    prevalence = rng.dirichlet([PREVALENCE_CONCENTRATION] * len(CLASSES))
+    severe_share = float(rng.uniform(*SEVERE_SHARE))
+    return Institution(f"institution-{number:02d}", protocol, tuple(prevalence.tolist()), severe_share)
+
+
+def patient_example(data_dir: Path, part: Part, number: int, seed: int) -> Example:
+    """One patient as the classifier sees it.
+
+    Returns:
+        ``volume`` uint8 of 255 ``[1, *CLASSIFIER_SHAPE]``, ``label`` ``[1]`` and ``institution`` ``[1]``.
+    """
+    rng = np.random.default_rng([seed, INSTITUTIONS[part].start, number])
+    place = institution(INSTITUTIONS[part][number % len(INSTITUTIONS[part])])
+    label = int(rng.choice(len(CLASSES), p=place.prevalence))
+    if rng.random() < PHANTOM_SHARE:
+        phantom = make_thorax(
+            FIRST_PHANTOM[part] + number, spacing_mm=HOST_SPACING_MM, pattern=PHANTOM_PATTERN[CLASSES[label]]
+        )
+        volume_hu, lungs = phantom.volume_hu.astype(np.float32), phantom.lobes > 0
+        volume_hu = scan(volume_hu, rng, HOST_SPACING_MM, place.protocol)
+    else:
+        host = with_confounder(_chest(data_dir, part, CLASSES[label], place, rng), rng)
+        volume_hu, lungs = _diseased(host, CLASSES[label], place, rng), host.lungs > 0
+    return {
+        "volume": _seen(volume_hu, lungs, rng)[None],
+        "label": np.array([label]),
+        "institution": np.array([place.name]),
+    }
+
+
+def _chest(data_dir: Path, part: Part, disease: str, place: Institution, rng: np.random.Generator) -> Host:
+    real, anatomies = read_split("real_chests")[part], read_split("anatomies")[part]
+    if real and rng.random() < REAL_SHARE:
+        host = real_host(data_dir, str(rng.choice(real)), HOST_SPACING_MM)
+        volume_hu = scan(host.volume_hu, rng, host.spacing_mm, place.protocol)
+        return Host(volume_hu, host.lungs, host.lumen, host.spacing_mm)
+    anatomy = str(rng.choice(anatomies))
+    return synthetic_host(data_dir, anatomy, rng, HOST_SPACING_MM, place.protocol, EFFUSION_SHARE[disease])
+
+
+def _diseased(host: Host, disease: str, place: Institution, rng: np.random.Generator) -> FloatArray:
+    """The host's volume with the lesions of a disease, or as it is."""
+    if disease not in PATTERN:
+        return host.volume_hu
+    pattern = PATTERN[disease]
+    volume_hu, _, kinds = add_infection(host, rng, pattern)
+    if rng.random() < place.severe_share:
+        worse = Host(volume_hu, host.lungs, host.lumen, host.spacing_mm)
+        volume_hu, _, more = add_infection(worse, rng, pattern)
+        kinds = np.maximum(kinds, more)
+    if pattern is Pattern.OTHER and rng.random() < CAVITY_SHARE:
+        volume_hu = with_cavity(host, volume_hu, kinds, rng)
+    return volume_hu
+
+
+def _seen(volume_hu: FloatArray, lungs: BoolArray, rng: np.random.Generator) -> np.ndarray:
+    """Classifier input as uint8 of 255, the lung mask a voxel wider or narrower at random."""
+    change = rng.integers(-1, 2)
+    if change:
+        lungs = (ndimage.binary_dilation if change > 0 else ndimage.binary_erosion)(lungs)
+    seen = classifier_input(torch.from_numpy(volume_hu), torch.from_numpy(lungs))
+    return np.round(255 * seen[0, 0].numpy()).astype(np.uint8)
+
+
+def cohort_files(options: Options, part: Part, n_patients: int | None = None) -> list[Path]:
+    """Cached patients of one part of the split, by default all."""
+    numbers = range(PATIENTS[part] if n_patients is None else n_patients)
+    jobs = {f"{number:04d}": (options.data, part, number, options.seed) for number in numbers}
+    return build_examples(options.run_dir / f"seed{options.seed}" / part, jobs, patient_example)

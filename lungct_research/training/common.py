@@ -1,0 +1,264 @@
+"""What the training scripts share: options, cached examples, runs from the command line to the model card."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+import torch
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from lungct.errors import InputError, NoEligibleSeriesError
+from lungct.networks.device import choose_device, keep_freed_memory
+from lungct.networks.weights import LoadedModel, load_model
+from lungct_research.training.cards import Card, Evaluation, save_with_card
+from lungct_research.training.trainer import CPU, Trainer
+
+RUNS_DIR = Path("runs")
+N_WORKERS = len(os.sched_getaffinity(0))
+
+Example = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Command line of a training script.
+
+    Attributes:
+        data: folder with the CT data.
+        out: ``models/<name>``.
+        minutes: training time, building the cache not counted.
+        start: ``models/<name>`` whose weights training begins with; from scratch where None.
+        resume: go on from the last checkpoint.
+        evaluate: measure the weights in ``out`` instead of training.
+        config: recipe; that of ``lungct_research/training/configs`` where None.
+        device: where to train.
+    """
+
+    data: Path
+    out: Path
+    minutes: float
+    seed: int
+    start: Path | None
+    resume: bool
+    evaluate: bool
+    config: Path | None = None
+    device: torch.device = CPU
+
+    @property
+    def run_dir(self) -> Path:
+        """Where checkpoints and the log of this model go."""
+        return RUNS_DIR / self.out.name
+
+
+def parse_options(description: str, default_out: str, default_minutes: float) -> Options:
+    """Read the command line; the data folder defaults to the environment variable LUNGCT_REAL_CT."""
+    parser = options_parser(description, default_out, default_minutes)
+    arguments = parser.parse_args()
+    if arguments.data is None:
+        parser.error("name the data folder with --data or LUNGCT_REAL_CT")
+    return read_options(arguments, Options)
+
+
+def options_parser(description: str, default_out: str, default_minutes: float) -> argparse.ArgumentParser:
+    """What the command lines of all training scripts have in common."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", type=Path, default=os.environ.get("LUNGCT_REAL_CT"))
+    parser.add_argument("--out", type=Path, default=Path(default_out))
+    parser.add_argument("--minutes", type=float, default=default_minutes)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--from", dest="start", type=Path, metavar="MODEL", help="begin with its weights")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument("--evaluate", action="store_true", help="measure the weights of --out, train nothing")
+    parser.add_argument(
+        "--config", type=Path, help="recipe; by default that of lungct_research/training/configs"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train")
+    return parser
+
+
+Kind = TypeVar("Kind", bound=Options)
+
+
+def read_options(arguments: argparse.Namespace, kind: type[Kind]) -> Kind:
+    """Options of a parsed command line; without a data folder the working one."""
+    device = choose_device(arguments.device)
+    return kind(**{**vars(arguments), "data": Path(arguments.data or ""), "device": device})
+
+
+class Recipe(BaseModel):
+    """What the recipes in ``lungct_research/training/configs`` have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    learning_rate: PositiveFloat
+    average_decay: Annotated[float, Field(gt=0, lt=1)]
+
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def read_recipe(path: Path, kind: type[R]) -> R:
+    """A recipe file, checked.
+
+    Raises:
+        ValueError: a key is missing, unknown or out of range; the message names it.
+    """
+    return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def prepare_process(seed: int) -> None:
+    """Allocator, threads and seeds; call once before the first large array."""
+    keep_freed_memory()
+    torch.set_num_threads(N_WORKERS)
+    torch.manual_seed(seed)
+
+
+class FailedExamplesError(InputError):
+    """Some examples could not be made.
+
+    Attributes:
+        failures: message by name of the example.
+    """
+
+    def __init__(self, failures: dict[str, str]) -> None:
+        """Keep what failed, in the order of the names."""
+        self.failures = dict(sorted(failures.items()))
+        super().__init__("\n".join(f"{name}: {message}" for name, message in self.failures.items()))
+
+
+def build_examples(
+    folder: Path, jobs: dict[str, tuple[Any, ...]], make: Callable[..., Example]
+) -> list[Path]:
+    """Make the examples that are not in ``folder`` yet, on all workers.
+
+    Args:
+        folder: cache; one ``.npz`` file an example.
+        jobs: name of an example and the arguments of ``make`` for it.
+        make: returns the arrays of one example; a function of a module.
+
+    Returns:
+        The files of all jobs, in their order.
+
+    Raises:
+        FailedExamplesError: input that cannot be used; all other examples are made nevertheless.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = {name: arguments for name, arguments in jobs.items() if not (folder / f"{name}.npz").exists()}
+    failures: dict[str, str] = {}
+    with ProcessPoolExecutor(N_WORKERS, get_context("spawn"), _prepare_worker) as pool:
+        futures = {
+            pool.submit(_make_one, folder / f"{name}.npz", make, args): name for name, args in missing.items()
+        }
+        progress = tqdm(as_completed(futures), folder.name, len(futures), unit="example", disable=not futures)
+        for future in progress:
+            try:
+                future.result()
+            except (InputError, NoEligibleSeriesError) as error:
+                failures[futures[future]] = str(error)
+    if failures:
+        raise FailedExamplesError(failures)
+    return [folder / f"{name}.npz" for name in jobs]
+
+
+def _prepare_worker() -> None:
+    keep_freed_memory()
+    torch.set_num_threads(1)
+
+
+def _make_one(path: Path, make: Callable[..., Example], arguments: tuple[Any, ...]) -> None:
+    unfinished = path.with_suffix(".part.npz")
+    np.savez(unfinished, **make(*arguments))
+    unfinished.rename(path)
+
+
+def joined(examples: Iterable[Example]) -> Example:
+    """Examples of the same keys, one after the other along the first axis."""
+    examples = list(examples)
+    return {key: np.concatenate([example[key] for example in examples]) for key in examples[0]}
+
+
+def load_examples(paths: Iterable[Path]) -> list[Example]:
+    """All examples in memory."""
+    examples = []
+    for path in paths:
+        with np.load(path) as arrays:
+            examples.append(dict(arrays))
+    return examples
+
+
+NOTHING_MEASURED = Evaluation()
+
+
+def run_script(
+    card: Card,
+    build: Callable[[], nn.Module],
+    train: Callable[[Options], None],
+    evaluate: Callable[[Options, LoadedModel], Evaluation],
+    options: Options,
+) -> None:
+    """Train unless only evaluation was asked for, evaluate, and write the final model folder.
+
+    Args:
+        card: what is known about the network.
+        build: makes the untrained network.
+        train: trains and saves weights to ``options.out``.
+        evaluate: measures the model that was saved.
+        options: the command line.
+    """
+    prepare_process(options.seed)
+    if not options.evaluate:
+        train(options)
+    loaded = load_model(options.out.parent, options.out.name, build, torch.device("cpu"))
+    with torch.inference_mode():
+        evaluation = evaluate(options, loaded)
+    write_metrics(options.run_dir, {**evaluation.metrics, "parameters": evaluation.parameters})
+    save_with_card(options.out, card, loaded.network, evaluation)
+
+
+def initial_network(options: Options, build: Callable[[], nn.Module]) -> nn.Module:
+    """The network that training begins with: untrained, or with the weights that ``--from`` names."""
+    if options.start is None:
+        return build()
+    return load_model(options.start.parent, options.start.name, build, torch.device("cpu")).network
+
+
+def fit(
+    options: Options,
+    card: Card,
+    trainer: Trainer,
+    loss_of_step: Callable[[int, float], Tensor],
+    interim: Evaluation = NOTHING_MEASURED,
+) -> None:
+    """Train for the asked minutes, on request from the last checkpoint, saving interim weights."""
+    if options.resume:
+        trainer.resume()
+
+    def save(averaged: nn.Module) -> None:
+        save_with_card(options.out, card, averaged, interim)
+
+    trainer.train(loss_of_step, options.minutes * 60, save)
+
+
+def step_generator(options: Options, step: int) -> torch.Generator:
+    """Randomness of one training step on the training device, the same after a resume."""
+    return torch.Generator(options.device).manual_seed(options.seed * 1_000_003 + step)
+
+
+def write_metrics(run_dir: Path, metrics: dict[str, Any]) -> None:
+    """Print measured values and keep them as ``metrics.json`` of the run."""
+    text = json.dumps(metrics, indent=2)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    print(text, flush=True)

@@ -1,0 +1,205 @@
+"""Train the classifier: ``python -m lungct_research.training.train_classifier --data DIR --out models/classifier``.
+
+The cohort is synthetic (:mod:`lungct_research.training.cohort`). With ``--manifest FILE`` the cases of a site take its place,
+and training goes by epochs as in the paper; with ``--config FILE`` alone it goes by epochs on the synthetic
+cohort. Both run under ``torchrun`` too.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lungct.errors import LungCtError
+from lungct.findings.classification import decide
+from lungct.networks import Classifier3d
+from lungct.networks.classifier3d import CLASSES
+from lungct.networks.inputs import CLASSIFIER_SHAPE
+from lungct.networks.weights import LoadedModel
+from lungct.records import Probabilities
+from lungct_research.datasets.layouts import project
+from lungct_research.datasets.manifest import PARTS, Part
+from lungct_research.training.augment import random_intensity, random_warp
+from lungct_research.training.cards import CLASSIFIER, Evaluation
+from lungct_research.training.cohort import INSTITUTIONS, PATIENTS, cohort_files
+from lungct_research.training.common import (
+    Options,
+    fit,
+    initial_network,
+    joined,
+    load_examples,
+    options_parser,
+    read_options,
+    run_script,
+    step_generator,
+)
+from lungct_research.training.epoch_runs import (
+    Cohort,
+    EpochOptions,
+    add_epoch_options,
+    labelled_items,
+    run_epochs,
+    site_cohort,
+)
+from lungct_research.training.processes import Processes
+from lungct_research.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A size of the volumes, until a share of the budget is used."""
+
+    until: float
+    shape: tuple[int, int, int]
+    batch: int
+
+
+HALF_SHAPE = (32, 112, 112)
+STAGES = {
+    "cpu": (Stage(0.25, (24, 80, 80), 16), Stage(1.0, HALF_SHAPE, 10)),
+    "cuda": (Stage(0.3, HALF_SHAPE, 32), Stage(1.0, CLASSIFIER_SHAPE, 16)),
+}
+"""At half the size a step is eight times as fast, and where a lesion lies shows at a third already."""
+SHRINK = {device: CLASSIFIER_SHAPE[0] // stages[-1].shape[0] for device, stages in STAGES.items()}
+"""What the last stage makes of the volumes that the network is given later (ADR 0028)."""
+LEARNING_RATE = 1e-3
+AVERAGE_DECAY = 0.998
+KEPT_MEASURES = (
+    "measures",
+    "confusion_rows_true",
+    "n_by_class",
+    "n_institutions",
+    "calibration",
+    "subgroups",
+)
+"""What the model card keeps of an evaluation."""
+
+
+def random_views(volumes: Tensor, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+    """Moved volumes with changed intensity inside the lungs, ``[batch, 1, *shape]``."""
+    views = []
+    for volume in volumes:
+        grid = random_warp(shape, generator, max_degrees=8, max_scale=0.1, bend_voxels=1.0)
+        moved = functional.grid_sample(volume[None, None], grid, align_corners=False)
+        views.append(random_intensity(moved, generator) * (moved > 0.02))
+    return torch.cat(views)
+
+
+def train(options: Options) -> None:
+    """Train, saving interim weights with every checkpoint."""
+    examples = joined(load_examples(cohort_files(options, "train")))
+    volumes, labels = (torch.from_numpy(examples[key]).to(options.device) for key in ("volume", "label"))
+    network, on = initial_network(options, Classifier3d), options.device.type
+    network.shrink = SHRINK[on]
+
+    trainer = Trainer(network, options.run_dir, LEARNING_RATE, AVERAGE_DECAY, options.device)
+    # The average, which is saved, will be given whole volumes; the steps' volumes have shrunk already.
+    network.shrink = 1
+
+    def loss_of_step(step: int, share: float) -> Tensor:
+        stage = next(stage for stage in STAGES[on] if share < stage.until)
+        generator = step_generator(options, step)
+        picks = torch.randint(len(labels), (stage.batch,), generator=generator, device=options.device)
+        views = random_views(volumes[picks].float() / 255, stage.shape, generator)
+        return functional.cross_entropy(trainer.forward(views), labels[picks], label_smoothing=0.05)
+
+    fit(options, CLASSIFIER, trainer, loss_of_step)
+
+
+def predictions(
+    network: nn.Module, files: Sequence[Path], part: Part, device: torch.device
+) -> list[dict[str, Any]]:
+    """What :mod:`lungct_research.evaluation.classifier` wants to know of every synthetic patient."""
+    rows = []
+    for number, example in enumerate(load_examples(files)):
+        volume = torch.from_numpy(example["volume"]).to(device)
+        logits = network(volume[None].float() / 255)[0]
+        rows.append(
+            {"patient": f"{part}-{number}", "institution": str(example["institution"][0]), "split": part}
+            | {"label": CLASSES[int(example["label"][0])], "energy": -float(logits.logsumexp(0))}
+            | dict(zip(CLASSES, logits.softmax(0).tolist(), strict=True))
+        )
+    return rows
+
+
+def evaluate(options: Options, model: LoadedModel) -> Evaluation:
+    """Measures on institutions that training never saw; the temperature comes from the validation ones."""
+    # What only measuring needs, and training machines may lack.
+    import polars as pl
+
+    from lungct_research.evaluation.classifier import Evidence, report
+
+    network = model.network.to(options.device)
+    rows = [
+        row
+        for part in ("validation", "test")
+        for row in predictions(network, cohort_files(options, part), part, options.device)
+    ]
+    result, _ = report(Evidence(pl.DataFrame(rows), is_external=True), stored_temperature=1.0)
+    parameters = {name: round(result[name], 4) for name in ("temperature", "highest_energy") if result[name]}
+    shown = demonstration(options, network, result["temperature"])
+    measured = {name: result[name] for name in KEPT_MEASURES}
+    return Evaluation({"test": measured, "real_chests_demonstration": shown}, parameters)
+
+
+def demonstration(options: Options, network: nn.Module, temperature: float) -> dict[str, dict[str, Any]]:
+    """Label, probabilities and finding of the project's real chests: too few to prove anything."""
+    from lungct_research.evaluation.calibration import at_temperature
+    from lungct_research.evaluation.predictions import predict
+
+    cases = list(project(options.data))
+    table = predict(cases, network, EpochOptions.lungs.parent, options.device)
+    shares = at_temperature(table.select(CLASSES).to_numpy(), temperature)
+    return {
+        case.patient: {"label": case.label}
+        | {name: round(share, 2) for name, share in zip(CLASSES, row, strict=True)}
+        | {"finding": str(decide(Probabilities(**dict(zip(CLASSES, row, strict=True)))))}
+        for case, row in zip(cases, shares.tolist(), strict=True)
+    }
+
+
+def synthetic_cohort(options: EpochOptions, processes: Processes) -> Cohort:
+    """The synthetic patients as items, made by the first process."""
+    parts = {}
+    for part in PARTS:
+        with processes.first_alone():
+            parts[part] = labelled_items(cohort_files(options, part))
+    name = options.config.name if options.config else ""
+    limits = tuple(limit for limit in CLASSIFIER.limits if "minutes" not in limit)
+    measured = {"data": "synthetic", "cases": PATIENTS["test"], "institutions": len(INSTITUTIONS["test"])}
+    card = replace(CLASSIFIER, limits=limits, history=f"by epochs after {name}.", validated_on=measured)
+    return Cohort(parts, card)
+
+
+def main() -> int:
+    """Train; returns the exit code."""
+    parser = options_parser(__doc__ or "", "models/classifier", 12)
+    add_epoch_options(parser)
+    arguments = parser.parse_args()
+    if arguments.data is None and arguments.manifest is None:
+        parser.error("name --manifest FILE, or the data folder with --data or LUNGCT_REAL_CT")
+    if arguments.evaluate and (arguments.manifest or arguments.config):
+        parser.error(
+            "--evaluate measures on the synthetic cohort: use python -m lungct_research.evaluation.classifier"
+        )
+    options = read_options(arguments, EpochOptions)
+    if options.manifest is None and options.config is None:
+        run_script(CLASSIFIER, Classifier3d, train, evaluate, options)
+        return 0
+    try:
+        run_epochs(options, site_cohort if options.manifest else synthetic_cohort)
+    except LungCtError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""Train the lung and lobe network: ``python -m lungct_research.training.train_lobes --data DIR --out models/lungs``.
+
+Examples are synthetic chests around expert lobes, phantoms, and real chests without infection, of which only
+the lungs are known: there the loss sees the sum of the five lobes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lungct.anatomy.lungs import segment_lobes
+from lungct.networks import LobeUNet
+from lungct.networks.weights import LoadedModel
+from lungct_research.evaluation import lobes as evaluation
+from lungct_research.training.cards import LUNGS, Evaluation
+from lungct_research.training.common import (
+    Options,
+    fit,
+    initial_network,
+    parse_options,
+    read_recipe,
+    run_script,
+    step_generator,
+)
+from lungct_research.training.lobe_examples import (
+    IGNORED,
+    UNKNOWN_LOBE,
+    LobeRecipe,
+    augmented,
+    training_examples,
+    view_shape,
+)
+from lungct_research.training.trainer import Trainer
+
+DEFAULT_RECIPE = Path(__file__).parent / "configs" / "lobes.yaml"
+
+
+def lobe_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy plus Dice; where only lung is known, the lobes count as one.
+
+    Args:
+        logits: ``[1, 6, slices, rows, columns]``.
+        labels: ``[slices, rows, columns]``; classes, ``UNKNOWN_LOBE`` or ``IGNORED``.
+    """
+    share = functional.softmax(logits[0].float(), dim=0)
+    classes = list(range(len(share)))
+    if (labels == UNKNOWN_LOBE).any():
+        share, classes = torch.stack([share[0], share[1:].sum(0)]), [0, UNKNOWN_LOBE]
+    known = labels != IGNORED
+    target = torch.stack([labels == label for label in classes]).to(share)
+    entropy = -((share * target).sum(0).clamp_min(1e-6).log() * known).mean()
+    share, target = (share * known)[1:], target[1:]
+    overlap = 2 * (share * target).sum((1, 2, 3)) + 1
+    dice = overlap / (share.square().sum((1, 2, 3)) + target.sum((1, 2, 3)) + 1)
+    return entropy + (1 - dice).mean()
+
+
+def train(options: Options) -> None:
+    """Train, saving interim weights with every checkpoint."""
+    recipe = read_recipe(options.config or DEFAULT_RECIPE, LobeRecipe)
+    examples = [
+        tuple(torch.from_numpy(example[key]).to(options.device) for key in ("image", "labels"))
+        for example in training_examples(options, recipe)
+    ]
+    network = initial_network(options, LobeUNet)
+
+    trainer = Trainer(network, options.run_dir, recipe.learning_rate, recipe.average_decay, options.device)
+
+    def loss_of_step(step: int, _: float) -> Tensor:
+        generator = step_generator(options, step)
+        shape = view_shape(recipe.largest_view, generator)
+        picks = torch.randint(len(examples), (recipe.batch,), generator=generator, device=options.device)
+        views = [augmented(*examples[index], shape, generator) for index in picks.tolist()]
+        logits = trainer.forward(torch.stack([image for image, _ in views])[:, None])
+        losses = [lobe_loss(one[None], labels) for one, (_, labels) in zip(logits, views, strict=True)]
+        return torch.stack(losses).mean()
+
+    fit(options, LUNGS, trainer, loss_of_step)
+
+
+def evaluate(options: Options, model: LoadedModel) -> Evaluation:
+    """Everything that :mod:`lungct_research.evaluation.lobes` measures."""
+    return Evaluation(evaluation.evaluate(options.data, lambda volume: segment_lobes(volume, model).lobes))
+
+
+if __name__ == "__main__":
+    run_script(LUNGS, LobeUNet, train, evaluate, parse_options(__doc__ or "", "models/lungs", 90))

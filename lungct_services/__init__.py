@@ -1,0 +1,1 @@
+"""Services around the analysis: the gateway of a hospital and the de-identification of studies."""

@@ -1,0 +1,133 @@
+"""Copies of files, the report of what was changed, and the mapping that the site keeps."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydicom import DataElement, Dataset
+from pydicom.errors import InvalidDicomError
+
+from lungct.dicom_read.files import read_dataset, walk
+from lungct.dicom_read.headers import DAMAGED, text
+from lungct.dicom_read.privacy import identifiers
+from lungct_services.deidentify.profile import LONGEST_SHIFT_DAYS, Patient, deidentify
+from lungct_services.deidentify.pseudonyms import Pseudonyms
+from lungct_services.deidentify.refusal import is_left, refusal
+
+MAPPING_COLUMNS = ("kind", "original", "new")
+
+
+class Copies:
+    """Pseudonymised copies below a folder, named by their new UIDs."""
+
+    def __init__(self, pseudonyms: Pseudonyms, out: Path) -> None:
+        """Make nothing yet."""
+        self._pseudonyms = pseudonyms
+        self._out = out
+        self._patients: dict[str, Patient] = {}
+        self._left_out: Counter[str] = Counter()
+        self._changes: dict[str, Counter[str]] = {}
+        self._n_copied = 0
+
+    def copy_folder(self, folder: Path) -> None:
+        """Copy every object that may be passed on."""
+        self._out.mkdir(parents=True, exist_ok=True)
+        for path in walk(folder, lambda *_: self._left_out.update(["UNREADABLE_FOLDER"])):
+            if (reason := self._copy(path)) is not None:
+                self._left_out[reason] += 1
+
+    def report(self) -> dict[str, Any]:
+        """What was changed, without a value of anybody."""
+        return {
+            "profile": "DICOM PS3.15 Basic Application Level Confidentiality Profile",
+            "options": [
+                "Retain Longitudinal Temporal Information With Modified Dates",
+                "Retain Patient Characteristics",
+            ],
+            "dates": f"moved back by 1 to {LONGEST_SHIFT_DAYS} days, by patient",
+            "n_patients": len(self._patients),
+            "n_copied": self._n_copied,
+            "left_out": dict(self._left_out),
+            "attributes": {keyword: dict(counts) for keyword, counts in sorted(self._changes.items())},
+        }
+
+    def write_mapping(self, path: Path) -> None:
+        """Add what is new to the mapping, for its owner alone."""
+        known = _read_mapping(path)
+        for patient_id, patient in self._patients.items():
+            known["patient", patient_id] = patient.pseudonym
+            known["days", patient_id] = str(patient.shift.days)
+            known |= {("uid", original): new for original, new in patient.uids.items()}
+        partial = path.with_name(f".{path.name}.partial")
+        with os.fdopen(
+            os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", newline=""
+        ) as file:
+            writer = csv.writer(file)
+            writer.writerow(MAPPING_COLUMNS)
+            writer.writerows((*key, new) for key, new in sorted(known.items()))
+        partial.replace(path)
+
+    def _copy(self, path: Path) -> str | None:
+        """Code of the reason where there is no copy."""
+        try:
+            dataset = read_dataset(path, with_pixels=True)
+            dataset.decode()
+            if (reason := refusal(dataset)) is not None:
+                return reason
+            before, identifying = dict(_values(dataset)), identifiers(dataset)
+            patient_id = text(dataset, "PatientID")
+            patient = self._patients.setdefault(patient_id, Patient(self._pseudonyms, patient_id))
+            deidentify(dataset, patient)
+            if is_left(identifying, dataset):
+                return "IDENTIFIER_LEFT"
+            self._write(dataset)
+        except InvalidDicomError:
+            return "NOT_DICOM"
+        except DAMAGED:
+            return "DAMAGED"
+        self._note_changes(before, dict(_values(dataset)))
+        self._n_copied += 1
+        return None
+
+    def _write(self, dataset: Dataset) -> None:
+        folder = self._out / dataset.StudyInstanceUID
+        folder.mkdir(exist_ok=True)
+        dataset.save_as(folder / f"{dataset.SOPInstanceUID}.dcm", enforce_file_format=True)
+
+    def _note_changes(self, before: dict[str, str], after: dict[str, str]) -> None:
+        for place in before.keys() | after.keys():
+            keyword = place.rsplit("/", 1)[-1]
+            if place not in after:
+                change = "removed"
+            elif place not in before:
+                change = "added"
+            else:
+                change = "kept" if before[place] == after[place] else "replaced"
+            self._changes.setdefault(keyword, Counter())[change] += 1
+
+
+def _values(dataset: Dataset, place: str = "") -> Iterator[tuple[str, str]]:
+    """Place and value of every element, of items too."""
+    for element in dataset:
+        here = f"{place}/{_name(element)}"
+        if element.VR == "SQ":
+            for number, item in enumerate(element.value):
+                yield from _values(item, f"{here}[{number}]")
+        elif element.tag.group != 0x7FE0:
+            yield here, str(element.value)
+
+
+def _name(element: DataElement) -> str:
+    return element.keyword or f"{element.tag.group:04X}{element.tag.element:04X}"
+
+
+def _read_mapping(path: Path) -> dict[tuple[str, str], str]:
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        return {(row["kind"], row["original"]): row["new"] for row in csv.DictReader(file)}

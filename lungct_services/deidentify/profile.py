@@ -1,0 +1,168 @@
+"""The Basic Application Level Confidentiality Profile (PS3.15 E.2) with two of its options.
+
+The table and most of its actions are those of the library dicom-anonymizer. What it leaves to the user is
+here: pseudonyms that are the same in every run with the same key, dates that keep their distances (Retain
+Longitudinal Temporal Information With Modified Dates), age and sex kept (Retain Patient Characteristics),
+references between objects kept, and items of sequences treated like the data set around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from dicomanonymizer.simpledicomanonymizer import (
+    anonymize_dataset,
+    delete_or_empty_or_replace_UID,
+    initialize_actions,
+    keep,
+    replace_UID,
+)
+from pydicom import Dataset
+from pydicom._dicom_dict import DicomDictionary
+from pydicom.datadict import dictionary_has_tag
+from pydicom.multival import MultiValue
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from lungct.dicom_read.headers import age_years
+from lungct_services.deidentify.pseudonyms import Pseudonyms
+
+EDITION = "dicomfields_2026c"
+LONGEST_SHIFT_DAYS = 3650
+OLDEST_AGE_YEARS = 89
+"""Older people are few, so their age tells who they are; the limit of HIPAA's Safe Harbor rule."""
+
+_METHODS: tuple[Code, ...] = (
+    codes.DCM.BasicApplicationConfidentialityProfile,
+    codes.DCM.RetainLongitudinalTemporalInformationModifiedDatesOption,
+    codes.DCM.RetainPatientCharacteristicsOption,
+)
+_BIRTH = ((0x0010, 0x0030), (0x0010, 0x0032))
+_AGE, _SEX = (0x0010, 0x1010), (0x0010, 0x0040)
+_TEMPORAL = [
+    (tag >> 16, tag & 0xFFFF) for tag, (vr, *_) in DicomDictionary.items() if vr in ("DA", "DT", "TM")
+]
+"""All that the standard knows, also what its table does not list."""
+_DATE, _DATE_LENGTH = "%Y%m%d", 8
+_REPEATING_GROUPS = range(0x5000, 0x6100)
+"""Curves and overlays, which the table removes."""
+
+Action = Callable[[Dataset, tuple[int, int]], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Patient:
+    """One patient of one site: how all their data sets are changed.
+
+    Attributes:
+        uids: original to new, filled while data sets are changed.
+    """
+
+    pseudonyms: Pseudonyms
+    patient_id: str = field(repr=False)
+    uids: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def pseudonym(self) -> str:
+        """The new name and ID."""
+        return f"P-{self.pseudonyms.name('patient', self.patient_id).upper()}"
+
+    @property
+    def shift(self) -> timedelta:
+        """What is added to every date: back by 1 to 3650 days."""
+        number = int.from_bytes(self.pseudonyms.digest("days", self.patient_id))
+        return -timedelta(days=1 + number % LONGEST_SHIFT_DAYS)
+
+    def uid(self, original: str) -> str:
+        """The new UID: a UUID from the key (PS3.5 B.2), so it says nothing without it."""
+        digest = self.pseudonyms.digest("uid", original)
+        return self.uids.setdefault(original, f"2.25.{int.from_bytes(digest[:16])}")
+
+
+def deidentify(dataset: Dataset, patient: Patient) -> None:
+    """Change a data set in place.
+
+    Args:
+        dataset: of this patient; its file meta information is made anew.
+        patient: whose it is.
+    """
+    _deidentify_level(dataset, _rules(patient))
+    dataset.PatientName = dataset.PatientID = patient.pseudonym
+    dataset.PatientIdentityRemoved = "YES"
+    dataset.LongitudinalTemporalInformationModified = "MODIFIED"
+    dataset.DeidentificationMethod = f"PS3.15 E.1-1 {EDITION.removeprefix('dicomfields_')}, lungct"
+    dataset.DeidentificationMethodCodeSequence = [_coded(code) for code in _METHODS]
+    syntax = dataset.file_meta.TransferSyntaxUID
+    dataset.file_meta.clear()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.preamble = bytes(128)
+
+
+def _deidentify_level(dataset: Dataset, rules: dict[Any, Action]) -> None:
+    """A data set after the items of its sequences."""
+    for tag in list(dataset.keys()):
+        if not dictionary_has_tag(tag) and not tag.is_private and tag.group not in _REPEATING_GROUPS:
+            del dataset[tag]
+    for element in dataset:
+        if element.VR == "SQ":
+            for item in element.value:
+                _deidentify_level(item, rules)
+    anonymize_dataset(dataset, base_rules_gen=lambda: rules)
+
+
+def _rules(patient: Patient) -> dict[Any, Action]:
+    """Action by tag: what the standard's table wants, and what takes its place."""
+
+    def new_uid(dataset: Dataset, tag: tuple[int, int]) -> None:
+        _replace(dataset, tag, patient.uid)
+
+    def shifted(dataset: Dataset, tag: tuple[int, int]) -> None:
+        _replace(dataset, tag, lambda value: shift_date(value, patient.shift))
+
+    rules: dict[Any, Action] = initialize_actions(EDITION)
+    for tag, action in rules.items():
+        if action is replace_UID:
+            rules[tag] = new_uid
+        elif action is delete_or_empty_or_replace_UID:
+            rules[tag] = keep  # a sequence of references, whose UIDs are replaced
+    rules |= dict.fromkeys(_TEMPORAL, shifted) | dict.fromkeys(_BIRTH, _emptied)
+    return rules | {_AGE: _capped_age, _SEX: keep}
+
+
+def shift_date(value: str, shift: timedelta) -> str:
+    """A date (DA) or date and time (DT) so many days away; times stay, and so does what is no date."""
+    day, rest = value[:_DATE_LENGTH], value[_DATE_LENGTH:]
+    try:
+        return f"{datetime.strptime(day, _DATE) + shift:{_DATE}}{rest}"
+    except (ValueError, OverflowError):
+        return ""
+
+
+def _replace(dataset: Dataset, tag: tuple[int, int], change: Callable[[str], str]) -> None:
+    element = dataset.get(tag)
+    if element is None or not element.value or element.VR == "TM":
+        return
+    if isinstance(element.value, MultiValue):
+        element.value = [change(str(value)) for value in element.value]
+    else:
+        element.value = change(str(element.value))
+
+
+def _emptied(dataset: Dataset, tag: tuple[int, int]) -> None:
+    if (element := dataset.get(tag)) is not None:
+        element.value = ""
+
+
+def _capped_age(dataset: Dataset, tag: tuple[int, int]) -> None:
+    age = dataset.get(tag)
+    if age is not None and (age_years(dataset) or 0) > OLDEST_AGE_YEARS:
+        age.value = f"{OLDEST_AGE_YEARS + 1:03d}Y"
+
+
+def _coded(code: Code) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code[:3]
+    return item

@@ -1,0 +1,128 @@
+"""Follows Orthanc's change feed and makes a job of every study that is complete."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+from lungct_services.deidentify.pseudonyms import Pseudonyms
+from lungct_services.gateway.errors import FinalError, StepError, TransientError
+from lungct_services.gateway.jobs import Jobs
+from lungct_services.gateway.logs import described, log
+from lungct_services.gateway.metrics import Metrics
+from lungct_services.gateway.orthanc import Change, Orthanc, Page
+from lungct_services.gateway.records import Arrival
+from lungct_services.gateway.screening import arrival_of
+from lungct_services.gateway.settings import GatewaySettings
+
+SETTLED_S = 120.0
+"""After that a study that began to come is asked for. By default Orthanc calls it stable after 60 s of
+silence, but forgets to where it was restarted meanwhile."""
+
+
+@dataclass(eq=False)
+class Feed:
+    """Reads the feed until it is told to stop.
+
+    Attributes:
+        is_connected: Orthanc answered the last question.
+    """
+
+    settings: GatewaySettings
+    jobs: Jobs
+    orthanc: Orthanc
+    pseudonyms: Pseudonyms
+    metrics: Metrics
+    is_connected: bool = False
+
+    def follow(self, stopping: threading.Event) -> None:
+        """Read and wait, in turns."""
+        while not stopping.is_set():
+            try:
+                is_complete = self.step()
+                self._note_connection(is_connected=True)
+            except StepError as error:
+                self._note_connection(is_connected=False, reason=error.code)
+                is_complete = True
+            except Exception as error:
+                log.error("unforeseen", **described(error))
+                is_complete = True
+            if is_complete:
+                stopping.wait(self.settings.orthanc.poll_s)
+
+    def step(self) -> bool:
+        """Read one page; true where it was the last one.
+
+        Raises:
+            StepError: Orthanc does not answer as it should; the same page is read next time.
+        """
+        page = self.orthanc.changes(self._since())
+        arrivals, begun = self._read(page)
+        if page.changes:
+            self.jobs.advance(page.changes[-1].sequence, list(arrivals.values()), sorted(begun))
+        for arrival in arrivals.values():
+            log.info("complete", study=arrival.pseudonym, priority=arrival.priority)
+        if page.is_last:
+            self._ask_for_forgotten()
+        self.metrics.feed_read.set_to_current_time()
+        return page.is_last
+
+    def _since(self) -> int:
+        """Where to go on; from the beginning where Orthanc was set up anew and counts from 1 again."""
+        last = self.orthanc.last_sequence()
+        known = self.jobs.sequence()
+        if known is None:
+            known = last if self.settings.orthanc.first_start == "now" else 0
+            self.jobs.advance(known)
+        return known if known <= last else 0
+
+    def _read(self, page: Page) -> tuple[dict[str, Arrival], set[str]]:
+        """Studies that are complete, and those that images came for since; one odd study stops no other."""
+        arrivals: dict[str, Arrival] = {}
+        begun: set[str] = set()
+        for change in page.changes:
+            try:
+                if change.kind == "StableStudy":
+                    arrivals[change.resource] = self._arrival(change.resource)
+                    begun.discard(change.resource)
+                elif (study := self._study_of(change)) is not None:
+                    begun.add(study)
+            except FinalError:  # deleted since
+                continue
+            except TransientError as error:
+                log.warning("asked_later", study=self.pseudonyms.name(change.resource), reason=error.code)
+                begun |= {change.resource} if change.kind == "StableStudy" else set()
+        return arrivals, begun
+
+    def _arrival(self, study_id: str) -> Arrival:
+        study = self.orthanc.study(study_id)
+        return arrival_of(study, self.orthanc, self.pseudonyms, self.settings.priority)
+
+    def _study_of(self, change: Change) -> str | None:
+        match change.kind:
+            case "NewStudy":
+                return change.resource
+            case "NewSeries":
+                return self.orthanc.study_of("series", change.resource)
+            case "NewInstance":
+                return self.orthanc.study_of("instances", change.resource)
+        return None
+
+    def _ask_for_forgotten(self) -> None:
+        for study_id in self.jobs.watched(before=time.time() - SETTLED_S):
+            try:
+                if self.orthanc.study(study_id).is_stable:
+                    self.jobs.advance(self.jobs.sequence() or 0, [self._arrival(study_id)])
+            except FinalError:
+                self.jobs.forget(study_id)
+            except TransientError:
+                continue
+
+    def _note_connection(self, *, is_connected: bool, reason: str = "") -> None:
+        if is_connected != self.is_connected:
+            (log.info if is_connected else log.error)(
+                "connected" if is_connected else "disconnected", reason=reason
+            )
+        self.is_connected = is_connected
+        self.metrics.orthanc_up.set(is_connected)

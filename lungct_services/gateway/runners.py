@@ -1,0 +1,157 @@
+"""How a study is analysed: by a worker process that stays warm, or by any program. Never through a shell."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from lungct_services.gateway.errors import TransientError
+from lungct_services.gateway.settings import RunnerSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+_GRACE_S = 10.0
+"""Between the request to end and the end by force."""
+
+
+class Runner(Protocol):
+    """Analyses one study at a time; what came of it is in ``result.json``."""
+
+    def run(self, study: Path, results: Path, name: str) -> None:
+        """Analyse.
+
+        Args:
+            study: folder of the images.
+            results: folder for the results.
+            name: of this run, for containers and jobs.
+
+        Raises:
+            TransientError: the run did not come to its end.
+        """
+
+    def stop(self) -> None:
+        """End what runs; may be called from another thread."""
+
+
+def make_runner(settings: RunnerSettings, log_file: Path) -> Runner:
+    """The runner that the settings ask for; what it starts writes its log to a file."""
+    kind = CommandRunner if settings.kind == "command" else WorkerRunner
+    return kind(settings, log_file)
+
+
+class CommandRunner:
+    """Starts a program for every study."""
+
+    def __init__(self, settings: RunnerSettings, log_file: Path) -> None:
+        """Take the argument list."""
+        self._settings = settings
+        self._log_file = log_file
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def run(self, study: Path, results: Path, name: str) -> None:
+        """Run the program to its end; its output is dropped, its exit code does not count."""
+        places = {"input": str(study), "output": str(results), "name": name}
+        argv = [_filled(argument, places) for argument in self._settings.argv]
+        try:
+            with self._log_file.open("wb") as log:
+                self._process = subprocess.Popen(  # noqa: S603 - the argument list of the site's settings
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=log,
+                    start_new_session=True,
+                )
+        except OSError:
+            raise TransientError("COMMAND_NOT_STARTED") from None
+        try:
+            self._process.wait(self._settings.timeout_s)
+        except subprocess.TimeoutExpired:
+            raise TransientError("TIMEOUT") from None
+        finally:
+            end(self._process)
+
+    def stop(self) -> None:
+        """End the program."""
+        if self._process is not None:
+            end(self._process)
+
+
+class WorkerRunner:
+    """Hands studies to ``python -m lungct_services.gateway.worker``, started when needed and renewed now and then."""
+
+    def __init__(self, settings: RunnerSettings, log_file: Path) -> None:
+        """Start nothing yet."""
+        self._settings = settings
+        self._log_file = log_file
+        self._process: subprocess.Popen[bytes] | None = None
+        self._n_studies = 0
+
+    def run(self, study: Path, results: Path, name: str) -> None:  # noqa: ARG002 - a worker needs no name
+        """Have the worker analyse the study."""
+        process = self._worker()
+        request = {"input": str(study), "output": str(results)}
+        assert process.stdin  # noqa: S101
+        try:
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            process.stdin.flush()
+            _wait_for_line(process, self._settings.timeout_s)
+        except (TransientError, OSError) as error:
+            self.stop()
+            raise error if isinstance(error, TransientError) else TransientError("WORKER_DIED") from None
+
+    def stop(self) -> None:
+        """End the worker."""
+        if self._process is not None:
+            end(self._process)
+
+    def _worker(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self._n_studies >= self._settings.studies_per_worker:
+            self.stop()
+        if self._process is None or self._process.poll() is not None:
+            places = (self._settings.application, self._settings.models, self._settings.settings)
+            with self._log_file.open("wb") as log:
+                self._process = subprocess.Popen(  # noqa: S603
+                    [sys.executable, "-m", "lungct_services.gateway.worker", *map(str, places)],
+                    cwd=ROOT,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            self._n_studies = 0
+        self._n_studies += 1
+        return self._process
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its children: ask first, then by force."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            break
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_S)
+
+
+def _wait_for_line(process: subprocess.Popen[bytes], timeout_s: float) -> None:
+    assert process.stdout  # noqa: S101
+    give_up = time.monotonic() + timeout_s
+    ready, _, _ = select.select([process.stdout], [], [], max(0.0, give_up - time.monotonic()))
+    if not ready:
+        raise TransientError("TIMEOUT")
+    if not process.stdout.readline():
+        raise TransientError("WORKER_DIED")
+
+
+def _filled(argument: str, places: dict[str, str]) -> str:
+    for name, value in places.items():
+        argument = argument.replace(f"{{{name}}}", value)
+    return argument

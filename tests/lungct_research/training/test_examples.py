@@ -1,0 +1,205 @@
+import os
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lungct.networks.lobe_unet import N_CLASSES, STRIDE
+from lungct.networks.weights import save_model
+from lungct.records import Lobe
+from lungct_research.datasets.volumes import read_real_chest, read_split, threshold_lungs
+from lungct_research.training.augment import random_consolidation, random_warp
+from lungct_research.training.common import Options, initial_network, read_recipe
+from lungct_research.training.lobe_examples import (
+    IGNORED,
+    UNKNOWN_LOBE,
+    LobeRecipe,
+    augmented,
+    real_example,
+    view_shape,
+)
+from lungct_research.training.opacity_examples import random_views, square
+from lungct_research.training.train_lobes import DEFAULT_RECIPE, lobe_loss
+from lungct_research.training.trainer import Trainer, learning_rate_share, moving_average
+
+LARGEST_VIEW = (96, 96, 128)
+SPLITS = ("anatomies", "real_chests")
+REAL_CT = os.environ.get("LUNGCT_REAL_CT")
+needs_real_ct = pytest.mark.skipif(REAL_CT is None, reason="LUNGCT_REAL_CT is not set")
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_parts_of_a_split_do_not_overlap(name: str) -> None:
+    cases = [case for part in read_split(name).values() for case in part]
+    assert len(cases) == len(set(cases))
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_the_test_case_is_in_no_split(name: str) -> None:
+    assert all("lidc-0001" not in cases for cases in read_split(name).values())
+
+
+def test_anatomies_are_split_38_5_8() -> None:
+    assert {part: len(cases) for part, cases in read_split("anatomies").items()} == {
+        "train": 38,
+        "validation": 5,
+        "test": 8,
+    }
+
+
+def _toy_example() -> tuple[torch.Tensor, torch.Tensor]:
+    labels = torch.zeros(20, 24, 28, dtype=torch.uint8)
+    labels[4:16, 6:18, 15:24] = Lobe.LEFT_UPPER.label
+    labels[4:16, 6:18, 4:13] = Lobe.RIGHT_UPPER.label
+    return torch.where(labels > 0, 0.25, 0.9).half(), labels
+
+
+def test_shapes_of_views_fit_the_network() -> None:
+    shapes = {view_shape(LARGEST_VIEW, torch.Generator().manual_seed(seed)) for seed in range(40)}
+    assert len(shapes) == 8
+    assert all(
+        n % STRIDE == 0 and n <= most for shape in shapes for n, most in zip(shape, LARGEST_VIEW, strict=True)
+    )
+
+
+def test_augmented_views_keep_the_sides() -> None:
+    image, labels = augmented(*_toy_example(), LARGEST_VIEW, torch.Generator().manual_seed(0))
+    assert image.shape == labels.shape == LARGEST_VIEW
+    left, right = (
+        (labels == lobe.label).nonzero()[:, 2].float().mean() for lobe in (Lobe.LEFT_UPPER, Lobe.RIGHT_UPPER)
+    )
+    assert left > right
+
+
+def test_views_of_large_chests_show_the_lungs() -> None:
+    labels = torch.zeros(150, 140, 170, dtype=torch.uint8)
+    labels[60:140, 30:110, 40:130] = Lobe.LEFT_UPPER.label
+    image = torch.where(labels > 0, 0.25, 0.9)
+    for seed in range(5):
+        _, seen = augmented(image, labels, LARGEST_VIEW, torch.Generator().manual_seed(seed))
+        assert seen.count_nonzero() > 0.5 * labels.count_nonzero()
+
+
+def test_consolidation_stays_inside_the_lungs_and_never_lightens() -> None:
+    labels = torch.zeros(32, 40, 48, dtype=torch.uint8)
+    labels[8:24, 8:32, 8:40] = 2
+    image = torch.full(labels.shape, 0.3)
+    changes = [
+        random_consolidation(image, labels, 2.5, torch.Generator().manual_seed(seed)) - image
+        for seed in range(20)
+    ]
+    assert max(float((change * (labels == 0)).abs().max()) for change in changes) == 0
+    assert min(float(change.min()) for change in changes) >= 0
+    assert 8 < sum(bool(change.any()) for change in changes) < 20
+
+
+def test_warp_without_range_is_the_identity() -> None:
+    grid = random_warp((6, 8, 10), torch.Generator().manual_seed(0), 0.0, 0.0, 0.0)
+    image = torch.rand(1, 1, 6, 8, 10)
+    assert torch.allclose(torch.nn.functional.grid_sample(image, grid, align_corners=False), image, atol=1e-4)
+
+
+def test_unknown_lobes_supervise_the_sum_of_the_lobes() -> None:
+    logits = torch.full((1, N_CLASSES, 4, 4, 4), -9.0)
+    logits[:, 2] = 9.0
+    lung = torch.full((4, 4, 4), UNKNOWN_LOBE, dtype=torch.uint8)
+    assert lobe_loss(logits, lung) < 0.01
+    lung[0] = 0
+    assert lobe_loss(logits, lung) > 1
+
+
+def test_ignored_voxels_ask_nothing() -> None:
+    logits = torch.randn(1, N_CLASSES, 4, 4, 4, requires_grad=True)
+    labels = torch.full((4, 4, 4), IGNORED, dtype=torch.uint8)
+    labels[0] = 1
+    lobe_loss(logits, labels).backward()
+    assert logits.grad is not None
+    assert not logits.grad[:, :, 1:].any()
+    assert logits.grad[:, :, 0].any()
+
+
+def test_training_lowers_the_loss_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticking = SimpleNamespace(monotonic=count(step=0.01).__next__)
+    monkeypatch.setattr("lungct_research.training.trainer.time", ticking)
+    torch.manual_seed(0)
+    network = torch.nn.Conv3d(1, N_CLASSES, 1)
+    image, labels = _toy_example()
+    losses: list[float] = []
+
+    def loss_of_step(*_: float) -> torch.Tensor:
+        loss = lobe_loss(network(image.float()[None, None]), labels)
+        losses.append(float(loss.detach()))
+        return loss
+
+    trainer = Trainer(network, tmp_path, learning_rate=0.05, decay=0.5)
+    trainer.train(loss_of_step, budget_s=0.5, on_checkpoint=lambda _: None)
+    assert losses[-1] < losses[0]
+    resumed = Trainer(torch.nn.Conv3d(1, N_CLASSES, 1), tmp_path, learning_rate=0.05, decay=0.5)
+    resumed.resume()
+    assert resumed.steps == trainer.steps
+    assert torch.equal(resumed.network.weight, network.weight)
+
+
+def test_moving_average_soon_forgets_the_start() -> None:
+    averaged, current = [torch.ones(1)], [torch.zeros(1)]
+    update = moving_average(0.999)
+    for n in range(1, 40):
+        update(averaged, current, n)
+    assert float(averaged[0]) < 1e-6
+
+
+def test_learning_rate_rises_then_falls() -> None:
+    shares = [learning_rate_share(share) for share in (0.0, 0.05, 0.5, 1.0)]
+    assert shares[0] < shares[1] > shares[2] > shares[3] > 0
+
+
+def test_slices_become_square_and_views_follow_their_masks() -> None:
+    assert square(np.zeros((2, 5, 8)), -1.0).shape == (2, 8, 8)
+    images = torch.zeros(3, 320, 320)
+    images[:, 100:200, 80:160] = 0.8
+    lit = (images > 0).float()
+    views, masks, lungs = random_views(images, lit, lit, 160, torch.Generator().manual_seed(1))
+    assert views.shape == (3, 3, 160, 160)
+    assert torch.equal(masks, lungs)
+    assert views[:, :1][masks > 0.9].mean() > views[:, :1][masks < 0.1].mean() + 0.3
+
+
+@needs_real_ct
+def test_threshold_lungs_of_a_real_chest() -> None:
+    volume_hu, spacing_mm = read_real_chest(Path(str(REAL_CT)), "lidc-0003")
+    lungs, airways = threshold_lungs(volume_hu[::4, ::4, ::4], tuple(4 * step for step in spacing_mm))
+    litres = lungs.sum() * np.prod(spacing_mm) * 64 / 1e6
+    assert 2 < litres < 9
+    assert airways.any()
+
+
+@needs_real_ct
+def test_real_example_supervises_lungs_only() -> None:
+    example = real_example(Path(str(REAL_CT)), "pyradiomics-lung2", 0, 0.5)
+    assert example["image"].shape == example["labels"].shape
+    assert set(np.unique(example["labels"])) == {0, UNKNOWN_LOBE, IGNORED}
+
+
+def test_training_from_a_model_begins_with_its_weights(tmp_path: Path) -> None:
+    known = nn.Linear(2, 1)
+    save_model(tmp_path / "known", known, {"version": "0"})
+    options = Options(
+        tmp_path, tmp_path, minutes=1, seed=1, start=tmp_path / "known", resume=False, evaluate=False
+    )
+    begun = initial_network(options, lambda: nn.Linear(2, 1))
+    assert torch.allclose(begun.weight, known.weight, atol=1e-3)
+
+
+def test_shipped_recipe_is_valid_and_views_fit_the_network() -> None:
+    recipe = read_recipe(DEFAULT_RECIPE, LobeRecipe)
+    assert all(n % STRIDE == 0 for n in recipe.largest_view)
+
+
+def test_recipe_with_a_misspelt_key_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "lobes.yaml").write_text(DEFAULT_RECIPE.read_text().replace("phantoms:", "fantoms:"))
+    with pytest.raises(ValueError, match="fantoms"):
+        read_recipe(tmp_path / "lobes.yaml", LobeRecipe)

@@ -1,0 +1,100 @@
+"""How studies are analysed: programs without a shell, workers that are renewed."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lungct_services.gateway.errors import TransientError
+from lungct_services.gateway.runners import CommandRunner, WorkerRunner, make_runner
+from lungct_services.gateway.settings import RunnerSettings
+
+APPLICATION = """
+import os, sys, time
+from pathlib import Path
+calls = []
+def main(arguments):
+    calls.append(arguments)
+    study, out = Path(arguments[1]), Path(arguments[3])
+    if study.name == "crash":
+        os._exit(9)
+    if study.name == "slow":
+        time.sleep(60)
+    print("findings that nobody may take for an answer")
+    out.mkdir(parents=True)
+    (out / "n_calls").write_text(f"{len(calls)} {os.getpid()}")
+    return 0
+"""
+
+
+def command(script: str, *arguments: str, timeout_s: float = 60) -> RunnerSettings:
+    argv = (sys.executable, "-c", script, *arguments)
+    return RunnerSettings(kind="command", argv=argv, timeout_s=timeout_s)
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> RunnerSettings:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__main__.py").write_text(APPLICATION)
+    return RunnerSettings(application=tmp_path / "app", timeout_s=60, studies_per_worker=2)
+
+
+def analysed_by(runner: WorkerRunner, folder: Path, n_study: int) -> list[str]:
+    runner.run(folder / "study", folder / f"out{n_study}", "name")
+    return (folder / f"out{n_study}" / "n_calls").read_text().split()
+
+
+def test_a_command_gets_its_places_and_no_shell(tmp_path: Path) -> None:
+    script = "import json, sys; open(sys.argv[2], 'w').write(json.dumps(sys.argv[1:]))"
+    settings = command(script, "{input}", "{output}", "--name={name}", "$(touch /tmp/never); *")
+    make_runner(settings, tmp_path / "log").run(tmp_path / "a b", tmp_path / "out", "lungct-1")
+    expected = [f"{tmp_path}/a b", f"{tmp_path}/out", "--name=lungct-1", "$(touch /tmp/never); *"]
+    assert json.loads((tmp_path / "out").read_text()) == expected
+
+
+def test_a_command_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
+    child = "import sys, time; time.sleep(4); open(sys.argv[1], 'w')"
+    script = (
+        "import subprocess, sys, time;"
+        f"subprocess.Popen([sys.executable, '-c', {child!r}, sys.argv[2] + '-child']); time.sleep(60)"
+    )
+    runner = CommandRunner(command(script, "{input}", "{output}", timeout_s=2), tmp_path / "log")
+    with pytest.raises(TransientError, match="TIMEOUT"):
+        runner.run(tmp_path, tmp_path / "out", "name")
+    time.sleep(4)
+    assert not (tmp_path / "out-child").exists()
+
+
+def test_a_command_that_is_not_there(tmp_path: Path) -> None:
+    settings = RunnerSettings(kind="command", argv=("/no/such/program", "{input}", "{output}"))
+    with pytest.raises(TransientError, match="COMMAND_NOT_STARTED"):
+        CommandRunner(settings, tmp_path / "log").run(tmp_path, tmp_path / "out", "name")
+
+
+def test_a_worker_stays_and_is_renewed_after_some_studies(worker: RunnerSettings, tmp_path: Path) -> None:
+    runner = WorkerRunner(worker, tmp_path / "log")
+    calls = [analysed_by(runner, tmp_path, n_study) for n_study in range(3)]
+    runner.stop()
+    assert [n_calls for n_calls, _ in calls] == ["1", "2", "1"]
+    assert len({process for _, process in calls}) == 2
+
+
+def test_a_worker_that_crashes_costs_one_study(worker: RunnerSettings, tmp_path: Path) -> None:
+    runner = WorkerRunner(worker, tmp_path / "log")
+    with pytest.raises(TransientError, match="WORKER_DIED"):
+        runner.run(tmp_path / "crash", tmp_path / "out", "name")
+    assert analysed_by(runner, tmp_path, 1)[0] == "1"
+    runner.stop()
+
+
+def test_a_worker_that_hangs_is_replaced(worker: RunnerSettings, tmp_path: Path) -> None:
+    runner = WorkerRunner(worker.model_copy(update={"timeout_s": 2.0}), tmp_path / "log")
+    with pytest.raises(TransientError, match="TIMEOUT"):
+        runner.run(tmp_path / "slow", tmp_path / "out", "name")
+    runner = WorkerRunner(worker, tmp_path / "log")
+    assert analysed_by(runner, tmp_path, 1)[0] == "1"
+    runner.stop()
