@@ -34,6 +34,7 @@ LAYERS = {
         {"report"},
         {"dicom_write"},
         {"delivery"},
+        {"command"},
     ),
     "lungct_research": ({"datasets"}, {"synthesis"}, {"evaluation"}, {"training"}, {"benchmarks"}),
 }
