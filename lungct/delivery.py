@@ -10,11 +10,11 @@ from lungct.dicom_write.write import write_dicom
 from lungct.file_names import HTML_FILE, REPORT_FILE
 from lungct.output import cannot_write
 from lungct.records import Analysis
-from lungct.report.content import report_content
-from lungct.report.html import html_report
+from lungct.report.content import write_content
+from lungct.report.html import render_html
 from lungct.report.illustrations import illustrate
 from lungct.report.label_maps import write_label_maps
-from lungct.report.pdf import pdf_report
+from lungct.report.pdf import render_pdf
 from lungct.report.wording import Wording
 from lungct.settings import OutputSettings
 
@@ -48,12 +48,12 @@ def _write_pages(folder: Path, outputs: OutputSettings, analysis: Analysis, crea
     pdf = b""
     needs_pdf = outputs.report_pdf or outputs.dicom.encapsulated_pdf
     if needs_pdf or outputs.report_html:
-        content, illustrations = report_content(analysis, Wording(outputs.language)), illustrate(analysis)
+        content, illustrations = write_content(analysis, Wording(outputs.language)), illustrate(analysis)
         if needs_pdf:
-            pdf = pdf_report(content, illustrations, created, outputs.paper)
+            pdf = render_pdf(content, illustrations, created, outputs.paper)
         if outputs.report_pdf:
             (folder / REPORT_FILE).write_bytes(pdf)
         if outputs.report_html:
-            html = html_report(analysis, content, illustrations)
+            html = render_html(analysis, content, illustrations)
             (folder / HTML_FILE).write_text(html, encoding="utf-8")
     return pdf

@@ -6,7 +6,7 @@ REPORT_FILE = "report.pdf"
 HTML_FILE = "report.html"
 
 DICOM_FOLDER = "dicom"
-ANATOMY_SEG, FINDINGS_SEG, TREE_SEG = "anatomy_seg.dcm", "findings_seg.dcm", "airways_vessels_seg.dcm"
+ANATOMY_SEG, OPACITIES_SEG, TREE_SEG = "anatomy_seg.dcm", "opacities_seg.dcm", "airways_vessels_seg.dcm"
 MEASUREMENTS_SR, REPORT_DICOM = "measurements_sr.dcm", "report_pdf.dcm"
 
 KEY_SLICES = tuple(f"key_slice_{number}.dcm" for number in range(1, 10))
@@ -14,8 +14,11 @@ KEY_SLICES = tuple(f"key_slice_{number}.dcm" for number in range(1, 10))
 
 DICOM_FILES = tuple(
     f"{DICOM_FOLDER}/{name}"
-    for name in (ANATOMY_SEG, FINDINGS_SEG, TREE_SEG, MEASUREMENTS_SR, REPORT_DICOM, *KEY_SLICES)
+    for name in (ANATOMY_SEG, OPACITIES_SEG, TREE_SEG, MEASUREMENTS_SR, REPORT_DICOM, *KEY_SLICES)
 )
 """In a folder of their own, since exporters send everything in a folder as DICOM."""
 
-DELIVERED_FILES = (LOBES_FILE, OPACITIES_FILE, REPORT_FILE, HTML_FILE, *DICOM_FILES)
+FORMER_FILES = (f"{DICOM_FOLDER}/findings_seg.dcm",)
+"""What version 0.1.0 wrote. They are removed like results of today, lest an exporter sends old with new."""
+
+DELIVERED_FILES = (LOBES_FILE, OPACITIES_FILE, REPORT_FILE, HTML_FILE, *DICOM_FILES, *FORMER_FILES)

@@ -15,12 +15,12 @@ import pytest
 from pydicom import dcmread
 from pydicom.valuerep import PersonName
 
-from lungct.dicom_write.shared_modules import TYPE_2_KEYWORDS
+from lungct.dicom_write.origin import TYPE_2_KEYWORDS
 from lungct.dicom_write.write import write_dicom
 from lungct.records import Lobe
-from lungct.report.content import report_content
+from lungct.report.content import write_content
 from lungct.report.illustrations import illustrate
-from lungct.report.pdf import pdf_report
+from lungct.report.pdf import render_pdf
 from lungct.report.wording import Wording
 from lungct.settings import DicomSettings
 from lungct_research.synthesis.phantom.study_options import Orientation
@@ -88,7 +88,7 @@ def made_small(name: str, folder: Path) -> tuple[Path, Path]:
     small_study(folder / "study", CHANGES.get(name), **OPTIONS.get(name, {}))
     analysis = FINDINGS.get(name, lambda same: same)(analysed(folder / "study"))
     created = datetime(2026, 1, 2, 3, 4, 5)
-    pdf = pdf_report(report_content(analysis, Wording("en")), illustrate(analysis), created)
+    pdf = render_pdf(write_content(analysis, Wording("en")), illustrate(analysis), created)
     write_dicom(folder, DicomSettings(), analysis, lambda: pdf, created)
     return folder / "study", folder / "dicom"
 

@@ -12,25 +12,25 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 import lungct
+from lungct.dicom_write.origin import APPLICATION, Origin, finish
 from lungct.dicom_write.references import reference
-from lungct.dicom_write.shared_modules import APPLICATION, Origin, finish
 from lungct.file_names import KEY_SLICES
 from lungct.records import Analysis, SliceHeader
 from lungct.records.orientation import from_canonical
-from lungct.report.pictures import PIXELS_PER_MM, READABLE, draw, most_affected_slice, transverse
+from lungct.report.pictures import PIXELS_PER_MM, READABLE, cut_transverse, draw, find_most_affected_slice
 
 SERIES = 9305
 N_KEY_SLICES = len(KEY_SLICES) - 1
 """Besides the most affected one."""
 
 
-def secondary_captures(analysis: Analysis, origin: Origin) -> list[SCImage]:
+def draw_key_slices(analysis: Analysis, origin: Origin) -> list[SCImage]:
     """The most affected slice, then key slices from head to feet."""
-    indices = (most_affected_slice(analysis.anatomy, analysis.opacities), *key_slices(analysis))
+    indices = (find_most_affected_slice(analysis.anatomy, analysis.opacities), *choose_key_slices(analysis))
     return [_capture(analysis, index, number, origin) for number, index in enumerate(indices, start=1)]
 
 
-def key_slices(analysis: Analysis) -> list[int]:
+def choose_key_slices(analysis: Analysis) -> list[int]:
     """Slices evenly spread over those with opacities (with lung, where there are none), head to feet.
 
     Returns:
@@ -44,7 +44,7 @@ def key_slices(analysis: Analysis) -> list[int]:
 
 
 def _capture(analysis: Analysis, index: int, number: int, origin: Origin) -> SCImage:
-    plane = transverse(analysis.chest.volume, analysis.anatomy, analysis.opacities, index)
+    plane = cut_transverse(analysis.chest.volume, analysis.anatomy, analysis.opacities, index)
     picture = draw(plane, contours=True)
     source = _source_image(analysis, index)
     _caption(picture, source)

@@ -9,7 +9,7 @@ from highdicom.sr import CodedConcept
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from lungct.dicom_write.shared_modules import APPLICATION
+from lungct.dicom_write.origin import APPLICATION
 from lungct.records import Diagnosis, Involvement, Lobe
 
 PRIVATE_SCHEME = "99LUNGCT"

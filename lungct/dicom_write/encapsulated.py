@@ -10,18 +10,18 @@ from pydicom import Dataset
 from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
 from lungct.dicom_write.codes import PDF_TITLE
+from lungct.dicom_write.origin import Origin, finish
 from lungct.dicom_write.references import reference
-from lungct.dicom_write.shared_modules import Origin, finish
 
 SERIES = 9304
 
 
-def encapsulated_pdf(pdf: bytes, images: Sequence[Dataset], origin: Origin) -> SOPClass:
+def encapsulate_pdf(pdf: bytes, images: Sequence[Dataset], origin: Origin) -> SOPClass:
     """Wrap the report.
 
     Args:
         pdf: the file.
-        images: :func:`lungct.dicom_write.references.source_images`.
+        images: :func:`lungct.dicom_write.references.list_source_images`.
         origin: identity.
     """
     document = SOPClass(

@@ -12,11 +12,11 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage
 
-from lungct.dicom_write.shared_modules import TYPE_2_KEYWORDS, Origin
+from lungct.dicom_write.origin import TYPE_2_KEYWORDS, Origin
 from lungct.records import Chest, Series, SliceHeader
 
 
-def source_images(chest: Chest, origin: Origin) -> list[Dataset]:
+def list_source_images(chest: Chest, origin: Origin) -> list[Dataset]:
     """One data set a file of the source: multi-frame images first, then others in the order of the slices.
 
     Args:

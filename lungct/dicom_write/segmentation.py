@@ -33,14 +33,14 @@ from lungct.dicom_write.codes import (
     OPACITY,
     Site,
 )
-from lungct.dicom_write.shared_modules import Origin, finish
+from lungct.dicom_write.origin import Origin, finish
 from lungct.records import Analysis, Chest, Float64Array, Lobe, MaskArray, ModelInfo
 from lungct.records.orientation import from_canonical
 from lungct.report.pictures import LOBE_RGB, OPACITY_RGB
 from lungct.report.rendering import AIRWAY_RGB, VESSEL_RGB
 from lungct.settings import DicomSettings
 
-ANATOMY_SERIES, FINDINGS_SERIES, TREE_SERIES = 9301, 9302, 9306
+ANATOMY_SERIES, OPACITIES_SERIES, TREE_SERIES = 9301, 9302, 9306
 """Series Numbers of our objects lie beyond those of scanners, so that viewers list them last."""
 
 _TRANSFER_SYNTAX: dict[str, UID] = {
@@ -74,7 +74,7 @@ _VESSELS = Segment(
 )
 
 
-def anatomy_segmentation(
+def build_lobe_segmentation(
     analysis: Analysis, images: Sequence[Dataset], origin: Origin, settings: DicomSettings
 ) -> Segmentation:
     """The five lobes, without those that are missing; the others are numbered from 1.
@@ -83,7 +83,7 @@ def anatomy_segmentation(
 
     Args:
         analysis: lobes and what made them.
-        images: :func:`lungct.dicom_write.references.source_images`.
+        images: :func:`lungct.dicom_write.references.list_source_images`.
         origin: identity.
         settings: how to store the masks.
     """
@@ -97,10 +97,10 @@ def anatomy_segmentation(
     return _segmentation(labels, segments, algorithm, analysis.chest, images, origin, identity, settings)
 
 
-def findings_segmentation(
+def build_opacity_segmentation(
     analysis: Analysis, images: Sequence[Dataset], origin: Origin, settings: DicomSettings
 ) -> Segmentation | None:
-    """The opacities; None where there are none. Arguments as for :func:`anatomy_segmentation`."""
+    """The opacities; None where there are none. Arguments as for :func:`build_lobe_segmentation`."""
     if not analysis.opacities.mask.any():
         return None
     segment = Segment(
@@ -111,15 +111,15 @@ def findings_segmentation(
         BOTH_LUNGS,
         OPACITY_RGB,
     )
-    identity = origin.identity("findings", FINDINGS_SERIES, "Lung opacities (AI, research use only)")
+    identity = origin.identity("opacities", OPACITIES_SERIES, "Lung opacities (AI, research use only)")
     mask, algorithm = analysis.opacities.mask, _network(analysis.opacities.model)
     return _segmentation(mask, [segment], algorithm, analysis.chest, images, origin, identity, settings)
 
 
-def tree_segmentation(
+def build_tree_segmentation(
     analysis: Analysis, images: Sequence[Dataset], origin: Origin, settings: DicomSettings
 ) -> Segmentation | None:
-    """Airways and vessels; None where there are neither. Arguments as for :func:`anatomy_segmentation`."""
+    """Airways and vessels; None where there are neither. Arguments as for :func:`build_lobe_segmentation`."""
     found = [
         (mask, segment)
         for mask, segment in ((analysis.tree.airways, _AIRWAYS), (analysis.tree.vessels, _VESSELS))

@@ -34,7 +34,7 @@ from pydicom.uid import UID, generate_uid
 
 import lungct
 from lungct.dicom_write import codes as concepts
-from lungct.dicom_write.shared_modules import APPLICATION, Origin, finish
+from lungct.dicom_write.origin import APPLICATION, Origin, finish
 from lungct.records import (
     LEFT_LOBES,
     RIGHT_LOBES,
@@ -53,7 +53,7 @@ DECIMALS = 3
 Group = MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations
 
 
-def structured_report(
+def build_structured_report(
     analysis: Analysis,
     images: Sequence[Dataset],
     anatomy: Segmentation,
@@ -64,7 +64,7 @@ def structured_report(
 
     Args:
         analysis: what was found.
-        images: :func:`lungct.dicom_write.references.source_images`.
+        images: :func:`lungct.dicom_write.references.list_source_images`.
         anatomy: the lobes as written.
         opacities: the opacities as written; None where there are none.
         origin: identity.

@@ -8,18 +8,22 @@ from pathlib import Path
 
 from pydicom import Dataset
 
-from lungct.dicom_write.capture import secondary_captures
-from lungct.dicom_write.encapsulated import encapsulated_pdf
-from lungct.dicom_write.references import source_images
-from lungct.dicom_write.segmentation import anatomy_segmentation, findings_segmentation, tree_segmentation
-from lungct.dicom_write.shared_modules import origin_of
-from lungct.dicom_write.structured_report import structured_report
+from lungct.dicom_write.capture import draw_key_slices
+from lungct.dicom_write.encapsulated import encapsulate_pdf
+from lungct.dicom_write.origin import find_origin
+from lungct.dicom_write.references import list_source_images
+from lungct.dicom_write.segmentation import (
+    build_lobe_segmentation,
+    build_opacity_segmentation,
+    build_tree_segmentation,
+)
+from lungct.dicom_write.structured_report import build_structured_report
 from lungct.file_names import (
     ANATOMY_SEG,
     DICOM_FOLDER,
-    FINDINGS_SEG,
     KEY_SLICES,
     MEASUREMENTS_SR,
+    OPACITIES_SEG,
     REPORT_DICOM,
     TREE_SEG,
 )
@@ -55,19 +59,19 @@ def write_dicom(
 def _objects(
     settings: DicomSettings, analysis: Analysis, pdf: Callable[[], bytes] | None, created: datetime
 ) -> Iterator[tuple[str, Dataset]]:
-    origin = origin_of(analysis, settings, created)
-    images = source_images(analysis.chest, origin)
+    origin = find_origin(analysis, settings, created)
+    images = list_source_images(analysis.chest, origin)
     if settings.segmentations:
-        anatomy = anatomy_segmentation(analysis, images, origin, settings)
-        opacities = findings_segmentation(analysis, images, origin, settings)
+        anatomy = build_lobe_segmentation(analysis, images, origin, settings)
+        opacities = build_opacity_segmentation(analysis, images, origin, settings)
         yield ANATOMY_SEG, anatomy
         if opacities is not None:
-            yield FINDINGS_SEG, opacities
-        if (tree := tree_segmentation(analysis, images, origin, settings)) is not None:
+            yield OPACITIES_SEG, opacities
+        if (tree := build_tree_segmentation(analysis, images, origin, settings)) is not None:
             yield TREE_SEG, tree
         if settings.structured_report:
-            yield MEASUREMENTS_SR, structured_report(analysis, images, anatomy, opacities, origin)
+            yield MEASUREMENTS_SR, build_structured_report(analysis, images, anatomy, opacities, origin)
     if settings.secondary_captures:
-        yield from zip(KEY_SLICES, secondary_captures(analysis, origin), strict=False)
+        yield from zip(KEY_SLICES, draw_key_slices(analysis, origin), strict=False)
     if pdf is not None:
-        yield REPORT_DICOM, encapsulated_pdf(pdf(), images, origin)
+        yield REPORT_DICOM, encapsulate_pdf(pdf(), images, origin)

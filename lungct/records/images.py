@@ -99,6 +99,8 @@ class Series:
         age_years: patient's age at the study, None where unknown.
         slice_thickness_mm: the largest Slice Thickness, None where missing.
         kernel: Convolution Kernel.
+        has_own_identifiers: False where UIDs of the images were missing, doubled or no UIDs and others
+            stand in: no other object knows them, so results must not refer to these images.
     """
 
     study_uid: str
@@ -112,6 +114,7 @@ class Series:
     slice_thickness_mm: float | None = None
     body_part: str = ""
     age_years: float | None = None
+    has_own_identifiers: bool = True
 
     @property
     def name(self) -> str:
@@ -176,10 +179,17 @@ class SeriesVerdict:
 
 @dataclass(frozen=True)
 class Selection:
-    """The verdict on every series of a scan; at most one series is chosen."""
+    """The verdict on every series of a scan; at most one series is chosen.
+
+    Attributes:
+        study_dates_seen: Study Dates of the patient's studies in the scan, oldest first.
+        accepted_codes: eligibility rules that the user switched off for this analysis.
+    """
 
     scan: Scan
     verdicts: tuple[SeriesVerdict, ...]
+    study_dates_seen: tuple[str, ...] = field(default=(), repr=False)
+    accepted_codes: tuple[str, ...] = ()
 
     @property
     def first(self) -> SeriesVerdict | None:

@@ -18,7 +18,7 @@ from lungct.records import (
     Selection,
     Validation,
 )
-from lungct.report.result import software_versions
+from lungct.report.result import list_software_versions
 from lungct.report.wording import Wording
 
 COLUMNS = ("region", "lung_ml", "opacity_ml", "opacity_percent", "score")
@@ -86,7 +86,7 @@ class ReportContent:
     limits: tuple[str, ...]
 
 
-def report_content(analysis: Analysis, words: Wording) -> ReportContent:
+def write_content(analysis: Analysis, words: Wording) -> ReportContent:
     """Put an analysis into words."""
     findings, quantification = analysis.findings, analysis.findings.quantification
     cut_off = words.number(DECISION_CUT_OFF, 2)
@@ -118,7 +118,9 @@ def report_content(analysis: Analysis, words: Wording) -> ReportContent:
         severity_score=quantification.severity_score,
         series=tuple(_series(analysis.chest.selection, words)),
         models=tuple(_model(model, words) for model in findings.models),
-        software=", ".join([f"lungct {lungct.__version__}", *map(" ".join, software_versions().items())]),
+        software=", ".join(
+            [f"lungct {lungct.__version__}", *map(" ".join, list_software_versions().items())]
+        ),
         methods=(
             words("methods.volumes"),
             words("methods.score"),
@@ -127,6 +129,10 @@ def report_content(analysis: Analysis, words: Wording) -> ReportContent:
         ),
         limits=tuple(words(f"limits.{name}") for name in ("device", "classes", "mask", "independent")),
     )
+
+
+def _software() -> str:
+    return ", ".join([f"lungct {lungct.__version__}", *map(" ".join, list_software_versions().items())])
 
 
 def _flag(flag: QualityFlag, words: Wording) -> Flag:
@@ -144,7 +150,7 @@ def _model(model: ModelInfo, words: Wording) -> str:
     return f"{model.name} {model.version}{validated}, SHA-256 {model.sha256}"
 
 
-def percent_text(extent: Extent, words: Wording) -> str:
+def format_percent(extent: Extent, words: Wording) -> str:
     """One decimal; a missing region says so."""
     percent = extent.opacity_percent
     return words("not_found") if percent is None else words.number(percent, 1)
@@ -163,7 +169,7 @@ def _header(patient: PatientStudy, words: Wording) -> tuple[tuple[str, str], ...
 
 
 def _iso_date(dicom_date: str) -> str:
-    is_full = len(dicom_date) == 8 and dicom_date.isdecimal()
+    is_full = len(dicom_date) == len("YYYYMMDD") and dicom_date.isdecimal()
     return f"{dicom_date[:4]}-{dicom_date[4:6]}-{dicom_date[6:]}" if is_full else dicom_date
 
 
@@ -177,7 +183,7 @@ def _region(name: str, extent: Extent, words: Wording, score: str = "") -> Regio
         words(f"region.{name}"),
         words.number(extent.lung_ml, 0),
         words.number(extent.opacity_ml, 0),
-        percent_text(extent, words),
+        format_percent(extent, words),
         score,
     )
 
@@ -187,7 +193,7 @@ def _totals(quantification: Quantification, words: Wording) -> tuple[tuple[str, 
     return (
         (words("total_lung"), f"{words.number(total.lung_ml, 0)} mL"),
         (words("affected_volume"), f"{words.number(total.opacity_ml, 0)} mL"),
-        (words("affected_percent"), f"{percent_text(total, words)} %"),
+        (words("affected_percent"), f"{format_percent(total, words)} %"),
         (words("severity"), words("of_25", score=quantification.severity_score)),
     )
 

@@ -13,10 +13,10 @@ from lungct.records import Analysis
 from lungct.report.content import ReportContent
 from lungct.report.illustrations import SEVERITY_BANDS, Illustrations
 from lungct.report.pictures import to_file
-from lungct.report.slices import slice_pictures
+from lungct.report.slices import draw_slices
 
 
-def html_report(analysis: Analysis, content: ReportContent, illustrations: Illustrations) -> str:
+def render_html(analysis: Analysis, content: ReportContent, illustrations: Illustrations) -> str:
     """The whole file.
 
     Args:
@@ -37,7 +37,7 @@ def html_report(analysis: Analysis, content: ReportContent, illustrations: Illus
         )
     ]
     frames, contours = [], []
-    for picture, lines in slice_pictures(analysis):
+    for picture, lines in draw_slices(analysis):
         frames.append(b64encode(picture).decode())
         contours.append(b64encode(lines).decode())
     environment = Environment(

@@ -16,11 +16,11 @@ from lungct.report.pictures import (
     OPACITY_RGB,
     PIXELS_PER_MM,
     Plane,
-    around_lungs,
-    coronal,
+    crop_to_lungs,
+    cut_coronal,
+    cut_transverse,
     draw,
-    most_affected_slice,
-    transverse,
+    find_most_affected_slice,
 )
 from lungct.report.rendering import Structures, render_lungs
 
@@ -68,18 +68,18 @@ class Illustrations:
 def illustrate(analysis: Analysis) -> Illustrations:
     """Draw all pictures of an analysis."""
     volume, anatomy, opacities = analysis.chest.volume, analysis.anatomy, analysis.opacities
-    index = most_affected_slice(anatomy, opacities)
-    plane = around_lungs(transverse(volume, anatomy, opacities, index), anatomy.lobes)
+    index = find_most_affected_slice(anatomy, opacities)
+    plane = crop_to_lungs(cut_transverse(volume, anatomy, opacities, index), anatomy.lobes)
     tree = analysis.tree
     front, left = render_lungs(volume, Structures(anatomy.lobes, opacities.mask, tree.airways, tree.vessels))
-    coronal_plane = coronal(volume, anatomy, opacities, _middle_row(anatomy))
+    coronal_plane = cut_coronal(volume, anatomy, opacities, _middle_row(anatomy))
     return Illustrations(
         front=front,
         left=left,
         plain=draw(plane, contours=False),
         contours=draw(plane, contours=True),
         coronal=draw(coronal_plane, contours=True),
-        profile=draw_profile(affected_percent(anatomy, opacities), coronal_plane),
+        profile=draw_profile(measure_affected_percent(anatomy, opacities), coronal_plane),
         shows_opacity=bool(opacities.mask.any()),
     )
 
@@ -89,7 +89,7 @@ def _middle_row(anatomy: LungAnatomy) -> int:
     return int(rows.mean()) if rows.size else anatomy.lobes.shape[1] // 2
 
 
-def affected_percent(anatomy: LungAnatomy, opacities: Opacities) -> npt.NDArray[np.float64]:
+def measure_affected_percent(anatomy: LungAnatomy, opacities: Opacities) -> npt.NDArray[np.float64]:
     """``[slices]``: share of the lung that is opacity; nan where a slice holds hardly any lung."""
     lung = np.count_nonzero(anatomy.lobes, axis=(1, 2))
     opacity = np.count_nonzero(opacities.mask, axis=(1, 2))

@@ -38,7 +38,7 @@ logging.getLogger("fpdf").setLevel(logging.ERROR)
 """Its warnings quote the characters of a patient's name that a font lacks."""
 
 
-def pdf_report(
+def render_pdf(
     content: ReportContent, illustrations: Illustrations, created: datetime, paper: Paper = "A4"
 ) -> bytes:
     """The report as a PDF/A-2u file.

@@ -61,7 +61,7 @@ class Plane:
     spacing_mm: tuple[float, float]
 
 
-def most_affected_slice(anatomy: LungAnatomy, opacities: Opacities) -> int:
+def find_most_affected_slice(anatomy: LungAnatomy, opacities: Opacities) -> int:
     """Index of the slice with the largest opacity area; without opacities, with the largest lung area."""
     area = opacities.mask.sum(axis=(1, 2), dtype=np.int64)
     if not area.any():
@@ -69,13 +69,13 @@ def most_affected_slice(anatomy: LungAnatomy, opacities: Opacities) -> int:
     return int(area.argmax())
 
 
-def transverse(volume: CtVolume, anatomy: LungAnatomy, opacities: Opacities, index: int) -> Plane:
+def cut_transverse(volume: CtVolume, anatomy: LungAnatomy, opacities: Opacities, index: int) -> Plane:
     """The slice of that index, seen from the feet as radiologists do."""
     _, row_mm, column_mm = volume.spacing_mm
     return Plane(volume.volume_hu[index], anatomy.lobes[index], opacities.mask[index], (row_mm, column_mm))
 
 
-def coronal(volume: CtVolume, anatomy: LungAnatomy, opacities: Opacities, row: int) -> Plane:
+def cut_coronal(volume: CtVolume, anatomy: LungAnatomy, opacities: Opacities, row: int) -> Plane:
     """The coronal plane of that row, head up, seen from the front."""
     slice_mm, _, column_mm = volume.spacing_mm
     return Plane(
@@ -86,7 +86,7 @@ def coronal(volume: CtVolume, anatomy: LungAnatomy, opacities: Opacities, row: i
     )
 
 
-def around_lungs(plane: Plane, lobes: MaskArray) -> Plane:
+def crop_to_lungs(plane: Plane, lobes: MaskArray) -> Plane:
     """The part of a transverse plane that the lungs fill on any slice, with the chest wall around them.
 
     Args:
@@ -121,7 +121,7 @@ def draw(plane: Plane, contours: bool) -> Image.Image:
         for n, mm in zip(plane.plane_hu.shape[::-1], plane.spacing_mm[::-1], strict=True)
     )
     picture = (
-        Image.fromarray(grey_levels(plane.plane_hu)).resize(size, Image.Resampling.BICUBIC).convert("RGB")
+        Image.fromarray(to_grey_levels(plane.plane_hu)).resize(size, Image.Resampling.BICUBIC).convert("RGB")
     )
     if contours:
         pixels = np.array(picture)
@@ -133,7 +133,7 @@ def draw(plane: Plane, contours: bool) -> Image.Image:
     return picture
 
 
-def grey_levels(plane_hu: HuArray) -> RgbArray:
+def to_grey_levels(plane_hu: HuArray) -> RgbArray:
     """``[rows, columns]``, the lung window from black to white."""
     grey: RgbArray = (window(torch.from_numpy(np.ascontiguousarray(plane_hu))).numpy() * 255).astype(np.uint8)
     return grey

@@ -193,9 +193,9 @@ def _project(depth: Tensor, light: Tensor, axis: int, *, backwards: bool) -> Ten
 
 
 def _picture(pixels: Tensor, left: str, right: str) -> Image.Image:
-    grey_levels = (pixels.clamp(0, 1) * 255).round().byte().numpy()
+    to_grey_levels = (pixels.clamp(0, 1) * 255).round().byte().numpy()
     scale = PIXELS_PER_MM * GRID_MM
     size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
-    picture = Image.fromarray(grey_levels).resize(size, Image.Resampling.BICUBIC)
+    picture = Image.fromarray(to_grey_levels).resize(size, Image.Resampling.BICUBIC)
     mark(picture, left, right, letters=ON_WHITE)
     return picture

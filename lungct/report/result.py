@@ -248,12 +248,12 @@ def build_result(journal: Journal, error: LungCtError | None, outputs: list[str]
             "models": [asdict(model) for model in findings.models] if findings else [],
             "outputs": outputs,
             "timings_s": {name: round(seconds, 3) for name, seconds in journal.timings_s.items()},
-            "software": software_versions(),
+            "software": list_software_versions(),
         }
     )
 
 
-def software_versions() -> dict[str, str]:
+def list_software_versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide the numbers."""
     installed = {distribution.name: distribution.version for distribution in metadata.distributions()}
     packages = {name: installed[name] for name in REPORTED_PACKAGES if name in installed}

@@ -6,7 +6,7 @@ from typing import Any
 from lungct.report.result import SCHEMA_VERSION, Result
 
 
-def result_schema() -> dict[str, Any]:
+def make_result_schema() -> dict[str, Any]:
     """The schema with its dialect and a name that changes with its version."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -16,4 +16,4 @@ def result_schema() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(result_schema(), indent=2))
+    print(json.dumps(make_result_schema(), indent=2))

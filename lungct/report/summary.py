@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lungct.records import Findings, Lobe
-from lungct.report.content import percent_text
+from lungct.report.content import format_percent
 from lungct.report.wording import Wording
 
 
@@ -20,7 +20,7 @@ def summary(findings: Findings) -> str:
         f"{'':<14}{'lung mL':>9}{'opacity mL':>12}{'opacity %':>11}",
     ]
     lines += [
-        f"{name:<14}{extent.lung_ml:>9.0f}{extent.opacity_ml:>12.0f}{percent_text(extent, words):>11}"
+        f"{name:<14}{extent.lung_ml:>9.0f}{extent.opacity_ml:>12.0f}{format_percent(extent, words):>11}"
         for name, extent in (*rows, ("both lungs", quantification.total))
     ]
     lines += [f"Flag: {flag.message} ({flag.code})" for flag in findings.flags]

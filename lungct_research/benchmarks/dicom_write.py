@@ -49,7 +49,7 @@ def main() -> int:
                 write_dicom,
                 settings=DicomSettings(**values),
                 analysis=analysis,
-                pdf=PDF if name == "all DICOM objects" else None,
+                pdf=(lambda: PDF) if name == "all DICOM objects" else None,
                 created=datetime.now(),
             )
         print(f"{HEADER}{'MB written':>12}")

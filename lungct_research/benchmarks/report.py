@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
-from lungct.report.content import report_content
-from lungct.report.html import html_report
+from lungct.report.content import write_content
+from lungct.report.html import render_html
 from lungct.report.illustrations import illustrate
-from lungct.report.pdf import pdf_report
+from lungct.report.pdf import render_pdf
 from lungct.report.rendering import Structures, render_lungs
 from lungct.report.wording import Wording
 from lungct_research.benchmarks.measure import HEADER, measure
@@ -30,12 +30,12 @@ def main() -> int:
         analysis = analysed_study(Path(folder) / "study")
     tree = analysis.tree
     structures = Structures(analysis.anatomy.lobes, analysis.opacities.mask, tree.airways, tree.vessels)
-    content, illustrations = report_content(analysis, Wording("en")), illustrate(analysis)
+    content, illustrations = write_content(analysis, Wording("en")), illustrate(analysis)
     print(HEADER)
     print(measure("3-D picture, both views", lambda: render_lungs(analysis.chest.volume, structures)))
     print(measure("all pictures", lambda: illustrate(analysis)))
-    print(measure("PDF", lambda: pdf_report(content, illustrations, datetime.now())))
-    print(measure("HTML", lambda: html_report(analysis, content, illustrations)))
+    print(measure("PDF", lambda: render_pdf(content, illustrations, datetime.now())))
+    print(measure("HTML", lambda: render_html(analysis, content, illustrations)))
     return 0
 
 

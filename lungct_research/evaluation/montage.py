@@ -22,9 +22,9 @@ from lungct.networks.device import keep_freed_memory
 from lungct.networks.weights import load_model
 from lungct.records import BronchovascularTree, CtVolume, LungAnatomy, MaskArray
 from lungct.records.orientation import canonical_volume
-from lungct.report.pictures import LOBE_RGB, LUNG_RGB, grey_levels
+from lungct.report.pictures import LOBE_RGB, LUNG_RGB, to_grey_levels
 from lungct.report.rendering import Structures, render_lungs
-from lungct.report.slices import inner_pixels
+from lungct.report.slices import find_inner_pixels
 from lungct_research.datasets.volumes import read_real_chest
 from lungct_research.evaluation import cases
 
@@ -50,7 +50,7 @@ def real_chests(data_dir: Path) -> Iterator[tuple[str, CtVolume]]:
 
 def montage(volume: CtVolume, anatomy: LungAnatomy, tree: BronchovascularTree) -> Image.Image:
     """Slices, below them the same with borders of lobes and with those of the tree; 3-D beside them."""
-    grey, lobes = grey_levels(volume.volume_hu), anatomy.lobes
+    grey, lobes = to_grey_levels(volume.volume_hu), anatomy.lobes
     drawn = ((lobes, LOBE_COLOURS), (tree.airways + 2 * tree.vessels, TREE_COLOURS))
     columns = []
     for axis, places in enumerate((AXIAL_AT, CORONAL_AT, SAGITTAL_AT)):
@@ -82,7 +82,7 @@ def _outlined(tile: np.ndarray, labels: np.ndarray, colours: dict[int, tuple[int
     outlined = tile.copy()
     for label, rgb in colours.items():
         inside = labels == label
-        outlined[inside & ~inner_pixels(inside)] = rgb
+        outlined[inside & ~find_inner_pixels(inside)] = rgb
     return outlined
 
 

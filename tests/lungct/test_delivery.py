@@ -22,7 +22,7 @@ NO_DICOM = DicomSettings(
 def test_html_alone_renders_no_pdf(
     tmp_path: Path, analysis: Analysis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr("lungct.delivery.pdf_report")
+    monkeypatch.delattr("lungct.delivery.render_pdf")
     deliver(tmp_path, OutputSettings(label_maps=False, report_pdf=False, dicom=NO_DICOM), analysis)
     assert [path.name for path in tmp_path.iterdir()] == [HTML_FILE]
 

@@ -78,7 +78,7 @@ def _take_pictures(orthanc: Orthanc, place: tuple[str, int], ohif: Path, out: Pa
         page.get_by_text("Skip all").click(timeout=6 * LOAD_MS)
         for series, name in (
             ("Lung lobes", "anatomy"),
-            ("Lung opacities", "findings"),
+            ("Lung opacities", "opacities"),
             ("Report", "pdf"),
             ("Key slices", "key_slices"),
             ("Measurements", "report"),

@@ -16,12 +16,12 @@ from pydicom import Dataset, dcmread
 from pydicom.valuerep import PersonName
 
 import lungct
-from lungct.dicom_write.capture import key_slices
-from lungct.dicom_write.shared_modules import TYPE_2_KEYWORDS
+from lungct.dicom_write.capture import choose_key_slices
+from lungct.dicom_write.origin import TYPE_2_KEYWORDS
 from lungct.dicom_write.write import write_dicom
 from lungct.file_names import DICOM_FILES
 from lungct.records import Analysis
-from lungct.report.pictures import LUNG_RGB, OPACITY_RGB, most_affected_slice
+from lungct.report.pictures import LUNG_RGB, OPACITY_RGB, find_most_affected_slice
 from lungct.settings import DicomSettings
 from tests.lungct.dicom_write.conftest import Analyse, analysed, without_opacities
 
@@ -131,7 +131,7 @@ def test_missing_frame_of_reference_is_replaced_and_flagged(
 ) -> None:
     analysis = edited(FrameOfReferenceUID=None)
     written = objects(analysis, tmp_path)
-    assert written["anatomy_seg"].FrameOfReferenceUID == written["findings_seg"].FrameOfReferenceUID
+    assert written["anatomy_seg"].FrameOfReferenceUID == written["opacities_seg"].FrameOfReferenceUID
     assert "FRAME_OF_REFERENCE_MISSING" in {flag.code for flag in analysis.findings.flags}
 
 
@@ -204,7 +204,7 @@ def test_device_is_the_same_in_every_analysis(analyse: Analyse, tmp_path: Path) 
 def test_key_slice_of_a_multi_frame_source_refers_to_its_frame(analyse: Analyse, tmp_path: Path) -> None:
     analysis = analyse(enhanced=True, reversed_files=True)
     reference = objects(analysis, tmp_path)["key_slice_1"].SourceImageSequence[0]
-    index = most_affected_slice(analysis.anatomy, analysis.opacities)
+    index = find_most_affected_slice(analysis.anatomy, analysis.opacities)
     assert reference.ReferencedFrameNumber == analysis.chest.source.images[index].frame + 1
 
 
@@ -231,7 +231,7 @@ def test_pdf_comes_back_whole(analyse: Analyse, tmp_path: Path) -> None:
 def test_first_key_slice_is_the_most_affected_one(analyse: Analyse, tmp_path: Path) -> None:
     analysis = analyse()
     capture = objects(analysis, tmp_path)["key_slice_1"]
-    index = most_affected_slice(analysis.anatomy, analysis.opacities)
+    index = find_most_affected_slice(analysis.anatomy, analysis.opacities)
     source = analysis.chest.source.images[index]
     assert capture.SourceImageSequence[0].ReferencedSOPInstanceUID == source.sop_instance_uid
     pixels = {tuple(pixel) for pixel in capture.pixel_array.reshape(-1, 3).tolist()}
@@ -240,7 +240,7 @@ def test_first_key_slice_is_the_most_affected_one(analyse: Analyse, tmp_path: Pa
 
 def test_key_slices_spread_from_head_to_feet_over_the_opacities(analyse: Analyse) -> None:
     analysis = analyse()
-    slices = key_slices(analysis)
+    slices = choose_key_slices(analysis)
     affected = np.flatnonzero(analysis.opacities.mask.any(axis=(1, 2)))
     assert slices == sorted(slices, reverse=True)
     assert (slices[0], slices[-1], len(slices)) == (affected[-1], affected[0], 8)
@@ -248,4 +248,4 @@ def test_key_slices_spread_from_head_to_feet_over_the_opacities(analyse: Analyse
 
 def test_key_slices_of_healthy_lungs_show_the_lungs(analyse: Analyse) -> None:
     analysis = without_opacities(analyse())
-    assert analysis.anatomy.lobes[key_slices(analysis)].any(axis=(1, 2)).all()
+    assert analysis.anatomy.lobes[choose_key_slices(analysis)].any(axis=(1, 2)).all()

@@ -73,7 +73,7 @@ def assert_holds(segmentation: hd.seg.Segmentation, mask: MaskArray, analysis: A
 def test_lobes_and_opacities_come_back(analyse: Analyse, tmp_path: Path, options: dict[str, Any]) -> None:
     analysis = analyse(**options)
     assert_holds(read(analysis, tmp_path, "anatomy"), analysis.anatomy.lobes, analysis)
-    assert_holds(read(analysis, tmp_path, "findings"), analysis.opacities.mask, analysis)
+    assert_holds(read(analysis, tmp_path, "opacities"), analysis.opacities.mask, analysis)
     tree = analysis.tree.airways + 2 * analysis.tree.vessels
     assert_holds(read(analysis, tmp_path, "airways_vessels"), tree, analysis)
 

@@ -58,7 +58,7 @@ class Report:
     def segmented_ml(self, group: str) -> float:
         """The volume of the segments that a group refers to, from the segmentation alone."""
         uid, numbers = self.reference(group)
-        for name in ("anatomy", "findings"):
+        for name in ("anatomy", "opacities"):
             segmentation = hd.seg.segread(self.folder / f"{name}_seg.dcm")
             if segmentation.SOPInstanceUID == uid:
                 volume = segmentation.get_volume(combine_segments=True, skip_overlap_checks=True)
@@ -144,11 +144,11 @@ def test_flags_notice_and_models_are_told(analyse: Analyse, tmp_path: Path) -> N
         )
 
 
-def test_healthy_lungs_have_neither_findings_segmentation_nor_opacity_group(
+def test_healthy_lungs_have_neither_opacities_segmentation_nor_opacity_group(
     analyse: Analyse, tmp_path: Path
 ) -> None:
     written = report(without_opacities(analyse()), tmp_path)
-    assert not (tmp_path / "dicom" / "findings_seg.dcm").exists()
+    assert not (tmp_path / "dicom" / "opacities_seg.dcm").exists()
     assert "infectious_opacities" not in written.groups
     assert written.value("both_lungs", concepts.REGION_OPACITY_VOLUME) == 0
 

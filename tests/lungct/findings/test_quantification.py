@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lungct.findings.quantification import involvement, lobe_score, quantify, score
 from lungct.records import Extent, Involvement, Lobe, LungAnatomy, ModelInfo, Opacities
-from lungct.report.content import percent_text
+from lungct.report.content import format_percent
 from lungct.report.wording import Wording
 
 MODEL = ModelInfo("test", "0", "0", provisional=True)
@@ -79,7 +79,7 @@ def test_missing_lobe_scores_zero_and_has_no_percentage() -> None:
 
 @pytest.mark.parametrize(("opacity_ml", "text"), [(4.7, "4.7"), (0.25, "0.2"), (0.75, "0.8"), (0, "0.0")])
 def test_percentages_are_rounded_half_even_to_one_decimal(opacity_ml: float, text: str) -> None:
-    assert percent_text(Extent(100, opacity_ml), Wording("en")) == text
+    assert format_percent(Extent(100, opacity_ml), Wording("en")) == text
 
 
 def test_millilitres_are_voxels_times_voxel_volume() -> None:

@@ -15,9 +15,9 @@ from PIL import Image
 from lungct.findings.quantification import quantify
 from lungct.records import Analysis, BronchovascularTree, CtVolume, LungAnatomy, Opacities
 from lungct.records.orientation import to_canonical
-from lungct.report.content import report_content
+from lungct.report.content import write_content
 from lungct.report.illustrations import illustrate
-from lungct.report.pdf import pdf_report
+from lungct.report.pdf import render_pdf
 from lungct.report.pictures import PIXELS_PER_MM
 from lungct.report.rendering import MARGIN_MM, Structures, render_lungs
 from lungct.report.wording import Wording
@@ -121,8 +121,8 @@ def phantom_analysis(analysis: Analysis) -> Analysis:
 
 def test_report_of_a_phantom_looks_as_approved(phantom_analysis: Analysis, tmp_path: Path) -> None:
     """After a wanted change look at the new picture, then put it in place of the approved one."""
-    content = report_content(phantom_analysis, Wording("en"))
-    file = pdf_report(content, illustrate(phantom_analysis), datetime(2026, 1, 2, 3, 4, 5))
+    content = write_content(phantom_analysis, Wording("en"))
+    file = render_pdf(content, illustrate(phantom_analysis), datetime(2026, 1, 2, 3, 4, 5))
     page = pypdfium2.PdfDocument(file)[0].render(scale=0.6).to_pil().convert("L")
     page.save(tmp_path / "page.png")
     approved = Image.open(APPROVED / "page.png")

@@ -28,10 +28,10 @@ from lungct.records import (
     QualityFlag,
     Validation,
 )
-from lungct.report.content import report_content
-from lungct.report.html import html_report
-from lungct.report.illustrations import Illustrations, affected_percent, illustrate
-from lungct.report.pdf import pdf_report
+from lungct.report.content import write_content
+from lungct.report.html import render_html
+from lungct.report.illustrations import Illustrations, illustrate, measure_affected_percent
+from lungct.report.pdf import render_pdf
 from lungct.report.result import FindingsResult
 from lungct.report.wording import LANGUAGES, Wording, table
 from lungct.settings import Language
@@ -67,7 +67,7 @@ def illustrations(analysis: Analysis) -> Illustrations:
 
 
 def pdf(analysis: Analysis, illustrations: Illustrations, language: Language = "en", **options: Any) -> bytes:
-    return pdf_report(report_content(analysis, Wording(language)), illustrations, CREATED, **options)
+    return render_pdf(write_content(analysis, Wording(language)), illustrations, CREATED, **options)
 
 
 def pages(file: bytes) -> list[str]:
@@ -75,7 +75,7 @@ def pages(file: bytes) -> list[str]:
 
 
 def html(analysis: Analysis, illustrations: Illustrations, language: Language = "en") -> str:
-    return html_report(analysis, report_content(analysis, Wording(language)), illustrations)
+    return render_html(analysis, write_content(analysis, Wording(language)), illustrations)
 
 
 def numbers_of_result(analysis: Analysis) -> Iterator[tuple[float, int]]:
@@ -267,7 +267,7 @@ def test_same_analysis_gives_the_same_bytes(golden: Analysis, illustrations: Ill
 
 
 def test_profile_is_the_share_of_each_slice(analysis: Analysis) -> None:
-    percent = affected_percent(analysis.anatomy, analysis.opacities)
+    percent = measure_affected_percent(analysis.anatomy, analysis.opacities)
     lung = np.count_nonzero(analysis.anatomy.lobes, axis=(1, 2))
     assert np.array_equal(np.isnan(percent), lung == 0)
     assert percent[6] == pytest.approx(100 * 14 * 18 / lung[6])

@@ -85,7 +85,7 @@ class Origin:
         }
 
 
-def origin_of(analysis: Analysis, settings: DicomSettings, created: datetime) -> Origin:
+def find_origin(analysis: Analysis, settings: DicomSettings, created: datetime) -> Origin:
     """The origin of the objects of an analysis."""
     findings, tree, header = analysis.findings, analysis.tree, readable(analysis.chest.patient.header)
     images = analysis.chest.selection.analysed.slices
