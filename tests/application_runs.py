@@ -15,6 +15,7 @@ import jsonschema
 import numpy as np
 from filelock import FileLock
 
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.__main__ import truth
 from lungct_research.synthesis.phantom.dicom_study import write_localizer, write_study
 from lungct_research.synthesis.phantom.study_options import StudyOptions
@@ -86,7 +87,7 @@ class PhantomRun:
 def run_phantom(folder: Path) -> PhantomRun:
     """A phantom among what else lies in export folders: junk, a localizer, a thick series."""
     study = folder / "study"
-    phantom = make_thorax(1, pattern="covid")
+    phantom = make_thorax(1, disease=Disease.COVID19)
     thin = StudyOptions(seed=1, series_number=3, spacing_mm=phantom.spacing_mm, kernel="STANDARD", **PLANTED)
     write_study(phantom.volume_hu, study / "a" / "b", thin)
     small = np.full((40, 32, 32), -800, np.int16)

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from lungct.networks.classifier3d import CLASSES
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.dicom_study import StudyOptions, write_study
 from lungct_research.synthesis.phantom.thorax import make_thorax
 from lungct_research.training.epoch_runs import PAPER_RECIPE
@@ -28,7 +29,6 @@ SPACING_MM = (3.0, 5.0, 5.0)
 STUDY_SPACING_MM = (8.0, 5.0, 5.0)
 """Of the study that is analysed at the end: few slices, for speed."""
 
-PATTERNS = {"covid19": "covid", "other_infection": "pneumonia", "no_infection": None}
 PARTS = {"north": ("train", 2), "south": ("validation", 1), "east": ("test", 1)}
 """Part of an institution, and CTs of each class."""
 
@@ -41,7 +41,7 @@ def write_cohort(folder: Path) -> None:
     for institution, (part, n_each) in PARTS.items():
         for label in CLASSES * n_each:
             seed = len(rows)
-            phantom = make_thorax(seed, SPACING_MM, pattern=PATTERNS[label])
+            phantom = make_thorax(seed, SPACING_MM, disease=Disease(label))
             name = f"{institution}/{seed}"
             options = StudyOptions(
                 seed=seed, spacing_mm=SPACING_MM, slice_thickness_mm=3.0, patient_id=f"id {seed}"
@@ -88,7 +88,7 @@ def take(folder: Path) -> Journey:
     (folder / "models").symlink_to(ROOT / "models")
     (folder / "app").symlink_to(ROOT / "app")
     write_study(
-        make_thorax(13, STUDY_SPACING_MM, pattern="covid").volume_hu,
+        make_thorax(13, STUDY_SPACING_MM, disease=Disease.COVID19).volume_hu,
         folder / "study",
         StudyOptions(seed=13, spacing_mm=STUDY_SPACING_MM),
     )

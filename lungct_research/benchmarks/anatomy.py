@@ -18,6 +18,7 @@ from lungct.records import MaskArray
 from lungct.records.orientation import canonical_volume
 from lungct_research.benchmarks.measure import HEADER, measure
 from lungct_research.benchmarks.study import SHAPE, SPACING_MM
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.thorax import make_thorax
 
 
@@ -25,7 +26,7 @@ def main() -> int:
     """Print the table; returns the exit code."""
     keep_freed_memory()
     torch.set_num_threads(2)
-    phantom = make_thorax(1, SPACING_MM, SHAPE, pattern="covid")
+    phantom = make_thorax(1, SPACING_MM, SHAPE, disease=Disease.COVID19)
     volume = canonical_volume(phantom.volume_hu, SPACING_MM)
     airways, vessels = np.zeros_like(phantom.lobes), np.zeros_like(phantom.lobes)
     print(f"{HEADER}{'Dice':>7}{'sensitivity':>13}{'precision':>11}")

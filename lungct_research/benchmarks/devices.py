@@ -29,6 +29,7 @@ from lungct.networks.weights import load_model, verify_model
 from lungct.records import Classification, CtVolume, LungAnatomy, MaskArray, Opacities
 from lungct.records.orientation import canonical_volume
 from lungct_research.benchmarks.study import SHAPE, SPACING_MM
+from lungct_research.datasets.disease import Disease
 from lungct_research.evaluation.agreement import dice
 from lungct_research.synthesis.phantom.thorax import Phantom, make_thorax
 
@@ -110,7 +111,7 @@ def main() -> int:
     models = parser.parse_args().models
     keep_freed_memory()
     torch.set_num_threads(N_THREADS)
-    phantom = make_thorax(1, SPACING_MM, SHAPE, pattern="covid")
+    phantom = make_thorax(1, SPACING_MM, SHAPE, disease=Disease.COVID19)
     volume = canonical_volume(phantom.volume_hu, SPACING_MM)
     print(f"{'on':<6}{'what':<34}{'seconds':>9}{'peak MB of GPU':>15}")
     on_cpu = run(phantom, volume, models, torch.device("cpu"))

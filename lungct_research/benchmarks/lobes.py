@@ -18,6 +18,7 @@ from lungct.networks.weights import load_model
 from lungct.records.orientation import canonical_volume
 from lungct_research.benchmarks.measure import HEADER, measure
 from lungct_research.benchmarks.study import SHAPE, SPACING_MM
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.thorax import make_thorax
 
 
@@ -26,7 +27,7 @@ def main() -> int:
     keep_freed_memory()
     torch.set_num_threads(2)
     device = choose_device("auto")
-    phantom = make_thorax(1, SPACING_MM, SHAPE, pattern="covid")
+    phantom = make_thorax(1, SPACING_MM, SHAPE, disease=Disease.COVID19)
     volume = canonical_volume(phantom.volume_hu, SPACING_MM)
     model = load_model(Path("models"), "lungs", LobeUNet, device)
     grid = coarse_grid(torch.from_numpy(volume.volume_hu).to(device), SPACING_MM)

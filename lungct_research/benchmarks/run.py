@@ -34,6 +34,7 @@ from lungct.settings import SelectionLimits
 from lungct_research.benchmarks.instead import N_THREADS, PREPARE
 from lungct_research.benchmarks.measure import HEADER, best_seconds, row
 from lungct_research.benchmarks.study import SHAPE, SPACING_MM
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.dicom_study import write_study
 from lungct_research.synthesis.phantom.study_options import StudyOptions
 from lungct_research.synthesis.phantom.thorax import make_thorax
@@ -137,7 +138,7 @@ def _spacing_mm(n_slices: int) -> tuple[float, float, float]:
 def write_phantom(folder: Path, n_slices: int, n_series: int = 1) -> Path:
     """A study of the chest of :mod:`lungct_research.benchmarks.study`, now and then in several series."""
     spacing_mm = _spacing_mm(n_slices)
-    phantom = make_thorax(1, spacing_mm, (n_slices, *SHAPE[1:]), pattern="covid")
+    phantom = make_thorax(1, spacing_mm, (n_slices, *SHAPE[1:]), disease=Disease.COVID19)
     for number in range(1, n_series + 1):
         options = StudyOptions(spacing_mm=spacing_mm, series_number=number)
         write_study(phantom.volume_hu, folder, options)

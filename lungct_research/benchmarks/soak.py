@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from lungct_research.benchmarks.measure import resident_mb
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.dicom_study import write_study
 from lungct_research.synthesis.phantom.study_options import StudyOptions
 from lungct_research.synthesis.phantom.thorax import make_thorax
@@ -36,7 +37,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for person in range(N_PERSONS):
-            phantom = make_thorax(person + 1, SPACING_MM, SHAPE, pattern="covid")
+            phantom = make_thorax(person + 1, SPACING_MM, SHAPE, disease=Disease.COVID19)
             options = StudyOptions(seed=person, spacing_mm=SPACING_MM)
             write_study(phantom.volume_hu, folder / str(person), options)
         for number in range(n_studies):

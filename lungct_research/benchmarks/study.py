@@ -19,6 +19,7 @@ from lungct.records import (
     Selection,
     SeriesVerdict,
 )
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.dicom_study import write_study
 from lungct_research.synthesis.phantom.study_options import StudyOptions
 from lungct_research.synthesis.phantom.thorax import make_thorax
@@ -28,7 +29,7 @@ SHAPE, SPACING_MM = (300, 512, 512), (1.1, 0.7, 0.7)
 
 def analysed_study(folder: Path) -> Analysis:
     """Write the phantom of seed 1 as DICOM, read it back, and take its truth for findings."""
-    phantom = make_thorax(1, SPACING_MM, SHAPE, pattern="covid")
+    phantom = make_thorax(1, SPACING_MM, SHAPE, disease=Disease.COVID19)
     write_study(phantom.volume_hu, folder, StudyOptions(spacing_mm=SPACING_MM))
     scan = scan_folder(folder)
     chest = read_chest(Selection(scan, (SeriesVerdict(scan.series[0], rank=1),)))

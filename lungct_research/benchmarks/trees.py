@@ -18,25 +18,25 @@ from lungct.anatomy.airways import segment_airways
 from lungct.anatomy.vessels import segment_vessels
 from lungct.records import MaskArray
 from lungct.records.orientation import canonical_volume
-from lungct_research.synthesis.phantom.opacities import Pattern
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.scanner import Kernel
 from lungct_research.synthesis.phantom.thorax import DEFAULT_SPACING_MM, Phantom, make_thorax
 
 MEDIUM_MM = (1.5, 1.0, 1.0)
-PHANTOMS: list[tuple[int, tuple[float, float, float], Kernel, Pattern]] = [
-    (1, DEFAULT_SPACING_MM, "soft", "covid"),
-    (1, DEFAULT_SPACING_MM, "standard", "covid"),
-    (1, DEFAULT_SPACING_MM, "sharp", "covid"),
-    (2, MEDIUM_MM, "soft", "normal"),
-    (2, MEDIUM_MM, "standard", "normal"),
-    (2, MEDIUM_MM, "sharp", "normal"),
-    (3, DEFAULT_SPACING_MM, "standard", "pneumonia"),
-    (4, DEFAULT_SPACING_MM, "soft", "covid"),
-    (4, DEFAULT_SPACING_MM, "sharp", "covid"),
-    (5, MEDIUM_MM, "standard", "pneumonia"),
-    (6, DEFAULT_SPACING_MM, "standard", "covid"),
-    (11, MEDIUM_MM, "sharp", "covid"),
-    (12, DEFAULT_SPACING_MM, "standard", "normal"),
+PHANTOMS: list[tuple[int, tuple[float, float, float], Kernel, Disease]] = [
+    (1, DEFAULT_SPACING_MM, "soft", Disease.COVID19),
+    (1, DEFAULT_SPACING_MM, "standard", Disease.COVID19),
+    (1, DEFAULT_SPACING_MM, "sharp", Disease.COVID19),
+    (2, MEDIUM_MM, "soft", Disease.NO_INFECTION),
+    (2, MEDIUM_MM, "standard", Disease.NO_INFECTION),
+    (2, MEDIUM_MM, "sharp", Disease.NO_INFECTION),
+    (3, DEFAULT_SPACING_MM, "standard", Disease.OTHER_INFECTION),
+    (4, DEFAULT_SPACING_MM, "soft", Disease.COVID19),
+    (4, DEFAULT_SPACING_MM, "sharp", Disease.COVID19),
+    (5, MEDIUM_MM, "standard", Disease.OTHER_INFECTION),
+    (6, DEFAULT_SPACING_MM, "standard", Disease.COVID19),
+    (11, MEDIUM_MM, "sharp", Disease.COVID19),
+    (12, DEFAULT_SPACING_MM, "standard", Disease.NO_INFECTION),
 ]
 """The second is the one of ``make demo``. Constants of the vessels were chosen on persons 1, 2 and 5."""
 
@@ -50,8 +50,8 @@ def main() -> int:
     print(
         f"seed  slices  kernel    | vessels: sens.  prec. | airways: Dice to 3  leak | sens. of{generations}"
     )
-    for seed, spacing_mm, kernel, pattern in PHANTOMS:
-        phantom = make_thorax(seed, spacing_mm, pattern=pattern, kernel=kernel)
+    for seed, spacing_mm, kernel, disease in PHANTOMS:
+        phantom = make_thorax(seed, spacing_mm, disease=disease, kernel=kernel)
         volume = canonical_volume(phantom.volume_hu, spacing_mm)
         airways = segment_airways(volume, phantom.lobes)
         vessels = segment_vessels(volume, phantom.lobes, airways)

@@ -1,50 +1,73 @@
-"""A chest of a public data set, and masks from NIfTI files of any orientation."""
+"""A chest of a data set with whatever is known about it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import nibabel
 import numpy as np
-import numpy.typing as npt
 
 from lungct.errors import GeometryError, InputError
 from lungct.records import CtVolume, Lobe, MaskArray
 from lungct.records.orientation import to_canonical
+from lungct_research.datasets.arrays import BoolArray, Labels
 from lungct_research.datasets.ct_files import read_nifti
+from lungct_research.datasets.disease import Disease
 
-BoolArray = npt.NDArray[np.bool_]
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, eq=False)
-class OpacityCase:
-    """A chest and what experts say about it; masks and slices as in the canonical volume, caudal first.
+class Case:
+    """A chest and its truth; what nobody knows about it is None.
+
+    Masks and slices are those of the canonical volume, the most caudal slice first.
 
     Attributes:
-        name: of the case in its data set.
-        volume: canonical.
-        opacity: 1 inside infectious opacities; None where nobody drew them.
-        lungs: 1 inside the lungs, opacities included; None where nobody drew them.
-        slice_infected: of every slice; None where nobody said.
-        lobe_infected: of every slice, by lobe; None where nobody said.
-        infected: whether the chest shows an infection; None where nobody said.
-        kinds: :attr:`lungct_research.synthesis.lesions.Kind.label` of painted lesions; None where nothing was painted.
+        name: name of the case in its data set.
+        volume: canonical volume.
+        opacity: 1 inside infectious opacities.
+        lungs: 1 inside the lungs, opacities included.
+        lobes: :attr:`lungct.records.Lobe.label`.
+        slice_infected: whether each slice shows an infection.
+        lobe_infected: the same for each lobe.
+        disease: disease that the chest shows.
+        kinds: :attr:`lungct_research.synthesis.lesions.Kind.label` of painted lesions.
     """
 
     name: str
     volume: CtVolume
     opacity: MaskArray | None = None
     lungs: MaskArray | None = None
+    lobes: MaskArray | None = None
     slice_infected: BoolArray | None = None
     lobe_infected: Mapping[Lobe, BoolArray] | None = None
-    infected: bool | None = None
-    kinds: MaskArray | None = None
+    disease: Disease | None = None
+    kinds: Labels | None = None
+
+
+def known(part: Part | None, case: str, what: str) -> Part:
+    """Return a part of the truth of a case that must be known.
+
+    Raises:
+        InputError: it is not.
+    """
+    if part is None:
+        raise InputError(f"{case}: {what} are not known: choose a data set that has them", "CASE_PART")
+    return part
+
+
+def without_infection(name: str, volume: CtVolume) -> Case:
+    """Return the case of a chest without infection: nothing in it is opacity."""
+    nothing = np.zeros(volume.volume_hu.shape, np.uint8)
+    return Case(name, volume, opacity=nothing, disease=Disease.NO_INFECTION)
 
 
 def require(path: Path) -> Path:
-    """A file or folder of a data set that must be there.
+    """Return the path of a file or folder of a data set that must be there.
 
     Raises:
         InputError: it is not.
@@ -55,7 +78,7 @@ def require(path: Path) -> Path:
 
 
 def require_any(paths: list[Path], pattern: str) -> list[Path]:
-    """Sorted files or folders of a data set, of which there must be at least one.
+    """Sort files or folders of a data set, of which there must be at least one.
 
     Raises:
         InputError: there is none; the message says which pattern was looked for.
@@ -66,7 +89,7 @@ def require_any(paths: list[Path], pattern: str) -> list[Path]:
 
 
 def canonical_mask(path: Path, source: CtVolume, image_path: Path) -> MaskArray:
-    """Labels of a NIfTI file, on the canonical grid of the volume they belong to.
+    """Read labels from a NIfTI file, on the canonical grid of the volume they belong to.
 
     Headers of masks may differ in rounding, so the shape and the directions of the axes decide.
 

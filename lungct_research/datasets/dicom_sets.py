@@ -17,8 +17,19 @@ from lungct.dicom_read import read_volume, scan_folder
 from lungct.errors import GeometryError, InputError, NoEligibleSeriesError
 from lungct.records import CtVolume, Lobe
 from lungct.records.orientation import to_canonical
-from lungct_research.datasets.case import BoolArray, OpacityCase, require, require_any
-from lungct_research.evaluation.cases import labelled_slices, read_study
+from lungct_research.datasets.arrays import BoolArray
+from lungct_research.datasets.case import Case, require, require_any, without_infection
+from lungct_research.datasets.ct_files import read_ct
+from lungct_research.datasets.disease import Disease
+
+LOBES_OF_LABELS = {
+    "LUL": Lobe.LEFT_UPPER,
+    "LLL": Lobe.LEFT_LOWER,
+    "RUL": Lobe.RIGHT_UPPER,
+    "RML": Lobe.RIGHT_MIDDLE,
+    "RLL": Lobe.RIGHT_LOWER,
+}
+"""Names of the lobes in ``labels.json`` of the project's own layout."""
 
 COVID_CT_MD_LOBES = (
     Lobe.LEFT_LOWER,
@@ -34,20 +45,24 @@ INFECTIOUS = ("Infectious opacity", "Infectious TIB/micronodules", "Infectious c
 are atelectasis, noninfectious nodule or mass, and other noninfectious opacity."""
 
 
-def labelled_studies(data_dir: Path) -> Iterator[OpacityCase]:
+def labelled_studies(data_dir: Path) -> Iterator[Case]:
     """Studies in the project's own layout: ``dicom/NAME`` and ``dicom/labels.json``."""
-    require(data_dir / "dicom" / "labels.json")
-    for name, volume, infected in labelled_slices(data_dir):
-        yield OpacityCase(
+    file = require(data_dir / "dicom" / "labels.json")
+    for name, known in json.loads(file.read_text(encoding="utf-8")).items():
+        infected = {
+            LOBES_OF_LABELS[lobe]: np.array(cranial_first, bool)[::-1]
+            for lobe, cranial_first in known["lobe_infected"].items()
+        }
+        yield Case(
             name,
-            volume,
+            read_ct(data_dir / "dicom" / name)[0],
             slice_infected=np.any(list(infected.values()), axis=0),
             lobe_infected=infected,
-            infected=True,
+            disease=_disease_of(name),
         )
 
 
-def covid_ct_md(data_dir: Path) -> Iterator[OpacityCase]:
+def covid_ct_md(data_dir: Path) -> Iterator[Case]:
     """Labelled chests of COVID-CT-MD (Afshar et al. 2021, Sci. Data 8: 121), layout of its README.
 
     ``COVID-19 subjects/P001/*.dcm``, ``CAP subjects/cap001/*.dcm``, ``Index.csv`` (columns Label Index and
@@ -62,23 +77,27 @@ def covid_ct_md(data_dir: Path) -> Iterator[OpacityCase]:
         # The published index skips 43 while the arrays do not: where there is a label a row, the rows count.
         index = position if len(slices) == len(rows) else int(row["Label Index"])
         folder = require_any(list(data_dir.glob(f"*/{name}")), f"{data_dir}/*/{name}")[0]
-        volume = read_study(folder)
+        volume = read_ct(folder)[0]
         labels = _caudal_first(np.column_stack([slices[index], lobes[index]]), volume, folder)
-        yield OpacityCase(
+        yield Case(
             name,
             volume,
             slice_infected=labels[:, 0],
             lobe_infected={lobe: labels[:, 1 + k] for k, lobe in enumerate(COVID_CT_MD_LOBES)},
-            infected=True,
+            disease=_disease_of(name),
         )
 
 
-def covid_ct_md_normal(data_dir: Path) -> Iterator[OpacityCase]:
+def covid_ct_md_normal(data_dir: Path) -> Iterator[Case]:
     """The chests of COVID-CT-MD without infection: ``Normal subjects/normalNNN/*.dcm``."""
     folders = require_any(list(data_dir.glob("*/normal[0-9]*")), f"{data_dir}/*/normalNNN")
     for folder in folders:
-        volume = read_study(folder)
-        yield OpacityCase(folder.name, volume, np.zeros(volume.volume_hu.shape, np.uint8), infected=False)
+        yield without_infection(folder.name, read_ct(folder)[0])
+
+
+def _disease_of(name: str) -> Disease:
+    """Tell the disease from a case's name in COVID-CT-MD, ``P001`` or ``cap001``, or in the own layout."""
+    return Disease.OTHER_INFECTION if name.lower().startswith("cap") else Disease.COVID19
 
 
 def _newest_labels(data_dir: Path, level: str) -> np.ndarray:
@@ -95,7 +114,7 @@ def _caudal_first(cranial_first: np.ndarray, volume: CtVolume, folder: Path) -> 
     return cranial_first[:n][::-1] > 0
 
 
-def ricord_1a(data_dir: Path) -> Iterator[OpacityCase]:
+def ricord_1a(data_dir: Path) -> Iterator[Case]:
     """Annotated series of MIDRC-RICORD-1a (Tsai et al. 2021, Radiology 299: E204-E213), from TCIA.
 
     ``MIDRC-RICORD-1A/PATIENT/STUDY/SERIES/*.dcm`` and ``MIDRC-RICORD-1a_annotations*.json``, an export of
@@ -114,7 +133,7 @@ def ricord_1a(data_dir: Path) -> Iterator[OpacityCase]:
                     to_canonical(CtVolume(mask, source.affine_lps)).volume_hu, np.uint8
                 )
                 name = f"{folder.name}-{series.series_uid.rsplit('.', 1)[-1]}"
-                yield OpacityCase(name, to_canonical(source), opacity, infected=True)
+                yield Case(name, to_canonical(source), opacity, disease=Disease.COVID19)
 
 
 Polygons = dict[str, list[np.ndarray]]
@@ -151,7 +170,7 @@ def _drawn(polygons: Polygons, source: CtVolume, folder: Path) -> np.ndarray:
     return mask
 
 
-def ricord_1b(data_dir: Path) -> Iterator[OpacityCase]:
+def ricord_1b(data_dir: Path) -> Iterator[Case]:
     """Studies of MIDRC-RICORD-1b, negative for COVID-19: ``MIDRC-RICORD-1B/PATIENT/STUDY/SERIES/*.dcm``.
 
     They may show other infections, so nothing is said about opacities.
@@ -160,8 +179,8 @@ def ricord_1b(data_dir: Path) -> Iterator[OpacityCase]:
     pattern = f"{root}/PATIENT/STUDY"
     for folder in require_any([path for path in root.glob("*/*") if path.is_dir()], pattern):
         try:
-            volume = read_study(folder)
+            volume = read_ct(folder)[0]
         except NoEligibleSeriesError as error:
             print(f"{folder.name} left out: {error}", file=sys.stderr)
             continue
-        yield OpacityCase(f"{folder.parent.name}-{folder.name}", volume)
+        yield Case(f"{folder.parent.name}-{folder.name}", volume)

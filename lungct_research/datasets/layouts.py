@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lungct.errors import InputError
-from lungct_research.datasets.manifest import Case
+from lungct_research.datasets.manifest import ManifestRow
 
 
-def covid_ct_md(root: Path) -> Iterator[Case]:
+def covid_ct_md(root: Path) -> Iterator[ManifestRow]:
     """COVID-CT-MD (Afshar et al. 2021, Sci. Data 8: 121), from one centre in Tehran.
 
     ``COVID-19 subjects/P001``, ``Cap subjects/cap001``, ``Normal subjects/normal001``.
@@ -19,20 +19,20 @@ def covid_ct_md(root: Path) -> Iterator[Case]:
     groups = {"P[0-9]*": "covid19", "cap[0-9]*": "other_infection", "normal[0-9]*": "no_infection"}
     for pattern, label in groups.items():
         for folder in _found(root, f"*/{pattern}"):
-            yield Case(0, folder, f"covid-ct-md-{folder.name}", "covid-ct-md", label)
+            yield ManifestRow(0, folder, f"covid-ct-md-{folder.name}", "covid-ct-md", label)
 
 
-def mosmed(root: Path) -> Iterator[Case]:
+def mosmed(root: Path) -> Iterator[ManifestRow]:
     """MosMedData (Morozov et al. 2020, medRxiv 2020.05.20.20100362): ``studies/CT-0`` to ``CT-4``.
 
     CT-0 is without signs of an infection; the others are graded as COVID-19. The hospitals are not told.
     """
     for path in _found(root, "studies/CT-[0-4]/study_*.nii*"):
         label = "no_infection" if path.parent.name == "CT-0" else "covid19"
-        yield Case(0, path, f"mosmed-{path.name.split('.')[0]}", "mosmed", label)
+        yield ManifestRow(0, path, f"mosmed-{path.name.split('.')[0]}", "mosmed", label)
 
 
-def stoic(root: Path) -> Iterator[Case]:
+def stoic(root: Path) -> Iterator[ManifestRow]:
     """Public part of STOIC 2021 (Revel et al. 2021, Radiology 301: E361).
 
     ``data/mha/ID.mha`` and ``metadata/reference.csv``. A negative PCR does not tell what the CT shows, so
@@ -44,12 +44,12 @@ def stoic(root: Path) -> Iterator[Case]:
     for row in rows:
         if float(row["probCOVID"]) >= 0.5:
             name = row["PatientID"]
-            yield Case(0, root / "data" / "mha" / f"{name}.mha", f"stoic-{name}", "stoic", "covid19")
+            yield ManifestRow(0, root / "data" / "mha" / f"{name}.mha", f"stoic-{name}", "stoic", "covid19")
     negative = sum(float(row["probCOVID"]) < 0.5 for row in rows)
     print(f"{negative} CTs left out: a negative PCR does not tell what the CT shows", file=sys.stderr)
 
 
-def ricord(root: Path) -> Iterator[Case]:
+def ricord(root: Path) -> Iterator[ManifestRow]:
     """MIDRC-RICORD-1a (Tsai et al. 2021, Radiology 299: E204) from TCIA.
 
     ``MIDRC-RICORD-1A/PATIENT/STUDY/SERIES``; of a study that series is read which the application chooses.
@@ -58,7 +58,7 @@ def ricord(root: Path) -> Iterator[Case]:
     """
     for study in _found(root, "MIDRC-RICORD-1A/*/*/"):
         patient = study.parent.name
-        yield Case(0, study, patient, f"ricord-{patient.split('-')[3]}", "covid19")
+        yield ManifestRow(0, study, patient, f"ricord-{patient.split('-')[3]}", "covid19")
     left_out = len(list(root.glob("MIDRC-RICORD-1B/*/*/")))
     if left_out:
         print(
@@ -66,17 +66,17 @@ def ricord(root: Path) -> Iterator[Case]:
         )
 
 
-def cc_ccii(root: Path) -> Iterator[Case]:
+def cc_ccii(root: Path) -> Iterator[ManifestRow]:
     """CC-CCII (Zhang et al. 2020, Cell 181: 1423): ``NCP/PATIENT/SCAN``, ``CP/…``, ``Normal/…``, pictures.
 
     The hospitals are not told.
     """
     for group, label in {"NCP": "covid19", "CP": "other_infection", "Normal": "no_infection"}.items():
         for scan in _found(root, f"{group}/*/*/"):
-            yield Case(0, scan, f"cc-ccii-{group}-{scan.parent.name}", "cc-ccii", label)
+            yield ManifestRow(0, scan, f"cc-ccii-{group}-{scan.parent.name}", "cc-ccii", label)
 
 
-def project(root: Path) -> Iterator[Case]:
+def project(root: Path) -> Iterator[ManifestRow]:
     """The project's own data folder: three labelled studies, and chests without infection of other sources.
 
     ``dicom/covid-*``, ``dicom/cap-*``, ``dicom/normal-*``; ``no_infection/NAME.nii.gz``. Some of the latter
@@ -85,13 +85,13 @@ def project(root: Path) -> Iterator[Case]:
     groups = {"covid-*": "covid19", "cap-*": "other_infection", "normal-*": "no_infection"}
     for pattern, label in groups.items():
         for folder in _found(root, f"dicom/{pattern}"):
-            yield Case(0, folder, folder.name, "covid-ct-md", label)
+            yield ManifestRow(0, folder, folder.name, "covid-ct-md", label)
     for path in _found(root, "no_infection/*.nii.gz"):
         name = path.name.removesuffix(".nii.gz")
-        yield Case(0, path, name, name.split("-")[0], "no_infection")
+        yield ManifestRow(0, path, name, name.split("-")[0], "no_infection")
 
 
-LAYOUTS: dict[str, Callable[[Path], Iterator[Case]]] = {
+LAYOUTS: dict[str, Callable[[Path], Iterator[ManifestRow]]] = {
     "covid_ct_md": covid_ct_md,
     "mosmed": mosmed,
     "stoic": stoic,

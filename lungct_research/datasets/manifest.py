@@ -51,7 +51,7 @@ class ManifestError(InputError):
 
 
 @dataclass(frozen=True)
-class Case:
+class ManifestRow:
     """One row.
 
     Attributes:
@@ -78,7 +78,7 @@ class Case:
         return CLASSES.index(self.label)
 
 
-def read_manifest(path: Path, split_by: SplitBy | None = None) -> list[Case]:
+def read_manifest(path: Path, split_by: SplitBy | None = None) -> list[ManifestRow]:
     """All rows of a manifest, checked.
 
     Args:
@@ -146,25 +146,25 @@ def _problems(row: int, values: Mapping[str, str], manifest: Path) -> Iterator[s
             yield f"row {row}: {name} does not exist"
 
 
-def _case(row: int, values: Mapping[str, str], folder: Path) -> Case:
+def _case(row: int, values: Mapping[str, str], folder: Path) -> ManifestRow:
     def file(name: str) -> Path | None:
         return (folder / values[name]).resolve() if values.get(name) else None
 
     split = next((part for part in PARTS if part == values.get("split")), None)
     known = {name: values[name] for name in FACTS if values.get(name)}
     path = file("path") or folder
-    return Case(
+    return ManifestRow(
         row, path, values["patient"], values["institution"], values["label"], file("mask"), split, known
     )
 
 
-def split_unit(cases: Sequence[Case], split_by: SplitBy | None) -> SplitBy:
+def split_unit(cases: Sequence[ManifestRow], split_by: SplitBy | None) -> SplitBy:
     """What may not stand in two parts."""
     enough = len({case.institution for case in cases}) >= FEWEST_INSTITUTIONS
     return split_by or ("institution" if enough else "patient")
 
 
-def require_separate(cases: Sequence[Case], split_by: SplitBy | None = None) -> None:
+def require_separate(cases: Sequence[ManifestRow], split_by: SplitBy | None = None) -> None:
     """Refuse cases that repeat each other, or that stand on two sides of a split.
 
     Raises:
@@ -178,7 +178,7 @@ def require_separate(cases: Sequence[Case], split_by: SplitBy | None = None) -> 
         raise ManifestError(problems)
 
 
-def _repeated(cases: Sequence[Case]) -> Iterator[str]:
+def _repeated(cases: Sequence[ManifestRow]) -> Iterator[str]:
     for same in _several(cases, lambda case: case.path):
         yield f"{_rows(same)} name the same path"
     for same in _several(cases, lambda case: case.patient):
@@ -186,7 +186,7 @@ def _repeated(cases: Sequence[Case]) -> Iterator[str]:
             yield f"{_rows(same)} are one patient in several institutions: make the patients' names unique"
 
 
-def _on_two_sides(cases: Sequence[Case], unit: SplitBy, remedy: str) -> Iterator[str]:
+def _on_two_sides(cases: Sequence[ManifestRow], unit: SplitBy, remedy: str) -> Iterator[str]:
     for same in _several(cases, lambda case: getattr(case, unit)):
         firsts = {case.split: case for case in reversed(same)}
         if len(firsts) > 1:
@@ -194,19 +194,23 @@ def _on_two_sides(cases: Sequence[Case], unit: SplitBy, remedy: str) -> Iterator
             yield f"one {unit} stands in several parts ({shown}): {remedy}"
 
 
-def _several(cases: Sequence[Case], key: Callable[[Case], object]) -> Iterator[list[Case]]:
+def _several(
+    cases: Sequence[ManifestRow], key: Callable[[ManifestRow], object]
+) -> Iterator[list[ManifestRow]]:
     """Groups of more than one case."""
-    groups: dict[object, list[Case]] = defaultdict(list)
+    groups: dict[object, list[ManifestRow]] = defaultdict(list)
     for case in cases:
         groups[key(case)].append(case)
     return (group for group in groups.values() if len(group) > 1)
 
 
-def _rows(cases: Sequence[Case]) -> str:
+def _rows(cases: Sequence[ManifestRow]) -> str:
     return "rows " + ", ".join(str(case.row) for case in cases)
 
 
-def split_cases(cases: Sequence[Case], seed: int, split_by: SplitBy | None = None) -> list[Case]:
+def split_cases(
+    cases: Sequence[ManifestRow], seed: int, split_by: SplitBy | None = None
+) -> list[ManifestRow]:
     """The cases, each in a part: as the manifest says, else divided at random 70:15:15.
 
     Institutions are divided where there are at least three, else patients; every class is in every part.
@@ -226,7 +230,7 @@ def split_cases(cases: Sequence[Case], seed: int, split_by: SplitBy | None = Non
     return list(cases)
 
 
-def _divided(cases: Sequence[Case], seed: int, unit: SplitBy) -> list[Case]:
+def _divided(cases: Sequence[ManifestRow], seed: int, unit: SplitBy) -> list[ManifestRow]:
     groups = sorted({getattr(case, unit) for case in cases})
     counts = np.zeros((len(groups), len(CLASSES)))
     for case in cases:
@@ -247,7 +251,7 @@ def _divided(cases: Sequence[Case], seed: int, unit: SplitBy) -> list[Case]:
     return [replace(case, split=PARTS[best[groups.index(getattr(case, unit))]]) for case in cases]
 
 
-def manifest_csv(cases: Sequence[Case]) -> str:
+def manifest_csv(cases: Sequence[ManifestRow]) -> str:
     """The cases as a CSV manifest with whole paths; columns without any value are left out."""
     rows = [
         {item.name: getattr(case, item.name) for item in fields(case) if item.name not in ("row", "facts")}

@@ -10,30 +10,32 @@ import numpy as np
 
 from lungct.records import CtVolume
 from lungct.records.orientation import canonical_volume, to_canonical
-from lungct_research.datasets.case import OpacityCase, canonical_mask, require, require_any
-from lungct_research.datasets.ct_files import read_nifti
-from lungct_research.datasets.volumes import read_real_chest, read_split
-from lungct_research.evaluation.cases import expert_covid, read_study
+from lungct_research.datasets.case import Case, canonical_mask, require, require_any, without_infection
+from lungct_research.datasets.ct_files import read_ct, read_nifti
+from lungct_research.datasets.disease import Disease
+from lungct_research.datasets.volumes import read_grey_chest, read_real_chest, read_split
 
 GREY_WINDOW_HU = (-1250.0, 250.0)
 """Lung window of the chests of COVID-19-CT-Seg that are stored as grey from 0 to 255 (README of the authors'
 benchmark, github.com/JunMa11/COVID-19-CT-Seg-Benchmark)."""
 
 
-def medseg(data_dir: Path) -> Iterator[OpacityCase]:
+def medseg(data_dir: Path) -> Iterator[Case]:
     """Four chests of MedSeg's "COVID-19 CT segmentation dataset 2" in the project's own layout.
 
     ``covid_grey/NAME.nii.gz`` and ``covid_grey/NAME_seg.nii.gz`` (1 opacity, 2 other lung); see
     :func:`lungct_research.datasets.volumes.read_grey_chest`.
     """
-    require(data_dir / "covid_grey")
-    for name, volume, mask in expert_covid(data_dir):
-        yield OpacityCase(
-            name, volume, (mask == 1).astype(np.uint8), (mask > 0).astype(np.uint8), infected=True
-        )
+    folder = require(data_dir / "covid_grey")
+    for path in require_any(list(folder.glob("*_seg.nii.gz")), f"{folder}/*_seg.nii.gz"):
+        name = path.name.removesuffix("_seg.nii.gz")
+        volume_hu, mask, spacing_mm = read_grey_chest(data_dir, name)
+        opacity, lungs = (mask == 1).astype(np.uint8), (mask > 0).astype(np.uint8)
+        volume = canonical_volume(volume_hu, spacing_mm)
+        yield Case(name, volume, opacity, lungs, disease=Disease.COVID19)
 
 
-def no_infection(data_dir: Path) -> Iterator[OpacityCase]:
+def no_infection(data_dir: Path) -> Iterator[Case]:
     """Real chests without infection that are no hosts in training.
 
     ``no_infection/NAME.nii.gz``, and studies ``dicom/normal-NAME``.
@@ -45,16 +47,12 @@ def no_infection(data_dir: Path) -> Iterator[OpacityCase]:
         name = path.name.removesuffix(".nii.gz")
         if name not in hosts:
             volume = canonical_volume(*read_real_chest(data_dir, name))
-            yield _without_opacity(name, volume)
+            yield without_infection(name, volume)
     for study in sorted((data_dir / "dicom").glob("normal-*")):
-        yield _without_opacity(study.name, read_study(study))
+        yield without_infection(study.name, read_ct(study)[0])
 
 
-def _without_opacity(name: str, volume: CtVolume) -> OpacityCase:
-    return OpacityCase(name, volume, np.zeros(volume.volume_hu.shape, np.uint8), infected=False)
-
-
-def covid_19_ct_seg(data_dir: Path) -> Iterator[OpacityCase]:
+def covid_19_ct_seg(data_dir: Path) -> Iterator[Case]:
     """Twenty chests of Ma et al. 2021, Medical Physics 48: 1197-1210, Zenodo 3757476, archives unpacked.
 
     ``COVID-19-CT-Seg_20cases/NAME.nii.gz``, and under the same name ``Infection_Mask`` (1) and
@@ -68,12 +66,12 @@ def covid_19_ct_seg(data_dir: Path) -> Iterator[OpacityCase]:
         opacity = canonical_mask(data_dir / "Infection_Mask" / path.name, source, path)
         lungs = canonical_mask(data_dir / "Lung_and_Infection_Mask" / path.name, source, path)
         volume = _in_hu(to_canonical(source))
-        yield OpacityCase(
+        yield Case(
             path.name.split(".")[0],
             volume,
             (opacity > 0).astype(np.uint8),
             (lungs > 0).astype(np.uint8),
-            infected=True,
+            disease=Disease.COVID19,
         )
 
 
@@ -86,7 +84,7 @@ def _in_hu(volume: CtVolume) -> CtVolume:
     return replace(volume, volume_hu=low_hu + stored.astype(np.float32) * ((high_hu - low_hu) / 255))
 
 
-def mosmed(data_dir: Path) -> Iterator[OpacityCase]:
+def mosmed(data_dir: Path) -> Iterator[Case]:
     """The fifty chests of MosMedData with masks (Morozov et al. 2020, medRxiv 2020.05.20.20100362).
 
     ``studies/CT-1/study_NNNN.nii.gz`` and ``masks/study_NNNN_mask.nii.gz`` (1 ground-glass or consolidation,
@@ -99,13 +97,11 @@ def mosmed(data_dir: Path) -> Iterator[OpacityCase]:
         path = require_any(list(data_dir.glob(pattern)), f"{data_dir}/{pattern}")[0]
         source = read_nifti(path)
         opacity = canonical_mask(mask_path, source, path)
-        yield OpacityCase(name, to_canonical(source), (opacity > 0).astype(np.uint8), infected=True)
+        yield Case(name, to_canonical(source), (opacity > 0).astype(np.uint8), disease=Disease.COVID19)
 
 
-def mosmed_ct_0(data_dir: Path) -> Iterator[OpacityCase]:
+def mosmed_ct_0(data_dir: Path) -> Iterator[Case]:
     """The chests of MosMedData without signs of an infection: ``studies/CT-0/study_NNNN.nii.gz``."""
     folder = require(data_dir / "studies" / "CT-0")
     for path in require_any(list(folder.glob("*.nii*")), f"{folder}/*.nii*"):
-        volume = to_canonical(read_nifti(path))
-        nothing = np.zeros(volume.volume_hu.shape, np.uint8)
-        yield OpacityCase(path.name.split(".")[0], volume, nothing, infected=False)
+        yield without_infection(path.name.split(".")[0], to_canonical(read_nifti(path)))

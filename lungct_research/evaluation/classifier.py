@@ -41,8 +41,8 @@ from lungct_research.evaluation.classification import (
     subgroups,
 )
 from lungct_research.evaluation.classification_plots import pictures
+from lungct_research.evaluation.model_cards import renew_card
 from lungct_research.evaluation.predictions import is_external, predict, predictions_of, read_predictions
-from lungct_research.training.cards import renew_card
 
 TEMPLATE = Path(__file__).with_name("classifier.html.j2")
 FAMILIAR_SHARE = 0.99

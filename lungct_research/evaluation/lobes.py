@@ -21,6 +21,10 @@ from lungct.networks import LobeUNet
 from lungct.networks.device import keep_freed_memory
 from lungct.networks.weights import load_model
 from lungct.records import CtVolume, Lobe, MaskArray
+from lungct_research.datasets.case import Case, known
+from lungct_research.datasets.dicom_sets import labelled_studies
+from lungct_research.datasets.nifti_sets import medseg
+from lungct_research.datasets.volumes import machine_reference
 from lungct_research.evaluation import cases
 from lungct_research.evaluation.agreement import dice
 
@@ -36,13 +40,13 @@ def lobe_dice(found: MaskArray, true: MaskArray) -> dict[str, float]:
     return {name: dice(*pair) for name, pair in zip(NAMES, pairs, strict=True)}
 
 
-def of_known_lobes(known: Iterable[cases.LobeCase], segment: Segmenter) -> dict[str, Any]:
+def of_known_lobes(chests: Iterable[Case], segment: Segmenter) -> dict[str, Any]:
     """Mean Dice, the worst case, and the mean relative volume error, each for lobes and lungs."""
     rows, errors, names = [], [], []
-    for case in known:
-        found = segment(case.volume)
-        rows.append(list(lobe_dice(found, case.lobes).values()))
-        sizes = [(np.bincount(labels.ravel(), minlength=6)[1:]) for labels in (found, case.lobes)]
+    for case in chests:
+        found, true = segment(case.volume), known(case.lobes, case.name, "lobes")
+        rows.append(list(lobe_dice(found, true).values()))
+        sizes = [(np.bincount(labels.ravel(), minlength=6)[1:]) for labels in (found, true)]
         n_found, n_true = (np.append(size, size.sum()) for size in sizes)
         errors.append(np.abs(n_found / np.maximum(n_true, 1) - 1))
         names.append(case.name)
@@ -62,31 +66,33 @@ def _named(values: np.ndarray) -> dict[str, float]:
     return dict(zip(NAMES, np.round(values, 3).tolist(), strict=True))
 
 
-def of_expert_lungs(data_dir: Path, segment: Segmenter) -> dict[str, Any]:
+def of_expert_lungs(chests: Iterable[Case], segment: Segmenter) -> dict[str, Any]:
     """Recall and Dice of the lungs on COVID-19 chests, and recall inside the expert's opacities."""
     measured = {}
-    for name, volume, mask in cases.expert_covid(data_dir):
-        found = segment(volume) > 0
-        lung = mask > 0
-        measured[name] = {
+    for case in chests:
+        found = segment(case.volume) > 0
+        lung = known(case.lungs, case.name, "lungs") > 0
+        opacity = known(case.opacity, case.name, "opacities") > 0
+        measured[case.name] = {
             "recall": round(float(found[lung].mean()), 3),
             "dice": round(dice(found, lung), 3),
-            "recall_in_opacities": round(float(found[mask == 1].mean()), 3),
+            "recall_in_opacities": round(float(found[opacity].mean()), 3),
         }
-        print(f"  {name:<12}", *measured[name].values(), flush=True)
+        print(f"  {case.name:<12}", *measured[case.name].values(), flush=True)
     return measured
 
 
-def of_labelled_slices(data_dir: Path, segment: Segmenter) -> dict[str, Any]:
+def of_labelled_slices(chests: Iterable[Case], segment: Segmenter) -> dict[str, Any]:
     """On how many of the slices where a lobe is known to be infected that lobe was found at all."""
     measured = {}
-    for name, volume, infected in cases.labelled_slices(data_dir):
-        lobes = segment(volume)
+    for case in chests:
+        infected = known(case.lobe_infected, case.name, "infected lobes")
+        lobes = segment(case.volume)
         present = np.concatenate(
             [(lobes[slices] == lobe.label).any(axis=(1, 2)) for lobe, slices in infected.items()]
         )
-        measured[name] = {"present": round(float(present.mean()), 3), "n": len(present)}
-        print(f"  {name:<12}", *measured[name].values(), flush=True)
+        measured[case.name] = {"present": round(float(present.mean()), 3), "n": len(present)}
+        print(f"  {case.name:<12}", *measured[case.name].values(), flush=True)
     return measured
 
 
@@ -116,9 +122,9 @@ def evaluate(data_dir: Path, segment: Segmenter, part: str = "test") -> dict[str
 
 def _real_groups(data_dir: Path, segment: Segmenter) -> dict[str, Callable[[], dict[str, Any]]]:
     return {
-        "lidc-0001_machine_reference": lambda: of_known_lobes([cases.machine_reference(data_dir)], segment),
-        "covid_expert_lungs": lambda: of_expert_lungs(data_dir, segment),
-        "covid_ct_md_infected_lobe_present": lambda: of_labelled_slices(data_dir, segment),
+        "lidc-0001_machine_reference": lambda: of_known_lobes([machine_reference(data_dir)], segment),
+        "covid_expert_lungs": lambda: of_expert_lungs(medseg(data_dir), segment),
+        "covid_ct_md_infected_lobe_present": lambda: of_labelled_slices(labelled_studies(data_dir), segment),
     }
 
 

@@ -25,8 +25,9 @@ from lungct.records.orientation import canonical_volume
 from lungct.report.pictures import LOBE_RGB, LUNG_RGB, to_grey_levels
 from lungct.report.rendering import Structures, render_lungs
 from lungct.report.slices import find_inner_pixels
+from lungct_research.datasets.ct_files import read_ct
+from lungct_research.datasets.nifti_sets import medseg
 from lungct_research.datasets.volumes import read_real_chest
-from lungct_research.evaluation import cases
 
 TILE_PIXELS = 260
 LOBE_COLOURS = {lobe.label: rgb for lobe, rgb in LOBE_RGB.items()}
@@ -42,10 +43,10 @@ def real_chests(data_dir: Path) -> Iterator[tuple[str, CtVolume]]:
     for path in sorted((data_dir / "no_infection").glob("*.nii.gz")):
         name = path.name.removesuffix(".nii.gz")
         yield name, canonical_volume(*read_real_chest(data_dir, name))
-    for name, volume, _ in cases.expert_covid(data_dir):
-        yield name, volume
+    for case in medseg(data_dir):
+        yield case.name, case.volume
     for folder in sorted(path for path in (data_dir / "dicom").iterdir() if path.is_dir()):
-        yield folder.name, cases.read_study(folder)
+        yield folder.name, read_ct(folder)[0]
 
 
 def montage(volume: CtVolume, anatomy: LungAnatomy, tree: BronchovascularTree) -> Image.Image:

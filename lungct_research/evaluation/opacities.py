@@ -25,9 +25,10 @@ from lungct.networks.device import choose_device, keep_freed_memory
 from lungct.networks.int8_unet import build_opacity_model
 from lungct.networks.weights import load_model, verify_model
 from lungct.records import CtVolume, LungAnatomy, MaskArray
+from lungct_research.datasets.case import Case
 from lungct_research.evaluation.agreement import auroc, with_interval
 from lungct_research.evaluation.opacity_measures import ScanMeasures, classical_opacities, measure, summary
-from lungct_research.evaluation.opacity_sets import SETS, OpacityCase
+from lungct_research.evaluation.opacity_sets import SETS
 from lungct_research.evaluation.plots import write_plots
 
 METHODS = ("application", "network_in_expert_lungs", "classical")
@@ -46,7 +47,7 @@ class Segmenters:
     opacities: Callable[[CtVolume, LungAnatomy], MaskArray]
 
 
-def measure_case(case: OpacityCase, segmenters: Segmenters) -> dict[str, ScanMeasures]:
+def measure_case(case: Case, segmenters: Segmenters) -> dict[str, ScanMeasures]:
     """What each method finds in one chest; the middle one only where an expert drew the lungs."""
     anatomy = segmenters.lobes(case.volume)
     found = {"application": segmenters.opacities(case.volume, anatomy) > 0}
@@ -59,7 +60,7 @@ def measure_case(case: OpacityCase, segmenters: Segmenters) -> dict[str, ScanMea
     return {name: measure(case, mask, lungs, anatomy.lobes) for name, mask in found.items()}
 
 
-def measure_set(cases: Iterable[OpacityCase], segmenters: Segmenters) -> dict[str, list[ScanMeasures]]:
+def measure_set(cases: Iterable[Case], segmenters: Segmenters) -> dict[str, list[ScanMeasures]]:
     """All chests of a set, by method; prints a line a chest."""
     measured: dict[str, list[ScanMeasures]] = {name: [] for name in METHODS}
     for case in cases:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from lungct.records import CtVolume, Lobe, MaskArray
+from lungct_research.datasets.case import Case
 from lungct_research.evaluation.agreement import (
     FloatArray,
     auroc,
@@ -20,7 +21,6 @@ from lungct_research.evaluation.agreement import (
     surface_distances_mm,
     with_interval,
 )
-from lungct_research.evaluation.opacity_sets import OpacityCase
 from lungct_research.synthesis.lesions import Kind
 
 FEWEST_VOXELS = 1000
@@ -103,9 +103,7 @@ def classical_opacities(volume: CtVolume, lungs: MaskArray) -> np.ndarray:
     return full[:, : lungs.shape[1], : lungs.shape[2]] & (lungs > 0)
 
 
-def measure(
-    case: OpacityCase, found: np.ndarray, lungs: MaskArray | None, lobes: MaskArray | None
-) -> ScanMeasures:
+def measure(case: Case, found: np.ndarray, lungs: MaskArray | None, lobes: MaskArray | None) -> ScanMeasures:
     """Everything that can be measured of one scan.
 
     Args:
@@ -149,7 +147,7 @@ def _percent(found: np.ndarray, part: np.ndarray) -> float:
     return 100 * int((found & part).sum()) / max(int(part.sum()), 1)
 
 
-def _of_lobes(case: OpacityCase, found: np.ndarray, lobes: MaskArray) -> dict[Lobe, LobeMeasures]:
+def _of_lobes(case: Case, found: np.ndarray, lobes: MaskArray) -> dict[Lobe, LobeMeasures]:
     measured = {}
     for lobe in Lobe:
         part = lobes == lobe.label

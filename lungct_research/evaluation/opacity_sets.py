@@ -1,7 +1,7 @@
 """Public data sets to measure opacities on, each read in the layout in which it is published.
 
 None of them is used in training or for choosing anything; of the painted chests, the anatomies are not.
-Every set takes the folder of the data and yields :class:`~lungct_research.datasets.case.OpacityCase`; errors name
+Every set takes the folder of the data and yields :class:`~lungct_research.datasets.case.Case`; errors name
 the file.
 """
 
@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lungct_research.datasets import dicom_sets, nifti_sets
-from lungct_research.datasets.case import OpacityCase
+from lungct_research.datasets.case import Case
 from lungct_research.evaluation.painted import painted, painted_kinds
 
-SETS: dict[str, Callable[[Path], Iterator[OpacityCase]]] = {
+SETS: dict[str, Callable[[Path], Iterator[Case]]] = {
     "medseg": nifti_sets.medseg,
     "no_infection": nifti_sets.no_infection,
     "labelled_studies": dicom_sets.labelled_studies,
@@ -29,5 +29,3 @@ SETS: dict[str, Callable[[Path], Iterator[OpacityCase]]] = {
     "ricord_1b": dicom_sets.ricord_1b,
 }
 """By the name that the command line takes."""
-
-__all__ = ["SETS", "OpacityCase"]

@@ -8,56 +8,62 @@ from pathlib import Path
 import numpy as np
 
 from lungct.records.orientation import canonical_volume
-from lungct_research.datasets.case import OpacityCase, require
+from lungct_research.datasets.case import Case, require
+from lungct_research.datasets.disease import INFECTIONS, Disease
 from lungct_research.datasets.volumes import read_split
 from lungct_research.evaluation.cases import PHANTOM_SEEDS, PHANTOM_SPACING_MM
-from lungct_research.synthesis.hosts import PHANTOM_PATTERNS, synthetic_host, with_confounder
-from lungct_research.synthesis.lesions import Kind, Pattern, add_infection
+from lungct_research.synthesis.hosts import (
+    HOST_SPACING_MM,
+    OUTSIDE_HU,
+    PHANTOM_DISEASES,
+    square,
+    synthetic_host,
+    with_confounder,
+)
+from lungct_research.synthesis.lesions import Kind, add_infection
 from lungct_research.synthesis.phantom.thorax import make_thorax
-from lungct_research.training.opacity_examples import HOST_SPACING_MM, OUTSIDE_HU, square
 
 CHESTS_A_KIND = 3
 CENTRILOBULAR = (Kind.TREE_IN_BUD, Kind.NODULE)
 """Lie where those of other infections do."""
 
 
-def painted(data_dir: Path) -> Iterator[OpacityCase]:
-    """Both patterns of disease around every expert anatomy of the test part, then phantoms of both."""
+def painted(data_dir: Path) -> Iterator[Case]:
+    """Paint both diseases around every expert anatomy of the test part, then phantoms of both."""
     require(data_dir / "lobes" / "anatomies")
     for anatomy in read_split("anatomies")["test"]:
-        for number, pattern in enumerate(Pattern):
-            yield _around(data_dir, anatomy, number, pattern)
+        for number, disease in enumerate(INFECTIONS):
+            yield _around(data_dir, anatomy, number, disease)
     for seed in PHANTOM_SEEDS["test"]:
-        if pattern := PHANTOM_PATTERNS[seed % len(PHANTOM_PATTERNS)]:
-            phantom = make_thorax(seed, PHANTOM_SPACING_MM, pattern=pattern)
+        disease = PHANTOM_DISEASES[seed % len(PHANTOM_DISEASES)]
+        if disease in INFECTIONS:
+            phantom = make_thorax(seed, PHANTOM_SPACING_MM, disease=disease)
             volume = canonical_volume(phantom.volume_hu, PHANTOM_SPACING_MM)
             opacity, lungs = ((part > 0).astype(np.uint8) for part in (phantom.opacity, phantom.lobes))
-            yield OpacityCase(f"phantom-{seed}", volume, opacity, lungs, infected=True)
+            yield Case(f"phantom-{seed}", volume, opacity, lungs, disease=disease)
 
 
-def painted_kinds(data_dir: Path) -> Iterator[OpacityCase]:
+def painted_kinds(data_dir: Path) -> Iterator[Case]:
     """The same anatomies, each with two or three kinds of lesion, one in a chest."""
     require(data_dir / "lobes" / "anatomies")
     anatomies = read_split("anatomies")["test"]
     for number, kind in enumerate(Kind):
-        pattern = Pattern.OTHER if kind in CENTRILOBULAR else Pattern.COVID
+        disease = Disease.OTHER_INFECTION if kind in CENTRILOBULAR else Disease.COVID19
         for shift in range(CHESTS_A_KIND):
             anatomy = anatomies[(number + shift) % len(anatomies)]
-            yield _around(data_dir, anatomy, len(Pattern) + number, pattern, kind)
+            yield _around(data_dir, anatomy, len(INFECTIONS) + number, disease, kind)
 
 
-def _around(
-    data_dir: Path, anatomy: str, number: int, pattern: Pattern, only: Kind | None = None
-) -> OpacityCase:
+def _around(data_dir: Path, anatomy: str, number: int, disease: Disease, only: Kind | None = None) -> Case:
     rng = np.random.default_rng([int(anatomy), number])
     host = with_confounder(synthetic_host(data_dir, anatomy, rng, HOST_SPACING_MM), rng)
-    volume_hu, opacity, kinds = add_infection(host, rng, pattern, only)
+    volume_hu, opacity, kinds = add_infection(host, rng, disease, only)
     opacity, lungs = (square((part > 0).astype(np.uint8), 0) for part in (opacity, host.lungs))
-    return OpacityCase(
-        f"{anatomy}-{only or pattern}",
+    return Case(
+        f"{anatomy}-{only or disease}",
         canonical_volume(square(volume_hu, OUTSIDE_HU), host.spacing_mm),
         opacity,
         lungs,
-        infected=True,
+        disease=disease,
         kinds=square(kinds, 0),
     )

@@ -11,16 +11,15 @@ import torch
 from torch import nn
 
 from lungct.networks.classifier3d import CLASSES
-from lungct_research.datasets.manifest import FACTS, Case, ManifestError
+from lungct_research.datasets.manifest import FACTS, ManifestError, ManifestRow
+from lungct_research.datasets.site_examples import digests_of, site_examples, voxel_digests, with_facts
 from lungct_research.evaluation.classification import Predictions
-from lungct_research.training.epoch_runs import digests_of
-from lungct_research.training.site_examples import site_examples, voxel_digests, with_facts
 
 GROUPING = ("institution", *FACTS)
 
 
 def predict(
-    cases: Sequence[Case], network: nn.Module, models_dir: Path, device: torch.device
+    cases: Sequence[ManifestRow], network: nn.Module, models_dir: Path, device: torch.device
 ) -> pl.DataFrame:
     """Probabilities at a temperature of 1 of every case, beside what the manifest says.
 
@@ -46,7 +45,7 @@ def predict(
     return pl.DataFrame(rows)
 
 
-def _require_unseen(cases: Sequence[Case], digests: Sequence[str], seen: Set[str]) -> None:
+def _require_unseen(cases: Sequence[ManifestRow], digests: Sequence[str], seen: Set[str]) -> None:
     problems = [
         f"row {case.row}: training has seen this CT, so it cannot test the classifier"
         for case, digest in zip(cases, digests, strict=True)

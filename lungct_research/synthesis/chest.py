@@ -13,24 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-from lungct_research.synthesis.fields import (
-    BoolArray,
-    FloatArray,
-    Spacing,
-    axes_mm,
-    signed_depth_mm,
-    smooth_field,
-)
+from lungct_research.datasets.arrays import BoolArray, FloatArray, Labels, Spacing
+from lungct_research.datasets.volumes import AIRWAY_BIT
+from lungct_research.synthesis.fields import axes_mm, signed_depth_mm, smooth_field
 from lungct_research.synthesis.scanner import ANY_PROTOCOL, Protocol, scan
 from lungct_research.synthesis.vessels import vessel_share
 
 ANATOMY_SPACING_MM = 1.5
-AIRWAY_BIT = 16
-"""Set in an anatomy where the voxel is airway; alone: trachea and main bronchi, which are not lung."""
-
 MARGINS_MM = {
     "caudal": (5, 80),
     "cranial": (0, 50),
@@ -44,8 +35,6 @@ EFFUSION_SHARE = 0.12
 EFFUSION_DEPTH_MM = (10.0, 60.0)
 EFFUSION_HU = (-5.0, 30.0)
 """Own decision: effusion is found in 5 to 10 % of CTs of COVID-19, more often in bacterial pneumonia."""
-
-Labels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)

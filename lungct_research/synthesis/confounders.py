@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
-from lungct_research.synthesis.fields import FloatArray, signed_depth_mm, smooth_field
+from lungct_research.datasets.arrays import FloatArray
+from lungct_research.synthesis.fields import signed_depth_mm, smooth_field
 from lungct_research.synthesis.lesions.kinds import Blending, Kind, Lesion
 from lungct_research.synthesis.lesions.painting import (
     SMOOTHING_MM,

@@ -8,9 +8,7 @@ import torch
 from scipy import ndimage
 from torch.nn import functional
 
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
-Spacing = tuple[float, float, float]
+from lungct_research.datasets.arrays import BoolArray, FloatArray, Spacing
 
 DEPTH_GRID_MM = 4.0
 """Distances are measured on a grid of about this spacing and interpolated."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from lungct_research.synthesis.fields import FloatArray, Spacing
+from lungct_research.datasets.arrays import FloatArray, Spacing
 
 OVERSHOOT = (0.2, 0.9)
 GRAIN_VOXELS = (0.0, 0.8)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lungct_research.synthesis.fields import BoolArray, FloatArray, Spacing, axes_mm
+from lungct_research.datasets.arrays import BoolArray, FloatArray, Spacing
+from lungct_research.synthesis.fields import axes_mm
 from lungct_research.synthesis.phantom.fields import Grid
 from lungct_research.synthesis.phantom.trees import cover, grow
 

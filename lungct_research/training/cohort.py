@@ -16,17 +16,18 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from lungct.networks.classifier3d import CLASSES
 from lungct.networks.inputs import classifier_input
+from lungct_research.datasets.arrays import BoolArray, FloatArray
+from lungct_research.datasets.disease import DISEASES, INFECTIONS, Disease
+from lungct_research.datasets.examples import Example, build_examples
 from lungct_research.datasets.manifest import Part
 from lungct_research.datasets.volumes import read_split
-from lungct_research.synthesis.fields import BoolArray, FloatArray
 from lungct_research.synthesis.hosts import real_host, synthetic_host, with_confounder
-from lungct_research.synthesis.lesions import Host, Pattern, add_infection
+from lungct_research.synthesis.lesions import Host, add_infection
 from lungct_research.synthesis.lesions.cavities import with_cavity
 from lungct_research.synthesis.phantom.thorax import make_thorax
 from lungct_research.synthesis.scanner import Protocol, scan
-from lungct_research.training.common import Example, Options, build_examples
+from lungct_research.training.common import Options
 
 HOST_SPACING_MM = (4.0, 1.7, 1.7)
 
@@ -51,15 +52,13 @@ SEVERE_SHARE = (0.05, 0.4)
 PHANTOM_SHARE, REAL_SHARE = 0.1, 0.15
 """Of the chests; the others are synthetic."""
 
-EFFUSION_SHARE = {"covid19": 0.08, "other_infection": 0.3, "no_infection": 0.05}
+EFFUSION_SHARE = {Disease.COVID19: 0.08, Disease.OTHER_INFECTION: 0.3, Disease.NO_INFECTION: 0.05}
 """Fluid beside a lung. Own decision: 5 to 10 % of CTs of COVID-19, more often in bacterial pneumonia; without
 infection it stands for heart failure."""
 
 CAVITY_SHARE = 0.1
 """Of other infections with a consolidation that is deep enough; own decision."""
 
-PATTERN = {"covid19": Pattern.COVID, "other_infection": Pattern.OTHER}
-PHANTOM_PATTERN = {"covid19": "covid", "other_infection": "pneumonia", "no_infection": None}
 FIRST_PHANTOM = {"train": 30_000, "validation": 920_000, "test": 930_000}
 
 
@@ -70,7 +69,7 @@ class Institution:
     Attributes:
         name: of the institution.
         protocol: of its scanner.
-        prevalence: of the classes, in the order of ``CLASSES``.
+        prevalence: of the classes, in the order of ``DISEASES``.
         severe_share: of infected patients, those with more lesions.
     """
 
@@ -91,7 +90,7 @@ def institution(number: int) -> Institution:
     protocol = Protocol(
         around(*THICKNESS_MM), around(*KERNEL_MM), float(rng.uniform(0, 1)), around(*NOISE_HU)
     )
-    prevalence = rng.dirichlet([PREVALENCE_CONCENTRATION] * len(CLASSES))
+    prevalence = rng.dirichlet([PREVALENCE_CONCENTRATION] * len(DISEASES))
     severe_share = float(rng.uniform(*SEVERE_SHARE))
     return Institution(f"institution-{number:02d}", protocol, tuple(prevalence.tolist()), severe_share)
 
@@ -104,16 +103,16 @@ def patient_example(data_dir: Path, part: Part, number: int, seed: int) -> Examp
     """
     rng = np.random.default_rng([seed, INSTITUTIONS[part].start, number])
     place = institution(INSTITUTIONS[part][number % len(INSTITUTIONS[part])])
-    label = int(rng.choice(len(CLASSES), p=place.prevalence))
+    label = int(rng.choice(len(DISEASES), p=place.prevalence))
     if rng.random() < PHANTOM_SHARE:
         phantom = make_thorax(
-            FIRST_PHANTOM[part] + number, spacing_mm=HOST_SPACING_MM, pattern=PHANTOM_PATTERN[CLASSES[label]]
+            FIRST_PHANTOM[part] + number, spacing_mm=HOST_SPACING_MM, disease=DISEASES[label]
         )
         volume_hu, lungs = phantom.volume_hu.astype(np.float32), phantom.lobes > 0
         volume_hu = scan(volume_hu, rng, HOST_SPACING_MM, place.protocol)
     else:
-        host = with_confounder(_chest(data_dir, part, CLASSES[label], place, rng), rng)
-        volume_hu, lungs = _diseased(host, CLASSES[label], place, rng), host.lungs > 0
+        host = with_confounder(_chest(data_dir, part, DISEASES[label], place, rng), rng)
+        volume_hu, lungs = _diseased(host, DISEASES[label], place, rng), host.lungs > 0
     return {
         "volume": _seen(volume_hu, lungs, rng)[None],
         "label": np.array([label]),
@@ -121,7 +120,9 @@ def patient_example(data_dir: Path, part: Part, number: int, seed: int) -> Examp
     }
 
 
-def _chest(data_dir: Path, part: Part, disease: str, place: Institution, rng: np.random.Generator) -> Host:
+def _chest(
+    data_dir: Path, part: Part, disease: Disease, place: Institution, rng: np.random.Generator
+) -> Host:
     real, anatomies = read_split("real_chests")[part], read_split("anatomies")[part]
     if real and rng.random() < REAL_SHARE:
         host = real_host(data_dir, str(rng.choice(real)), HOST_SPACING_MM)
@@ -131,17 +132,16 @@ def _chest(data_dir: Path, part: Part, disease: str, place: Institution, rng: np
     return synthetic_host(data_dir, anatomy, rng, HOST_SPACING_MM, place.protocol, EFFUSION_SHARE[disease])
 
 
-def _diseased(host: Host, disease: str, place: Institution, rng: np.random.Generator) -> FloatArray:
+def _diseased(host: Host, disease: Disease, place: Institution, rng: np.random.Generator) -> FloatArray:
     """The host's volume with the lesions of a disease, or as it is."""
-    if disease not in PATTERN:
+    if disease not in INFECTIONS:
         return host.volume_hu
-    pattern = PATTERN[disease]
-    volume_hu, _, kinds = add_infection(host, rng, pattern)
+    volume_hu, _, kinds = add_infection(host, rng, disease)
     if rng.random() < place.severe_share:
         worse = Host(volume_hu, host.lungs, host.lumen, host.spacing_mm)
-        volume_hu, _, more = add_infection(worse, rng, pattern)
+        volume_hu, _, more = add_infection(worse, rng, disease)
         kinds = np.maximum(kinds, more)
-    if pattern is Pattern.OTHER and rng.random() < CAVITY_SHARE:
+    if disease is Disease.OTHER_INFECTION and rng.random() < CAVITY_SHARE:
         volume_hu = with_cavity(host, volume_hu, kinds, rng)
     return volume_hu
 

@@ -5,30 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import numpy as np
 import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from lungct.errors import InputError, NoEligibleSeriesError
 from lungct.networks.device import choose_device, keep_freed_memory
 from lungct.networks.weights import LoadedModel, load_model
-from lungct_research.training.cards import Card, Evaluation, save_with_card
+from lungct_research.datasets.examples import N_WORKERS, RUNS_DIR
+from lungct_research.evaluation.model_cards import Card, Evaluation, save_with_card
 from lungct_research.training.trainer import CPU, Trainer
-
-RUNS_DIR = Path("runs")
-N_WORKERS = len(os.sched_getaffinity(0))
-
-Example = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -123,79 +114,6 @@ def prepare_process(seed: int) -> None:
     keep_freed_memory()
     torch.set_num_threads(N_WORKERS)
     torch.manual_seed(seed)
-
-
-class FailedExamplesError(InputError):
-    """Some examples could not be made.
-
-    Attributes:
-        failures: message by name of the example.
-    """
-
-    def __init__(self, failures: dict[str, str]) -> None:
-        """Keep what failed, in the order of the names."""
-        self.failures = dict(sorted(failures.items()))
-        super().__init__("\n".join(f"{name}: {message}" for name, message in self.failures.items()))
-
-
-def build_examples(
-    folder: Path, jobs: dict[str, tuple[Any, ...]], make: Callable[..., Example]
-) -> list[Path]:
-    """Make the examples that are not in ``folder`` yet, on all workers.
-
-    Args:
-        folder: cache; one ``.npz`` file an example.
-        jobs: name of an example and the arguments of ``make`` for it.
-        make: returns the arrays of one example; a function of a module.
-
-    Returns:
-        The files of all jobs, in their order.
-
-    Raises:
-        FailedExamplesError: input that cannot be used; all other examples are made nevertheless.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = {name: arguments for name, arguments in jobs.items() if not (folder / f"{name}.npz").exists()}
-    failures: dict[str, str] = {}
-    with ProcessPoolExecutor(N_WORKERS, get_context("spawn"), _prepare_worker) as pool:
-        futures = {
-            pool.submit(_make_one, folder / f"{name}.npz", make, args): name for name, args in missing.items()
-        }
-        progress = tqdm(as_completed(futures), folder.name, len(futures), unit="example", disable=not futures)
-        for future in progress:
-            try:
-                future.result()
-            except (InputError, NoEligibleSeriesError) as error:
-                failures[futures[future]] = str(error)
-    if failures:
-        raise FailedExamplesError(failures)
-    return [folder / f"{name}.npz" for name in jobs]
-
-
-def _prepare_worker() -> None:
-    keep_freed_memory()
-    torch.set_num_threads(1)
-
-
-def _make_one(path: Path, make: Callable[..., Example], arguments: tuple[Any, ...]) -> None:
-    unfinished = path.with_suffix(".part.npz")
-    np.savez(unfinished, **make(*arguments))
-    unfinished.rename(path)
-
-
-def joined(examples: Iterable[Example]) -> Example:
-    """Examples of the same keys, one after the other along the first axis."""
-    examples = list(examples)
-    return {key: np.concatenate([example[key] for example in examples]) for key in examples[0]}
-
-
-def load_examples(paths: Iterable[Path]) -> list[Example]:
-    """All examples in memory."""
-    examples = []
-    for path in paths:
-        with np.load(path) as arrays:
-            examples.append(dict(arrays))
-    return examples
 
 
 NOTHING_MEASURED = Evaluation()

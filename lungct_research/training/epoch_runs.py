@@ -17,22 +17,27 @@ from lungct.networks import Classifier3d
 from lungct.networks.weights import METADATA_FILE
 from lungct_research.datasets.manifest import (
     PARTS,
-    Case,
+    ManifestRow,
     Part,
     SplitBy,
     manifest_csv,
     read_manifest,
     split_cases,
 )
-from lungct_research.training.cards import CLASSIFIER, PAPER, Card, Evaluation, save_with_card
+from lungct_research.datasets.site_examples import (
+    SEEN_FILE,
+    digests_of,
+    site_examples,
+    voxel_digests,
+    with_facts,
+)
+from lungct_research.evaluation.model_cards import PAPER, Card, Evaluation, save_with_card
+from lungct_research.training.cards import CLASSIFIER
 from lungct_research.training.common import Options, initial_network, prepare_process, read_recipe
 from lungct_research.training.epochs import EpochRecipe, EpochTrainer, Item, Progress
 from lungct_research.training.processes import Processes, joined_processes
-from lungct_research.training.site_examples import site_examples, voxel_digests, with_facts
 
 PAPER_RECIPE = Path(__file__).parent / "configs" / "classifier_paper.yaml"
-SEEN_FILE = "seen.sha256"
-"""Beside the weights: digests of the CTs that they were learned from or chosen by, to recognise leakage."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +103,7 @@ def site_cohort(options: EpochOptions, processes: Processes) -> Cohort:
     return Cohort(parts, site_card(cases, options.start), [*voxel_digests(seen), *digests_of(options.start)])
 
 
-def digests_of(model_dir: Path | None) -> list[str]:
-    """Digests of the CTs that a model has seen, as far as it tells."""
-    file = None if model_dir is None else model_dir / SEEN_FILE
-    return file.read_text(encoding="utf-8").split() if file is not None and file.exists() else []
-
-
-def site_card(cases: Sequence[Case], start: Path | None) -> Card:
+def site_card(cases: Sequence[ManifestRow], start: Path | None) -> Card:
     """What the model card says about weights learned from the cases of a site; it names no one.
 
     Args:

@@ -13,17 +13,14 @@ from torch.nn import functional
 
 from lungct.anatomy.lungs import coarse_grid
 from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE
-from lungct_research.datasets.volumes import (
-    read_anatomy,
-    read_real_chest,
-    read_split,
-    resample_hu,
-    threshold_lungs,
-)
+from lungct_research.datasets.arrays import FloatArray, Spacing
+from lungct_research.datasets.disease import INFECTIONS
+from lungct_research.datasets.examples import Example, build_examples, load_examples
+from lungct_research.datasets.volumes import read_anatomy, read_real_chest, read_split
 from lungct_research.synthesis.chest import make_chest
-from lungct_research.synthesis.fields import FloatArray, Spacing, resize
-from lungct_research.synthesis.hosts import PHANTOM_PATTERNS, with_confounder
-from lungct_research.synthesis.lesions import Host, Pattern, add_infection
+from lungct_research.synthesis.fields import resize
+from lungct_research.synthesis.hosts import PHANTOM_DISEASES, resample_hu, threshold_lungs, with_confounder
+from lungct_research.synthesis.lesions import Host, add_infection
 from lungct_research.synthesis.phantom.thorax import make_thorax
 from lungct_research.training.augment import (
     View,
@@ -32,7 +29,7 @@ from lungct_research.training.augment import (
     random_sharpness,
     random_warp,
 )
-from lungct_research.training.common import Example, Options, Recipe, build_examples, load_examples
+from lungct_research.training.common import Options, Recipe
 
 SPACING_MM = (GRID_SPACING_MM,) * 3
 
@@ -78,7 +75,7 @@ def _example(volume_hu: FloatArray, labels: np.ndarray, spacing_mm: Spacing = SP
 def _maybe_infected(host: Host, rng: np.random.Generator, share: float) -> FloatArray:
     if rng.random() >= share:
         return host.volume_hu
-    return add_infection(host, rng, rng.choice(list(Pattern)))[0]
+    return add_infection(host, rng, rng.choice(list(INFECTIONS)))[0]
 
 
 def synthetic_example(data_dir: Path, anatomy: str, seed: int, infected_share: float) -> Example:
@@ -92,8 +89,8 @@ def synthetic_example(data_dir: Path, anatomy: str, seed: int, infected_share: f
 
 def phantom_example(seed: int) -> Example:
     """A phantom, its disease chosen by the seed."""
-    pattern = PHANTOM_PATTERNS[seed % len(PHANTOM_PATTERNS)]
-    phantom = make_thorax(seed, spacing_mm=SPACING_MM, pattern=pattern)
+    disease = PHANTOM_DISEASES[seed % len(PHANTOM_DISEASES)]
+    phantom = make_thorax(seed, spacing_mm=SPACING_MM, disease=disease)
     return _example(phantom.volume_hu.astype(np.float32), phantom.lobes)
 
 

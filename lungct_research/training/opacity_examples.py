@@ -12,14 +12,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from lungct.networks.inputs import BCET_MEAN, at_segmenter_size, bcet, window
+from lungct_research.datasets.arrays import FloatArray
+from lungct_research.datasets.disease import INFECTIONS
+from lungct_research.datasets.examples import Example, build_examples, joined, load_examples
 from lungct_research.datasets.volumes import read_split
-from lungct_research.synthesis.fields import FloatArray
-from lungct_research.synthesis.hosts import PHANTOM_PATTERNS, real_host, synthetic_host, with_confounder
-from lungct_research.synthesis.lesions import Host, Pattern, add_infection
+from lungct_research.synthesis.hosts import (
+    HOST_SPACING_MM,
+    OUTSIDE_HU,
+    PHANTOM_DISEASES,
+    real_host,
+    square,
+    synthetic_host,
+    with_confounder,
+)
+from lungct_research.synthesis.lesions import Host, add_infection
 from lungct_research.synthesis.phantom.thorax import make_thorax
-from lungct_research.training.common import Example, Options, build_examples, joined, load_examples
+from lungct_research.training.common import Options
 
-HOST_SPACING_MM = (3.0, 1.25, 1.25)
 PHANTOM_SPACING_MM = (4.0, 1.4, 1.4)
 N_REAL, N_SYNTHETIC, N_PHANTOMS = 8, 3, 18
 """Examples of every real chest and of every anatomy, and of phantoms altogether."""
@@ -30,19 +39,11 @@ HEALTHY_SHARE = 0.2
 SLABS = (1, 1, 2, 3)
 """Neighbouring host slices that are averaged, alike likely: slices of 3 to 12 mm."""
 FIRST_PHANTOM = 20_000
-OUTSIDE_HU = -1040.0
 SHARPEST, NOISIEST, MEAN_CHANGE, LIGHTING = 0.8, 0.03, 0.07, 0.1
 """How far a view differs from its slice: detail taken away or added, noise, mean of the whole slice (as
 another field of view has), brightness and contrast; own decision."""
 CENTRE_JITTER = 0.3
 """Width of the shift of a crop's centre, of a slice's side length of 2."""
-
-
-def square(volume: np.ndarray, fill: float) -> np.ndarray:
-    """Pad rows or columns on both sides until slices are square, as a scanner's field of view is."""
-    side = max(volume.shape[1:])
-    pads = [(0, 0), *(((side - n) // 2, side - n - (side - n) // 2) for n in volume.shape[1:])]
-    return np.pad(volume, pads, constant_values=fill)
 
 
 def _example(volume_hu: FloatArray, mask: np.ndarray, lungs: np.ndarray, rng: np.random.Generator) -> Example:
@@ -76,7 +77,7 @@ def _infected_example(host: Host, rng: np.random.Generator) -> Example:
     host = with_confounder(host, rng)
     if rng.random() < HEALTHY_SHARE:
         return _example(host.volume_hu, np.zeros(host.lungs.shape, bool), host.lungs > 0, rng)
-    volume_hu, mask, _ = add_infection(host, rng, rng.choice(list(Pattern)))
+    volume_hu, mask, _ = add_infection(host, rng, rng.choice(list(INFECTIONS)))
     return _example(volume_hu, mask, host.lungs > 0, rng)
 
 
@@ -97,7 +98,7 @@ def synthetic_examples(data_dir: Path, anatomy: str, seed: int) -> Example:
 def phantom_examples(seed: int) -> Example:
     """Slices of a phantom."""
     phantom = make_thorax(
-        seed, spacing_mm=PHANTOM_SPACING_MM, pattern=PHANTOM_PATTERNS[seed % len(PHANTOM_PATTERNS)]
+        seed, spacing_mm=PHANTOM_SPACING_MM, disease=PHANTOM_DISEASES[seed % len(PHANTOM_DISEASES)]
     )
     volume_hu = phantom.volume_hu.astype(np.float32)
     return _example(volume_hu, phantom.opacity > 0, phantom.lobes > 0, np.random.default_rng(seed))

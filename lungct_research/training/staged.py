@@ -22,7 +22,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from lungct.networks.inputs import bcet
-from lungct_research.training.common import Example
+from lungct_research.datasets.examples import Example
 
 KEYS = ("image", "label")
 ENCODER_LAYERS = ("layer1", "layer2", "layer3", "layer4")

@@ -24,17 +24,17 @@ from lungct.networks.classifier3d import CLASSES
 from lungct.networks.inputs import CLASSIFIER_SHAPE
 from lungct.networks.weights import LoadedModel
 from lungct.records import Probabilities
+from lungct_research.datasets.examples import joined, load_examples
 from lungct_research.datasets.layouts import project
 from lungct_research.datasets.manifest import PARTS, Part
+from lungct_research.evaluation.model_cards import Evaluation
 from lungct_research.training.augment import random_intensity, random_warp
-from lungct_research.training.cards import CLASSIFIER, Evaluation
+from lungct_research.training.cards import CLASSIFIER
 from lungct_research.training.cohort import INSTITUTIONS, PATIENTS, cohort_files
 from lungct_research.training.common import (
     Options,
     fit,
     initial_network,
-    joined,
-    load_examples,
     options_parser,
     read_options,
     run_script,

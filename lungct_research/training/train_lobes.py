@@ -16,7 +16,8 @@ from lungct.anatomy.lungs import segment_lobes
 from lungct.networks import LobeUNet
 from lungct.networks.weights import LoadedModel
 from lungct_research.evaluation import lobes as evaluation
-from lungct_research.training.cards import LUNGS, Evaluation
+from lungct_research.evaluation.model_cards import Evaluation
+from lungct_research.training.cards import LUNGS
 from lungct_research.training.common import (
     Options,
     fit,

@@ -25,16 +25,26 @@ from lungct.networks import opacity_unet
 from lungct.networks.inputs import segmenter_input
 from lungct.networks.int8_unet import Int8OpacityUnet, activation_maxima
 from lungct.networks.weights import LoadedModel
+from lungct_research.datasets.arrays import FloatArray, Spacing
+from lungct_research.datasets.disease import INFECTIONS
+from lungct_research.datasets.examples import Example
 from lungct_research.datasets.volumes import read_grey_chest, read_split
 from lungct_research.evaluation.agreement import dice
+from lungct_research.evaluation.model_cards import Card, Evaluation, save_with_card
 from lungct_research.evaluation.opacity_measures import dice_by_kind
-from lungct_research.synthesis.fields import FloatArray, Spacing
-from lungct_research.synthesis.hosts import PHANTOM_PATTERNS, real_host, synthetic_host, with_confounder
-from lungct_research.synthesis.lesions import Kind, Pattern, add_infection
+from lungct_research.synthesis.hosts import (
+    HOST_SPACING_MM,
+    OUTSIDE_HU,
+    PHANTOM_DISEASES,
+    real_host,
+    square,
+    synthetic_host,
+    with_confounder,
+)
+from lungct_research.synthesis.lesions import Kind, add_infection
 from lungct_research.synthesis.phantom.thorax import Phantom, make_thorax
-from lungct_research.training.cards import OPACITY, Card, Evaluation, save_with_card
+from lungct_research.training.cards import OPACITY
 from lungct_research.training.common import (
-    Example,
     Options,
     fit,
     initial_network,
@@ -42,14 +52,7 @@ from lungct_research.training.common import (
     run_script,
     step_generator,
 )
-from lungct_research.training.opacity_examples import (
-    HOST_SPACING_MM,
-    OUTSIDE_HU,
-    PHANTOM_SPACING_MM,
-    random_views,
-    square,
-    training_slices,
-)
+from lungct_research.training.opacity_examples import PHANTOM_SPACING_MM, random_views, training_slices
 from lungct_research.training.staged import StagedRecipe, train_by_stages
 from lungct_research.training.trainer import Trainer
 
@@ -205,8 +208,8 @@ def _painted_cases(options: Options, network: nn.Module) -> Iterator[Case]:
     anatomies = read_split("anatomies")["validation"][:2]
     synthetic = [synthetic_host(options.data, name, rng, HOST_SPACING_MM) for name in anatomies]
     for host in (*real, *real, *synthetic):
-        for pattern in Pattern:
-            volume_hu, mask, kinds = add_infection(with_confounder(host, rng), rng, pattern)
+        for disease in INFECTIONS:
+            volume_hu, mask, kinds = add_infection(with_confounder(host, rng), rng, disease)
             case = _case(network, volume_hu, host.lungs, mask, host.spacing_mm)
             yield replace(case, kinds=square(kinds, 0)[EVERY_FOURTH])
 
@@ -233,8 +236,8 @@ def _case(
 
 
 def _phantom(seed: int) -> Phantom:
-    pattern = PHANTOM_PATTERNS[seed % len(PHANTOM_PATTERNS)]
-    return make_thorax(seed, spacing_mm=PHANTOM_SPACING_MM, pattern=pattern)
+    disease = PHANTOM_DISEASES[seed % len(PHANTOM_DISEASES)]
+    return make_thorax(seed, spacing_mm=PHANTOM_SPACING_MM, disease=disease)
 
 
 def evaluate(options: Options, model: LoadedModel) -> Evaluation:

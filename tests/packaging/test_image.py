@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.dicom_study import write_study
 from lungct_research.synthesis.phantom.study_options import StudyOptions
 from lungct_research.synthesis.phantom.thorax import make_thorax
@@ -40,7 +41,7 @@ def slab(common_folder: Path) -> Path:
 
 
 def write_slab(folder: Path) -> Path:
-    volume_hu = make_thorax(1, SPACING_MM, SHAPE, pattern="covid").volume_hu
+    volume_hu = make_thorax(1, SPACING_MM, SHAPE, disease=Disease.COVID19).volume_hu
     outside = np.random.default_rng(1).integers(-1010, -990, SHAPE, np.int16)
     outside[SLAB] = volume_hu[SLAB]
     write_study(outside, folder / "study", StudyOptions(spacing_mm=SPACING_MM))

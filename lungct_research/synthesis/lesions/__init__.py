@@ -14,12 +14,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lungct_research.synthesis.fields import BoolArray, FloatArray, signed_depth_mm
-from lungct_research.synthesis.lesions.kinds import Blending, Kind, Lesion, Pattern, draw_lesion
+from lungct_research.datasets.arrays import BoolArray, FloatArray
+from lungct_research.datasets.disease import Disease
+from lungct_research.synthesis.fields import signed_depth_mm
+from lungct_research.synthesis.lesions.kinds import Blending, Kind, Lesion, draw_lesion
 from lungct_research.synthesis.lesions.painting import PLEURA_MM, Host, lesion_weight, paint
 from lungct_research.synthesis.lesions.placement import place_lesions
 
-__all__ = ["Blending", "Host", "Infection", "Kind", "Lesion", "Pattern", "add_infection"]
+__all__ = ["Blending", "Host", "Infection", "Kind", "Lesion", "add_infection"]
 
 
 class Infection(NamedTuple):
@@ -37,20 +39,20 @@ class Infection(NamedTuple):
 
 
 def add_infection(
-    host: Host, rng: np.random.Generator, pattern: Pattern, only: Kind | None = None
+    host: Host, rng: np.random.Generator, disease: Disease, only: Kind | None = None
 ) -> Infection:
     """Paint a whole infection.
 
     Args:
         host: the chest; not changed.
         rng: the only source of randomness.
-        pattern: COVID-19 or another pneumonia.
-        only: the one kind that all lesions are of; those of the pattern where None.
+        disease: COVID-19 or another pneumonia.
+        only: the one kind that all lesions are of; those of the disease where None.
     """
     volume_hu = host.volume_hu.copy()
     kinds = np.zeros(volume_hu.shape, np.uint8)
     lung_depth_mm = signed_depth_mm(host.lungs > 0, host.spacing_mm)
-    for kind, shape_mm, box in place_lesions(host, rng, Pattern(pattern), lung_depth_mm, only):
+    for kind, shape_mm, box in place_lesions(host, rng, Disease(disease), lung_depth_mm, only):
         lesion = draw_lesion(rng, kind)
         part = host.crop(box, volume_hu)
         weight = lesion_weight(shape_mm, lesion.border_mm, part.lumen)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lungct_research.synthesis.fields import FloatArray, signed_depth_mm
+from lungct_research.datasets.arrays import FloatArray
+from lungct_research.synthesis.fields import signed_depth_mm
 from lungct_research.synthesis.lesions.kinds import Kind
 from lungct_research.synthesis.lesions.painting import Host
 from lungct_research.synthesis.lesions.shapes import blob

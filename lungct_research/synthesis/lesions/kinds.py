@@ -11,6 +11,8 @@ from enum import StrEnum
 
 import numpy as np
 
+from lungct_research.datasets.disease import Disease
+
 Range = tuple[float, float]
 
 
@@ -29,13 +31,6 @@ class Kind(StrEnum):
     def label(self) -> int:
         """Value of the kind in label maps: from 1 in the order of this enumeration."""
         return list(Kind).index(self) + 1
-
-
-class Pattern(StrEnum):
-    """Which disease the lesions of a chest imitate."""
-
-    COVID = "covid19"
-    OTHER = "other_infection"
 
 
 class Blending(StrEnum):
@@ -100,8 +95,8 @@ HARD_SHARE = {
 """How often a lesion of a kind is sharply bordered; own decision. Small kinds would vanish in a
 soft border."""
 
-PRESENCE: dict[Pattern, dict[Kind, float]] = {
-    Pattern.COVID: {
+PRESENCE: dict[Disease, dict[Kind, float]] = {
+    Disease.COVID19: {
         Kind.GROUND_GLASS: 0.91,
         Kind.CRAZY_PAVING: 0.43,
         Kind.REVERSED_HALO: 0.11,
@@ -110,7 +105,7 @@ PRESENCE: dict[Pattern, dict[Kind, float]] = {
         Kind.NODULE: 0.1,
         Kind.CONSOLIDATION: 0.35,
     },
-    Pattern.OTHER: {
+    Disease.OTHER_INFECTION: {
         Kind.GROUND_GLASS: 0.68,
         Kind.CRAZY_PAVING: 0.1,
         Kind.REVERSED_HALO: 0.01,
@@ -175,9 +170,9 @@ def draw_lesion(rng: np.random.Generator, kind: Kind) -> Lesion:
     return Lesion(kind, border_mm, float(rng.uniform(*DENSE_HU)), blending)
 
 
-def draw_kinds(rng: np.random.Generator, pattern: Pattern, n: int) -> list[Kind]:
+def draw_kinds(rng: np.random.Generator, disease: Disease, n: int) -> list[Kind]:
     """Kinds of ``n`` lesions of one patient: first which are present at all, then of which each lesion is."""
-    present = [kind for kind, share in PRESENCE[pattern].items() if rng.random() < share]
+    present = [kind for kind, share in PRESENCE[disease].items() if rng.random() < share]
     present = present or [Kind.GROUND_GLASS]
     shares = np.array([LESION_SHARE[kind] for kind in present])
     return [present[i] for i in rng.choice(len(present), n, p=shares / shares.sum())]

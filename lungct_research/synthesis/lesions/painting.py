@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from lungct_research.synthesis.fields import BoolArray, FloatArray, Spacing, smooth_field
+from lungct_research.datasets.arrays import BoolArray, FloatArray, Spacing
+from lungct_research.synthesis.fields import smooth_field
 from lungct_research.synthesis.lesions.kinds import (
     DENSE_HU,
     RING_COMPLETE,

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lungct_research.synthesis.fields import BoolArray, FloatArray, axes_mm, signed_depth_mm, smooth_field
+from lungct_research.datasets.arrays import BoolArray, FloatArray
+from lungct_research.datasets.disease import Disease
+from lungct_research.synthesis.fields import axes_mm, signed_depth_mm, smooth_field
 from lungct_research.synthesis.lesions import shapes
-from lungct_research.synthesis.lesions.kinds import NODULE_MM, Kind, Pattern, draw_kinds
+from lungct_research.synthesis.lesions.kinds import NODULE_MM, Kind, draw_kinds
 from lungct_research.synthesis.lesions.painting import PLEURA_MM, Host
 from lungct_research.synthesis.lesions.shapes import Box
 
-PERIPHERAL_SHARE = {Pattern.COVID: 0.8, Pattern.OTHER: 0.57}
+PERIPHERAL_SHARE = {Disease.COVID19: 0.8, Disease.OTHER_INFECTION: 0.57}
 """Patients whose lesions lie at the periphery (Bai et al. 2020); those of the others lie anywhere."""
 
 ONE_SIDED_SHARE = 0.7
@@ -20,7 +22,7 @@ LOBAR_SHARE = 0.5
 """Of other infections; own decision, in the order of pneumococcal pneumonia: one-sided in 25 of 39 patients
 (Intern. Med. 2012, 51), lobar in 42 of 88 (PMC4273967)."""
 
-BASAL = {Pattern.COVID: (0.0, 3.0), Pattern.OTHER: (0.0, 2.0)}
+BASAL = {Disease.COVID19: (0.0, 3.0), Disease.OTHER_INFECTION: (0.0, 2.0)}
 """How strongly bases and back are preferred: of patients with COVID-19, 87 and 81 % have lesions in the right
 and left lower lobe (Bao et al. 2020, J. Am. Coll. Radiol. 17: 701-709), 82 % posterior ones (PMC7355135); the
 exponents are an own decision."""
@@ -32,12 +34,12 @@ Placed = tuple[Kind, FloatArray, Box]
 def place_lesions(
     host: Host,
     rng: np.random.Generator,
-    pattern: Pattern,
+    disease: Disease,
     lung_depth_mm: FloatArray,
     only: Kind | None = None,
 ) -> list[Placed]:
     """All lesions of one patient, those that cover others last; no lobe is filled where all are ``only``."""
-    if pattern is Pattern.OTHER:
+    if disease is Disease.OTHER_INFECTION:
         side = _side(host, rng.integers(2)) if rng.random() < ONE_SIDED_SHARE else host.lungs > 0
         if only is None and rng.random() < LOBAR_SHARE:
             return list(_lobar(host, rng, side))
@@ -45,10 +47,10 @@ def place_lesions(
     else:
         side, spread = host.lungs > 0, 0.35
         n, radius_mm = int(rng.integers(3, 16)), float(rng.uniform(8, 35))
-    preference = side * basal(host, rng.uniform(*BASAL[pattern]))
-    if rng.random() < PERIPHERAL_SHARE[pattern]:
+    preference = side * basal(host, rng.uniform(*BASAL[disease]))
+    if rng.random() < PERIPHERAL_SHARE[disease]:
         preference = preference * np.exp(-np.clip(lung_depth_mm, 0, None) / rng.uniform(6, 25))
-    kinds = draw_kinds(rng, pattern, n) if only is None else [only] * n
+    kinds = draw_kinds(rng, disease, n) if only is None else [only] * n
     spots = zip(kinds, centres(host, rng, preference, n), strict=True)
     placed = [
         (kind, *_shape(host, rng, kind, at, radius_mm * rng.lognormal(0, spread), lung_depth_mm))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lungct_research.synthesis.fields import FloatArray, Spacing, axes_mm, smooth_field
+from lungct_research.datasets.arrays import FloatArray, Spacing
+from lungct_research.synthesis.fields import axes_mm, smooth_field
 from lungct_research.synthesis.lesions.kinds import (
     BAND_DEPTH_MM,
     BAND_LENGTH_MM,

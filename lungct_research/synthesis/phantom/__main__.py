@@ -14,13 +14,21 @@ from pathlib import Path
 from typing import Any, get_args
 
 from lungct.records import Lobe
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.dicom_encoding import Syntax
 from lungct_research.synthesis.phantom.dicom_faults import Fault
 from lungct_research.synthesis.phantom.dicom_study import write_study
-from lungct_research.synthesis.phantom.opacities import Opacity, OpacityKind, Pattern
+from lungct_research.synthesis.phantom.opacities import Opacity, OpacityKind
 from lungct_research.synthesis.phantom.scanner import Kernel
 from lungct_research.synthesis.phantom.study_options import Orientation, StudyOptions
 from lungct_research.synthesis.phantom.thorax import DEFAULT_SPACING_MM, Phantom, make_thorax
+
+PATTERNS = {
+    "covid": Disease.COVID19,
+    "pneumonia": Disease.OTHER_INFECTION,
+    "normal": Disease.NO_INFECTION,
+}
+"""Diseases by the names that the command line takes."""
 
 KERNEL_NAMES: dict[Kernel, str] = {"soft": "SOFT", "standard": "STANDARD", "sharp": "LUNG"}
 
@@ -37,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             args.seed,
             spacing_mm,
             opacities=[Opacity(kind, Lobe(lobe), float(ml)) for kind, lobe, ml in args.opacity],
-            pattern=args.pattern,
+            disease=PATTERNS[args.pattern],
             noise_hu=args.noise,
             kernel=args.kernel,
         )
@@ -102,7 +110,9 @@ def _parser() -> ArgumentParser:
 def _add_thorax_options(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("thorax")
     group.add_argument("--seed", type=int, default=1, help="which person (default %(default)s)")
-    group.add_argument("--pattern", choices=get_args(Pattern), help="disease to draw (default: healthy)")
+    group.add_argument(
+        "--pattern", choices=tuple(PATTERNS), default="normal", help="disease to draw (default: healthy)"
+    )
     group.add_argument(
         "--opacity",
         nargs=3,

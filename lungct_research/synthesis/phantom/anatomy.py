@@ -12,16 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lungct.records import Lobe, MaskArray
-from lungct_research.synthesis.phantom.fields import (
-    BoolArray,
-    Box,
-    FloatArray,
-    Grid,
-    RandomField,
-    bounding_box,
-    nowhere,
-    stamp,
-)
+from lungct_research.datasets.arrays import BoolArray, FloatArray
+from lungct_research.synthesis.phantom.fields import Box, Grid, RandomField, bounding_box, nowhere, stamp
 from lungct_research.synthesis.phantom.mediastinum import Mediastinum, draw_mediastinum
 
 Surfaces = tuple[FloatArray, FloatArray, FloatArray, FloatArray]

@@ -6,17 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lungct_research.datasets.arrays import BoolArray, FloatArray
 from lungct_research.synthesis.phantom.anatomy import RIB_PITCH_MM, Anatomy, Regions
-from lungct_research.synthesis.phantom.fields import (
-    BoolArray,
-    Capsule,
-    Ellipsoid,
-    FloatArray,
-    Grid,
-    RandomField,
-    Shape,
-    inside,
-)
+from lungct_research.synthesis.phantom.fields import Capsule, Ellipsoid, Grid, RandomField, Shape, inside
 
 AIR_HU = -1000.0
 FAT_HU = -100.0

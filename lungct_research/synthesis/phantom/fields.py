@@ -12,8 +12,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
+from lungct_research.datasets.arrays import BoolArray, FloatArray
+
 Point = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lungct_research.datasets.arrays import BoolArray, FloatArray
 from lungct_research.synthesis.phantom.anatomy import Anatomy, Regions
-from lungct_research.synthesis.phantom.fields import BoolArray, FloatArray, Grid, RandomField
+from lungct_research.synthesis.phantom.fields import Grid, RandomField
 from lungct_research.synthesis.phantom.opacities import Opacity, OpacityPainter
 from lungct_research.synthesis.phantom.trees import plant
 

@@ -1,4 +1,4 @@
-"""Opacities of chosen kind, lobe and volume, and the patterns that draw sets of them."""
+"""Opacities of chosen kind, lobe and volume, and the diseases that draw sets of them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,12 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from lungct.records import LEFT_LOBES, RIGHT_LOBES, Lobe
+from lungct_research.datasets.arrays import BoolArray, FloatArray
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.anatomy import Anatomy, Regions
-from lungct_research.synthesis.phantom.fields import (
-    BoolArray,
-    Box,
-    Ellipsoid,
-    FloatArray,
-    Grid,
-    Point,
-    RandomField,
-)
+from lungct_research.synthesis.phantom.fields import Box, Ellipsoid, Grid, Point, RandomField
 
 OpacityKind = Literal["ground_glass", "consolidation", "crazy_paving", "reversed_halo", "band", "nodule"]
-Pattern = Literal["covid", "pneumonia", "normal"]
 
 GROUND_GLASS_HU = (-690.0, -530.0)
 CONSOLIDATION_HU = (-35.0, 42.0)
@@ -71,11 +64,11 @@ class Opacity:
         return 4 / 3 * np.pi * (self.radius_mm or 0.0) ** 3 / 1000
 
 
-def draw_pattern(pattern: Pattern, anatomy: Anatomy, rng: np.random.Generator) -> tuple[Opacity, ...]:
-    """The opacities of a disease, or none for ``normal``."""
-    if pattern == "covid":
+def draw_opacities(disease: Disease, anatomy: Anatomy, rng: np.random.Generator) -> tuple[Opacity, ...]:
+    """Draw the opacities of a disease; none without infection."""
+    if disease is Disease.COVID19:
         return _draw_covid(anatomy, rng)
-    if pattern == "pneumonia":
+    if disease is Disease.OTHER_INFECTION:
         return _draw_pneumonia(anatomy, rng)
     return ()
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from lungct_research.synthesis.phantom.fields import FloatArray
+from lungct_research.datasets.arrays import FloatArray
 
 Kernel = Literal["soft", "standard", "sharp"]
 

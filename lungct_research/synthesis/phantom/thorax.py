@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lungct.records import Lobe, MaskArray
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.anatomy import Anatomy
 from lungct_research.synthesis.phantom.body import Body
 from lungct_research.synthesis.phantom.fields import Grid, bounding_box, inside
 from lungct_research.synthesis.phantom.lungs import paint_lungs
 from lungct_research.synthesis.phantom.mediastinum import WINDPIPE_GENERATIONS
-from lungct_research.synthesis.phantom.opacities import Opacity, Pattern, draw_pattern
+from lungct_research.synthesis.phantom.opacities import Opacity, draw_opacities
 from lungct_research.synthesis.phantom.scanner import Kernel, scan
 
 DEFAULT_SPACING_MM = (2.5, 1.4, 1.4)
@@ -83,7 +84,7 @@ def make_thorax(
     spacing_mm: tuple[float, float, float] = DEFAULT_SPACING_MM,
     shape: tuple[int, int, int] | None = None,
     opacities: Sequence[Opacity] = (),
-    pattern: Pattern | None = None,
+    disease: Disease = Disease.NO_INFECTION,
     *,
     noise_hu: float | None = None,
     kernel: Kernel = "standard",
@@ -91,11 +92,11 @@ def make_thorax(
     """Draw the thorax of ``seed``.
 
     Args:
-        seed: decides the anatomy, the pattern, the places of the opacities and the noise.
+        seed: decides the anatomy, the places of the opacities and the noise.
         spacing_mm: along (slices, rows, columns).
         shape: voxels; by default 320 mm cranio-caudal, more where the lungs need it, by 358 mm square.
         opacities: placed first, in this order.
-        pattern: draws further opacities.
+        disease: draws further opacities.
         noise_hu: standard deviation at the heart's level; drawn where None, 0 for none.
         kernel: how the scanner renders edges and noise.
 
@@ -105,9 +106,7 @@ def make_thorax(
     anatomy = Anatomy(np.random.default_rng([seed, 0]))
     grid = _grid(anatomy, spacing_mm, shape)
     regions = anatomy.evaluate(grid)
-    if pattern is not None:
-        drawn = draw_pattern(pattern, anatomy, np.random.default_rng([seed, 1]))
-        opacities = (*opacities, *drawn)
+    opacities = (*opacities, *draw_opacities(disease, anatomy, np.random.default_rng([seed, 1])))
     body = Body(anatomy, np.random.default_rng([seed, 2]))
     box = bounding_box(regions.lobes > 0)
     volume = body.paint(grid, regions)

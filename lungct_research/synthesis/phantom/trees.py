@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lungct.records import LEFT_LOBES, Lobe
+from lungct_research.datasets.arrays import BoolArray, FloatArray
 from lungct_research.synthesis.phantom.anatomy import Anatomy
-from lungct_research.synthesis.phantom.fields import BoolArray, Capsule, FloatArray, Grid
+from lungct_research.synthesis.phantom.fields import Capsule, Grid
 from lungct_research.synthesis.phantom.mediastinum import HILA, LOBAR, VEIN_ROOTS
 
 Points = npt.NDArray[np.float64]

@@ -8,13 +8,14 @@ from scipy import ndimage
 
 from lungct.anatomy.airways import segment_airways
 from lungct_research.benchmarks.trees import dice_down_to
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.thorax import Phantom, make_thorax
 from tests.lungct.anatomy.drawn_chest import AIR_HU, drawn_chest, volume_of
 
 
 @pytest.fixture(scope="module")
 def thorax() -> Phantom:
-    return make_thorax(3, (2.0, 1.0, 1.0), pattern="covid")
+    return make_thorax(3, (2.0, 1.0, 1.0), disease=Disease.COVID19)
 
 
 @pytest.fixture(scope="module")

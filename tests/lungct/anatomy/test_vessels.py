@@ -10,6 +10,7 @@ from scipy import ndimage
 from lungct.anatomy.vessels import segment_vessels
 from lungct.anatomy.work_grid import narrow_height
 from lungct.records import CtVolume, Lobe
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.thorax import make_thorax
 
 SPACING_MM = (1.5, 1.0, 1.0)
@@ -36,13 +37,13 @@ def vessels_of(volume_hu: np.ndarray, lobes: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("seed", "spacing_mm", "pattern"),
-    [(3, (2.5, 1.0, 1.0), "normal"), (5, (2.5, 1.2, 1.2), "covid")],
+    ("seed", "spacing_mm", "disease"),
+    [(3, (2.5, 1.0, 1.0), Disease.NO_INFECTION), (5, (2.5, 1.2, 1.2), Disease.COVID19)],
 )
 def test_vessels_of_the_phantom_are_found(
-    seed: int, spacing_mm: tuple[float, float, float], pattern: str
+    seed: int, spacing_mm: tuple[float, float, float], disease: Disease
 ) -> None:
-    thorax = make_thorax(seed, spacing_mm, pattern=pattern)
+    thorax = make_thorax(seed, spacing_mm, disease=disease)
     found = segment_vessels(volume_of(thorax.volume_hu, spacing_mm), thorax.lobes, thorax.airways) > 0
     truth = thorax.vessels > 0
     both = np.count_nonzero(found & truth)

@@ -14,6 +14,7 @@ from lungct.networks.int8_unet import Int8OpacityUnet, activation_maxima, build_
 from lungct.networks.weights import verify_model
 from lungct.records import LungAnatomy
 from lungct.records.orientation import canonical_volume
+from lungct_research.datasets.disease import Disease
 from lungct_research.evaluation.agreement import dice
 from lungct_research.synthesis.phantom.thorax import make_thorax
 from tests.application_runs import MODELS
@@ -59,7 +60,7 @@ def test_maxima_are_those_of_the_networks_own_layers(random_network: torch.nn.Mo
 
 
 def test_shipped_weights_mark_the_same_opacities() -> None:
-    phantom = make_thorax(5, SPACING_MM, (60, 320, 320), pattern="covid")
+    phantom = make_thorax(5, SPACING_MM, (60, 320, 320), disease=Disease.COVID19)
     volume = canonical_volume(phantom.volume_hu, SPACING_MM)
     verified = verify_model(MODELS, "opacity")
     anatomy = LungAnatomy(phantom.lobes, verified.info)

@@ -21,6 +21,7 @@ from lungct.report.pdf import render_pdf
 from lungct.report.pictures import PIXELS_PER_MM
 from lungct.report.rendering import MARGIN_MM, Structures, render_lungs
 from lungct.report.wording import Wording
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.thorax import make_thorax
 
 APPROVED = Path(__file__).parent / "approved"
@@ -103,7 +104,7 @@ def test_airways_and_vessels_are_drawn_where_there_are_some(analysis: Analysis) 
 
 @pytest.fixture(scope="module")
 def phantom_analysis(analysis: Analysis) -> Analysis:
-    phantom = make_thorax(1, SPACING_MM, pattern="covid")
+    phantom = make_thorax(1, SPACING_MM, disease=Disease.COVID19)
     affine_lps = np.diag([*SPACING_MM[::-1], 1.0])[[0, 1, 2, 3]][:, [2, 1, 0, 3]]
     volume = to_canonical(CtVolume(phantom.volume_hu, affine_lps))
     model = analysis.anatomy.model

@@ -12,6 +12,7 @@ import pytest
 from lungct.errors import GeometryError, InputError
 from lungct.records import Lobe
 from lungct_research.datasets.dicom_sets import covid_ct_md, covid_ct_md_normal, ricord_1a, ricord_1b
+from lungct_research.datasets.disease import Disease
 from lungct_research.datasets.nifti_sets import covid_19_ct_seg, medseg, mosmed, mosmed_ct_0
 from lungct_research.evaluation.opacity_sets import SETS
 from lungct_research.evaluation.painted import painted
@@ -90,10 +91,10 @@ def test_mosmed_pairs_masks_with_studies_and_keeps_ct_0_apart(tmp_path: Path) ->
     save(tmp_path / "studies" / "CT-1" / "study_0400.nii.gz", volume_hu)
     save(tmp_path / "masks" / "study_0255_mask.nii.gz", opacity)
     (case,) = mosmed(tmp_path)
-    assert (case.name, case.infected) == ("study_0255", True)
+    assert (case.name, case.disease) == ("study_0255", Disease.COVID19)
     assert np.array_equal(case.opacity, opacity)
     (normal,) = mosmed_ct_0(tmp_path)
-    assert (normal.name, normal.infected) == ("study_0001", False)
+    assert (normal.name, normal.disease) == ("study_0001", Disease.NO_INFECTION)
     assert not normal.opacity.any()
 
 
@@ -182,7 +183,7 @@ def test_covid_ct_md_labels_run_from_head_to_feet(
     assert infected == {Lobe.LEFT_LOWER}
     assert np.array_equal(second.lobe_infected[Lobe.LEFT_LOWER], second.slice_infected)
     (normal,) = covid_ct_md_normal(tmp_path)
-    assert (normal.name, normal.infected) == ("normal001", False)
+    assert (normal.name, normal.disease) == ("normal001", Disease.NO_INFECTION)
 
 
 def test_corrected_labels_of_covid_ct_md_are_preferred(tmp_path: Path) -> None:
@@ -258,5 +259,5 @@ def test_ricord_1b_says_nothing_about_opacities(tmp_path: Path, capsys: pytest.C
     write_study(dicom_chest(), root / "P1" / "study" / "series", DICOM)
     write_study(dicom_chest()[:8], root / "P2" / "short" / "series", DICOM)
     (case,) = ricord_1b(tmp_path)
-    assert (case.name, case.opacity, case.infected) == ("P1-study", None, None)
+    assert (case.name, case.opacity, case.disease) == ("P1-study", None, None)
     assert "short left out" in capsys.readouterr().err

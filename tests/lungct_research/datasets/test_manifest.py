@@ -10,8 +10,8 @@ import pytest
 from lungct.networks.classifier3d import CLASSES
 from lungct_research.datasets.manifest import (
     PARTS,
-    Case,
     ManifestError,
+    ManifestRow,
     manifest_csv,
     read_manifest,
     split_cases,
@@ -42,7 +42,7 @@ def problems(folder: Path, *rows: str, header: str = HEADER) -> list[str]:
 
 def test_rows_are_read_with_paths_beside_the_file(folder: Path) -> None:
     first, *_ = read_manifest(write(folder, *GOOD))
-    assert first == Case(2, folder / "a.nii", "p1", "north", "covid19")
+    assert first == ManifestRow(2, folder / "a.nii", "p1", "north", "covid19")
 
 
 def test_optional_columns(folder: Path) -> None:
@@ -140,17 +140,17 @@ def test_one_hospital_alone_may_divide_its_patients(folder: Path) -> None:
     assert len(read_manifest(write(folder, *rows, header=SPLIT_HEADER))) == 2
 
 
-def cohort(n_institutions: int, patients_each: int = 6) -> list[Case]:
+def cohort(n_institutions: int, patients_each: int = 6) -> list[ManifestRow]:
     """Every patient has two CTs; the classes take turns."""
     return [
-        Case(2, Path(f"{i}-{p}-{ct}"), f"{i}-{p}", f"site {i}", CLASSES[p % 3])
+        ManifestRow(2, Path(f"{i}-{p}-{ct}"), f"{i}-{p}", f"site {i}", CLASSES[p % 3])
         for i in range(n_institutions)
         for p in range(patients_each)
         for ct in range(2)
     ]
 
 
-def shares(cases: list[Case]) -> list[float]:
+def shares(cases: list[ManifestRow]) -> list[float]:
     return [sum(case.split == part for case in cases) / len(cases) for part in PARTS]
 
 

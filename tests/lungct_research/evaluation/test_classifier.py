@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from lungct.networks.classifier3d import CLASSES
-from lungct_research.datasets.manifest import Case, ManifestError
+from lungct_research.datasets.manifest import ManifestError, ManifestRow
+from lungct_research.datasets.site_examples import SEEN_FILE
 from lungct_research.evaluation import classifier
 from lungct_research.evaluation.predictions import is_external, predict
-from lungct_research.training.epoch_runs import SEEN_FILE
 from tests.lungct_research.evaluation.test_classification import random_predictions
 
 N = 60
@@ -110,7 +110,7 @@ def test_a_test_is_external_where_all_other_parts_are_known_to_lie_elsewhere(
 def test_a_ct_that_training_has_seen_cannot_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it is called now; in validation it may stand."""
     cases = [
-        Case(row, tmp_path / f"{row}.nii", f"p{row}", "west", "covid19", split=part)
+        ManifestRow(row, tmp_path / f"{row}.nii", f"p{row}", "west", "covid19", split=part)
         for row, part in ((2, "validation"), (3, None), (4, "test"))
     ]
     files = [tmp_path / f"{row}.npz" for row in (2, 3, 4)]

@@ -11,6 +11,7 @@ from lungct.anatomy.tree import no_tree
 from lungct.records import CtVolume, Lobe, LungAnatomy, MaskArray, ModelInfo
 from lungct.records.orientation import canonical_volume
 from lungct.report.pictures import LOBE_RGB
+from lungct_research.datasets.case import Case
 from lungct_research.evaluation import cases
 from lungct_research.evaluation.lobe_shares import shares_of_lung, widened
 from lungct_research.evaluation.lobes import (
@@ -57,38 +58,37 @@ def test_misplaced_border_costs_both_lobes_but_not_the_lungs() -> None:
 
 
 def test_table_names_the_worst_case_and_the_volume_error() -> None:
-    known = [cases.LobeCase("good", volume(), two_lobes(2)), cases.LobeCase("bad", volume(), two_lobes(1))]
+    known = [Case("good", volume(), lobes=two_lobes(2)), Case("bad", volume(), lobes=two_lobes(1))]
     measured = of_known_lobes(known, lambda _: two_lobes(2))
     assert measured["n"] == 2
     assert measured["dice_worst_case"]["case"] == "bad"
     assert measured["volume_error_mean_abs"]["left_lower"] == pytest.approx((0 + 1.0) / 2)
 
 
-def test_recall_inside_opacities_is_of_the_opacities_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    expert = np.where(two_lobes(2) > 0, 2, 0).astype(np.uint8)
-    expert[0, 1:5, 1:5] = 1
-    monkeypatch.setattr(cases, "expert_covid", lambda _: [("case", volume(), expert)])
+def test_recall_inside_opacities_is_of_the_opacities_alone() -> None:
+    lungs, opacity = (two_lobes(2) > 0).astype(np.uint8), np.zeros(SHAPE, np.uint8)
+    opacity[0, 1:5, 1:5] = 1
     found = two_lobes(2)
     found[0, 1:3] = 0
-    measured = of_expert_lungs(Path(), lambda _: found)["case"]
+    measured = of_expert_lungs([Case("case", volume(), opacity, lungs)], lambda _: found)["case"]
     assert measured == {"recall": 0.875, "dice": 0.933, "recall_in_opacities": 0.5}
 
 
-def test_infected_lobe_must_be_there_on_its_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_infected_lobe_must_be_there_on_its_slices() -> None:
     infected = {Lobe.LEFT_LOWER: np.array([True, True, True, False])}
-    monkeypatch.setattr(cases, "labelled_slices", lambda _: [("case", volume(), infected)])
-    measured = of_labelled_slices(Path(), lambda _: two_lobes(2))["case"]
+    chests = [Case("case", volume(), lobe_infected=infected)]
+    measured = of_labelled_slices(chests, lambda _: two_lobes(2))["case"]
     assert measured == {"present": 0.667, "n": 3}
 
 
 def test_validation_looks_at_no_test_chest(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def anatomies(_: Path, part: str, *, infected: bool) -> list[cases.LobeCase]:
+    def anatomies(_: Path, part: str, *, infected: bool) -> list[Case]:
         asked.append((part, infected))
-        return [cases.LobeCase("case", volume(), two_lobes(2))]
+        return [Case("case", volume(), lobes=two_lobes(2))]
 
-    def phantoms(part: str) -> list[cases.LobeCase]:
+    def phantoms(part: str) -> list[Case]:
         return anatomies(Path(), part, infected=False)
 
     monkeypatch.setattr(cases, "anatomies", anatomies)

@@ -8,6 +8,8 @@ import pytest
 
 from lungct.records import CtVolume, Lobe, LungAnatomy, MaskArray, ModelInfo
 from lungct.records.orientation import canonical_volume
+from lungct_research.datasets.case import Case
+from lungct_research.datasets.disease import Disease
 from lungct_research.evaluation import opacities
 from lungct_research.evaluation.opacities import Segmenters, measure_case, measure_set, report, run
 from lungct_research.evaluation.opacity_measures import (
@@ -18,7 +20,7 @@ from lungct_research.evaluation.opacity_measures import (
     measure,
     summary,
 )
-from lungct_research.evaluation.opacity_sets import SETS, OpacityCase
+from lungct_research.evaluation.opacity_sets import SETS
 from lungct_research.synthesis.lesions import Kind
 
 SPACING_MM = (5.0, 2.0, 2.0)
@@ -26,7 +28,7 @@ VOXEL_ML = 0.02
 MODEL = ModelInfo("fake", "0", "0", provisional=True)
 
 
-def chest(true_rows: int = 10, name: str = "case") -> OpacityCase:
+def chest(true_rows: int = 10, name: str = "case") -> Case:
     """Ten slices of lung, left upper lobe in columns below 20, right upper above; on slices 2 to 5 the first
     ``true_rows`` rows of columns 5 to 35 are an opacity of 0 HU, with a thin vessel on every slice."""
     volume_hu = np.full((10, 40, 40), -850.0, np.float32)
@@ -35,7 +37,7 @@ def chest(true_rows: int = 10, name: str = "case") -> OpacityCase:
     opacity[2:6, :true_rows, 5:35] = 1
     volume_hu[opacity > 0] = 0.0
     lungs = np.ones(volume_hu.shape, np.uint8)
-    return OpacityCase(name, canonical_volume(volume_hu, SPACING_MM), opacity, lungs, infected=True)
+    return Case(name, canonical_volume(volume_hu, SPACING_MM), opacity, lungs, disease=Disease.COVID19)
 
 
 def lobes() -> MaskArray:
@@ -44,7 +46,7 @@ def lobes() -> MaskArray:
     return labels
 
 
-def shifted(case: OpacityCase) -> np.ndarray:
+def shifted(case: Case) -> np.ndarray:
     """The true opacities of slices 3 to 5 only, and as much on slice 6."""
     return np.roll(case.opacity > 0, 1, axis=0)
 
@@ -79,9 +81,7 @@ def test_without_an_expert_mask_only_what_labels_allow_is_measured() -> None:
     case = chest()
     infected = {lobe: np.zeros(10, bool) for lobe in Lobe}
     infected[Lobe.LEFT_UPPER][2:6] = True
-    labelled = OpacityCase(
-        "labelled", case.volume, slice_infected=infected[Lobe.LEFT_UPPER], lobe_infected=infected
-    )
+    labelled = Case("labelled", case.volume, slice_infected=infected[Lobe.LEFT_UPPER], lobe_infected=infected)
     found = (case.opacity > 0) & (lobes() == Lobe.LEFT_UPPER.label)
     scan = measure(labelled, found, case.lungs, lobes())
     assert (scan.dice, scan.true_ml, scan.surface_mm) == (None, None, None)
@@ -96,7 +96,7 @@ def test_without_an_expert_mask_only_what_labels_allow_is_measured() -> None:
 def test_infected_lobes_that_look_healthy_rank_last() -> None:
     case = chest()
     infected = {lobe: np.full(10, lobe is Lobe.LEFT_LOWER) for lobe in Lobe}
-    labelled = OpacityCase("labelled", case.volume, lobe_infected=infected)
+    labelled = Case("labelled", case.volume, lobe_infected=infected)
     scan = measure(labelled, case.opacity > 0, None, lobes())
     # left lower is as empty as two healthy lobes and below the two that look affected
     assert infected_lobes_rank_first(scan) == pytest.approx((2 * 0.5 + 0) / 4)
@@ -156,7 +156,7 @@ def test_three_methods_are_measured_side_by_side() -> None:
 
 def test_without_expert_lungs_the_baseline_takes_those_of_the_application() -> None:
     case = chest()
-    measured = measure_case(OpacityCase("case", case.volume, case.opacity), fake_segmenters())
+    measured = measure_case(Case("case", case.volume, case.opacity), fake_segmenters())
     assert list(measured) == ["application", "classical"]
     assert (
         measured["classical"].slice_area_mm2.max()
@@ -210,7 +210,7 @@ def test_one_command_writes_json_and_plots(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_set_without_expert_masks_has_no_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = chest()
-    monkeypatch.setitem(SETS, "ricord_1b", lambda _: iter([OpacityCase("one", case.volume)]))
+    monkeypatch.setitem(SETS, "ricord_1b", lambda _: iter([Case("one", case.volume)]))
     run("ricord_1b", tmp_path, tmp_path, fake_segmenters())
     assert (tmp_path / "ricord_1b.json").exists()
     assert not list(tmp_path.glob("*.png"))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.confounders import (
     CONFOUNDERS,
     SHARES,
@@ -11,7 +12,7 @@ from lungct_research.synthesis.confounders import (
     add_solid_nodules,
 )
 from lungct_research.synthesis.hosts import with_confounder
-from lungct_research.synthesis.lesions import Host, Pattern, add_infection
+from lungct_research.synthesis.lesions import Host, add_infection
 
 SPACING_MM = (2.0, 2.0, 2.0)
 LUNG_HU = -850.0
@@ -47,7 +48,7 @@ def test_a_confounder_never_enters_the_mask(host: Host, name: str) -> None:
         CONFOUNDERS[name](host, np.random.default_rng(1)), host.lungs, host.lumen, host.spacing_mm
     )
     plain, beside = (
-        add_infection(chest, np.random.default_rng(4), Pattern.COVID) for chest in (host, confused)
+        add_infection(chest, np.random.default_rng(4), Disease.COVID19) for chest in (host, confused)
     )
     assert np.array_equal(plain.mask, beside.mask)
     assert np.array_equal(plain.kinds, beside.kinds)

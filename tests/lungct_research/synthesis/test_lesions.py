@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from lungct_research.datasets.arrays import FloatArray
+from lungct_research.datasets.disease import INFECTIONS, Disease
 from lungct_research.synthesis.chest import make_chest
-from lungct_research.synthesis.fields import FloatArray
-from lungct_research.synthesis.lesions import Blending, Host, Infection, Kind, Lesion, Pattern, add_infection
+from lungct_research.synthesis.lesions import Blending, Host, Infection, Kind, Lesion, add_infection
 from lungct_research.synthesis.lesions.kinds import (
     BUD_MM,
     DENSE_HU,
@@ -60,10 +61,10 @@ def high_pass_std(volume_hu: FloatArray, where: np.ndarray) -> float:
     return float((volume_hu - ndimage.uniform_filter(volume_hu, 3))[where].std())
 
 
-@pytest.mark.parametrize("pattern", list(Pattern))
-def test_only_the_painted_lung_changes_and_the_mask_marks_it(host: Host, pattern: Pattern) -> None:
+@pytest.mark.parametrize("disease", INFECTIONS)
+def test_only_the_painted_lung_changes_and_the_mask_marks_it(host: Host, disease: Disease) -> None:
     for seed in range(4):
-        volume_hu, mask, _ = add_infection(host, np.random.default_rng(seed), pattern)
+        volume_hu, mask, _ = add_infection(host, np.random.default_rng(seed), disease)
         change_hu = volume_hu - host.volume_hu
         assert mask.any()
         assert not mask[host.lungs == 0].any()
@@ -72,9 +73,9 @@ def test_only_the_painted_lung_changes_and_the_mask_marks_it(host: Host, pattern
         assert np.abs(change_hu[host.lungs == 0]).mean() < 1
 
 
-@pytest.mark.parametrize("pattern", list(Pattern))
-def test_far_from_the_mask_nothing_changes_at_all(host: Host, pattern: Pattern) -> None:
-    volume_hu, mask, _ = add_infection(host, np.random.default_rng(3), pattern)
+@pytest.mark.parametrize("disease", INFECTIONS)
+def test_far_from_the_mask_nothing_changes_at_all(host: Host, disease: Disease) -> None:
+    volume_hu, mask, _ = add_infection(host, np.random.default_rng(3), disease)
     from_mask_mm = ndimage.distance_transform_edt(~mask, sampling=SPACING_MM)
     far = from_mask_mm > 2 * SOFT_BORDER_MM[1] + PLEURA_MM
     assert far.sum() > 1000
@@ -90,11 +91,11 @@ def test_a_lesion_ends_half_a_border_outside_its_surface(kind: Kind) -> None:
     assert change_hu[shape_mm > 3.0].min() > 0
 
 
-@pytest.mark.parametrize("pattern", list(Pattern))
-def test_kinds_are_labelled_exactly_where_the_mask_is(host: Host, pattern: Pattern) -> None:
+@pytest.mark.parametrize("disease", INFECTIONS)
+def test_kinds_are_labelled_exactly_where_the_mask_is(host: Host, disease: Disease) -> None:
     seen: set[int] = set()
     for seed in range(12):
-        infection = add_infection(host, np.random.default_rng(seed), pattern)
+        infection = add_infection(host, np.random.default_rng(seed), disease)
         assert np.array_equal(infection.kinds > 0, infection.mask)
         seen |= set(np.unique(infection.kinds).tolist()) - {0}
     assert {Kind.GROUND_GLASS.label, Kind.CONSOLIDATION.label} < seen
@@ -104,7 +105,7 @@ def test_kinds_are_labelled_exactly_where_the_mask_is(host: Host, pattern: Patte
 @pytest.mark.parametrize("kind", list(Kind))
 def test_one_kind_alone_may_be_painted(host: Host, kind: Kind) -> None:
     for seed in range(3):
-        infection = add_infection(host, np.random.default_rng(seed), Pattern.OTHER, kind)
+        infection = add_infection(host, np.random.default_rng(seed), Disease.OTHER_INFECTION, kind)
         assert set(np.unique(infection.kinds)) <= {0, kind.label}
         assert infection.mask.any()
 
@@ -112,18 +113,18 @@ def test_one_kind_alone_may_be_painted(host: Host, kind: Kind) -> None:
 def test_denser_kinds_cover_hazy_ones(host: Host) -> None:
     depth_mm = np.zeros(host.lungs.shape, np.float32)
     for seed in range(5):
-        placed = place_lesions(host, np.random.default_rng(seed), Pattern.COVID, depth_mm)
+        placed = place_lesions(host, np.random.default_rng(seed), Disease.COVID19, depth_mm)
         labels = [kind.label for kind, _, _ in placed]
         assert labels == sorted(labels)
 
 
 def test_tree_in_bud_speaks_for_another_infection() -> None:
-    def count(pattern: Pattern, kind: Kind) -> int:
+    def count(disease: Disease, kind: Kind) -> int:
         rng = np.random.default_rng(0)
-        return sum(kind in draw_kinds(rng, pattern, 10) for _ in range(300))
+        return sum(kind in draw_kinds(rng, disease, 10) for _ in range(300))
 
-    assert count(Pattern.OTHER, Kind.TREE_IN_BUD) > 3 * count(Pattern.COVID, Kind.TREE_IN_BUD)
-    assert count(Pattern.COVID, Kind.CRAZY_PAVING) > 2 * count(Pattern.OTHER, Kind.CRAZY_PAVING)
+    assert count(Disease.OTHER_INFECTION, Kind.TREE_IN_BUD) > 3 * count(Disease.COVID19, Kind.TREE_IN_BUD)
+    assert count(Disease.COVID19, Kind.CRAZY_PAVING) > 2 * count(Disease.OTHER_INFECTION, Kind.CRAZY_PAVING)
 
 
 @pytest.mark.parametrize("blending", list(Blending))
@@ -245,7 +246,7 @@ def test_no_dark_seam_is_left_between_a_filled_lobe_and_the_pleura(host: Host) -
     host.volume_hu[:, seam] = -400.0
     filled = 0
     for seed in range(8):
-        volume_hu, _, kinds = add_infection(host, np.random.default_rng(seed), Pattern.OTHER)
+        volume_hu, _, kinds = add_infection(host, np.random.default_rng(seed), Disease.OTHER_INFECTION)
         dense = kinds == Kind.CONSOLIDATION.label
         if dense.sum() < 0.1 * inside.sum():
             continue
@@ -258,7 +259,7 @@ def test_no_dark_seam_is_left_between_a_filled_lobe_and_the_pleura(host: Host) -
 
 
 def test_vessels_stay(host: Host) -> None:
-    volume_hu, mask, _ = add_infection(host, np.random.default_rng(3), Pattern.COVID)
+    volume_hu, mask, _ = add_infection(host, np.random.default_rng(3), Disease.COVID19)
     vessel = np.zeros(mask.shape, bool)
     vessel[2:22, 18:20, 12:14] = True
     change_hu = np.abs(volume_hu - host.volume_hu)
@@ -270,14 +271,14 @@ def test_airway_lumen_stays_open(host: Host) -> None:
     lumen = np.zeros(host.lungs.shape, bool)
     lumen[:, 10:12] = host.lungs[:, 10:12] > 0
     with_airways = Host(np.where(lumen, np.float32(-1000), host.volume_hu), host.lungs, lumen, SPACING_MM)
-    volume_hu, mask, _ = add_infection(with_airways, np.random.default_rng(1), Pattern.OTHER)
+    volume_hu, mask, _ = add_infection(with_airways, np.random.default_rng(1), Disease.OTHER_INFECTION)
     assert not mask[lumen].any()
     assert np.array_equal(volume_hu[lumen], with_airways.volume_hu[lumen])
 
 
 def test_the_seed_decides_everything(host: Host) -> None:
     def draw(seed: int) -> Infection:
-        return add_infection(host, np.random.default_rng(seed), Pattern.COVID)
+        return add_infection(host, np.random.default_rng(seed), Disease.COVID19)
 
     first, again, other = draw(5), draw(5), draw(6)
     assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))

@@ -11,7 +11,8 @@ from torch import nn
 from lungct.networks.lobe_unet import N_CLASSES, STRIDE
 from lungct.networks.weights import save_model
 from lungct.records import Lobe
-from lungct_research.datasets.volumes import read_real_chest, read_split, threshold_lungs
+from lungct_research.datasets.volumes import read_real_chest, read_split
+from lungct_research.synthesis.hosts import square, threshold_lungs
 from lungct_research.training.augment import random_consolidation, random_warp
 from lungct_research.training.common import Options, initial_network, read_recipe
 from lungct_research.training.lobe_examples import (
@@ -22,7 +23,7 @@ from lungct_research.training.lobe_examples import (
     real_example,
     view_shape,
 )
-from lungct_research.training.opacity_examples import random_views, square
+from lungct_research.training.opacity_examples import random_views
 from lungct_research.training.train_lobes import DEFAULT_RECIPE, lobe_loss
 from lungct_research.training.trainer import Trainer, learning_rate_share, moving_average
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lungct.networks.classifier3d import CLASSES
-from lungct_research.datasets.manifest import PARTS, Case
+from lungct_research.datasets.manifest import PARTS, ManifestRow
 from lungct_research.training import train_classifier
 from lungct_research.training.epoch_runs import PAPER_RECIPE, EpochOptions, site_card
 from lungct_research.training.processes import Processes
@@ -63,7 +63,7 @@ def test_the_synthetic_cohort_trains_by_epochs_too(tmp_path: Path, monkeypatch: 
 
 def test_the_card_of_a_site_names_no_one_and_the_weights_it_began_with(tmp_path: Path) -> None:
     cases = [
-        Case(2 + i, tmp_path, f"Doe^{i}", "St. Elsewhere", CLASSES[i], split=part)
+        ManifestRow(2 + i, tmp_path, f"Doe^{i}", "St. Elsewhere", CLASSES[i], split=part)
         for i, part in enumerate(PARTS)
     ]
     (tmp_path / "model.json").write_text('{"version": "7", "license": "share alike"}')

@@ -11,6 +11,7 @@ from urllib.error import HTTPError
 import pytest
 import yaml
 
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.dicom_study import write_study
 from lungct_research.synthesis.phantom.study_options import StudyOptions
 from lungct_research.synthesis.phantom.thorax import make_thorax
@@ -50,7 +51,7 @@ def modalities(orthanc: Orthanc) -> Counter[str]:
 def test_results_of_the_application_arrive_in_orthanc_and_in_the_pacs(
     tmp_path: Path, orthanc: Orthanc
 ) -> None:
-    phantom = make_thorax(1, SPACING_MM, pattern="covid")
+    phantom = make_thorax(1, SPACING_MM, disease=Disease.COVID19)
     study = write_study(
         phantom.volume_hu[MIDDLE], tmp_path / "study", StudyOptions(seed=1, spacing_mm=SPACING_MM, **PLANTED)
     )

@@ -9,6 +9,7 @@ import pydicom
 import pytest
 
 from lungct.records import Lobe
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.__main__ import main
 from lungct_research.synthesis.phantom.thorax import make_thorax
 
@@ -20,7 +21,7 @@ def test_writes_a_study_and_its_truth(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main([str(study), "--seed", "4", "--pattern", "covid", *SMALL, "--truth", str(truth_path)]) == 0
 
     truth = json.loads(truth_path.read_text(encoding="utf-8"))
-    phantom = make_thorax(4, (10, 6, 6), pattern="covid")
+    phantom = make_thorax(4, (10, 6, 6), disease=Disease.COVID19)
     assert truth["seed"] == 4
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     for lobe in Lobe:

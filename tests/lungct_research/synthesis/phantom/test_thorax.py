@@ -8,6 +8,7 @@ import pytest
 from scipy import ndimage
 
 from lungct.records import LEFT_LOBES, RIGHT_LOBES, Lobe
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.opacities import Opacity, OpacityKind
 from lungct_research.synthesis.phantom.thorax import Phantom, make_thorax
 
@@ -54,7 +55,7 @@ def test_shape_is_obeyed() -> None:
 
 
 def test_same_seed_same_voxels_another_seed_another_person() -> None:
-    first, again, other = (make_thorax(seed, (10.0, 8.0, 8.0), pattern="covid") for seed in (3, 3, 4))
+    first, again, other = (make_thorax(seed, (10.0, 8.0, 8.0), disease=Disease.COVID19) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first.volume_hu, again.volume_hu)
     np.testing.assert_array_equal(first.opacity, again.opacity)
     assert (first.lobes != other.lobes[: len(first.lobes)]).mean() > 0.02
@@ -174,9 +175,7 @@ def test_peripheral_opacities_lie_nearer_the_pleura() -> None:
 
 
 def test_patterns_draw_disease_or_none() -> None:
-    covid, pneumonia, normal = (
-        make_thorax(2, (8.0, 8.0, 8.0), pattern=p) for p in ("covid", "pneumonia", "normal")
-    )
+    covid, pneumonia, normal = (make_thorax(2, (8.0, 8.0, 8.0), disease=disease) for disease in Disease)
     assert sum(ml > 0 for ml in covid.opacity_ml.values()) >= 2
     assert sum(pneumonia.opacity_ml.values()) > 10
     assert not normal.opacity.any()

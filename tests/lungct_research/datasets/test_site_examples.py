@@ -14,9 +14,9 @@ from PIL import Image
 
 from lungct.errors import GeometryError, InputError
 from lungct_research.datasets.ct_files import PICTURE_EXTENT_MM, read_ct, read_lungs
-from lungct_research.datasets.manifest import Case, ManifestError
+from lungct_research.datasets.manifest import ManifestError, ManifestRow
+from lungct_research.datasets.site_examples import site_example, site_examples, voxel_digests, with_facts
 from lungct_research.synthesis.phantom.dicom_study import StudyOptions, write_study
-from lungct_research.training.site_examples import site_example, site_examples, voxel_digests, with_facts
 
 SPACING_MM = (5.0, 6.0, 7.0)
 SHAPE = (40, 24, 26)
@@ -54,16 +54,16 @@ def write_nifti(path: Path, canonical: np.ndarray, origin_mm: float = 0.0) -> Pa
     return path
 
 
-def case(path: Path, mask: Path | None, row: int = 2) -> Case:
-    return Case(row, path, f"p{row}", "north", "covid19", mask)
+def case(path: Path, mask: Path | None, row: int = 2) -> ManifestRow:
+    return ManifestRow(row, path, f"p{row}", "north", "covid19", mask)
 
 
 @pytest.fixture(autouse=True)
 def own_cache_and_no_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads instead of processes, which would take seconds to start."""
-    monkeypatch.setattr("lungct_research.training.site_examples.CACHE_DIR", tmp_path / "cache")
+    monkeypatch.setattr("lungct_research.datasets.site_examples.CACHE_DIR", tmp_path / "cache")
     monkeypatch.setattr(
-        "lungct_research.training.common.ProcessPoolExecutor", lambda n, *_: ThreadPoolExecutor(n)
+        "lungct_research.datasets.examples.ProcessPoolExecutor", lambda n, *_: ThreadPoolExecutor(n)
     )
 
 
@@ -138,7 +138,9 @@ def test_cases_are_cached_and_what_headers_say_is_added(tmp_path: Path) -> None:
     affine[:3, 3] = -affine[:3, :3] @ ((np.array(lungs.shape[::-1]) - 1) / 2)
     mask = tmp_path / "lungs.nii"
     nibabel.save(nibabel.Nifti1Image(lungs.transpose(2, 1, 0), affine), mask)
-    one = Case(2, tmp_path / "study", "p", "north", "covid19", mask, facts={"vendor": "as the site says"})
+    one = ManifestRow(
+        2, tmp_path / "study", "p", "north", "covid19", mask, facts={"vendor": "as the site says"}
+    )
     (file,) = site_examples([one], MODELS / "lungs", CPU)
     written = file.stat().st_mtime_ns
     assert site_examples([one], MODELS / "lungs", CPU)[0].stat().st_mtime_ns == written

@@ -19,10 +19,12 @@ from lungct.networks.device import choose_device
 from lungct.networks.inputs import classifier_input
 from lungct.networks.weights import LoadedModel, load_model, verify_model
 from lungct_research.datasets.ct_files import read_ct, read_lungs
-from lungct_research.datasets.manifest import Case, ManifestError
-from lungct_research.training.common import RUNS_DIR, Example, FailedExamplesError, build_examples
+from lungct_research.datasets.examples import RUNS_DIR, Example, FailedExamplesError, build_examples
+from lungct_research.datasets.manifest import ManifestError, ManifestRow
 
 CACHE_DIR = RUNS_DIR / "cases"
+SEEN_FILE = "seen.sha256"
+"""Beside the weights: digests of the CTs that they were learned from or chosen by, to recognise leakage."""
 
 
 def site_example(path: Path, mask: Path | None, lungs_model: Path, device: str) -> Example:
@@ -57,7 +59,7 @@ def _lungs_network(lungs_model: Path, device: str) -> LoadedModel:
     return load_model(lungs_model.parent, lungs_model.name, LobeUNet, chosen)
 
 
-def site_examples(cases: Sequence[Case], lungs_model: Path, device: torch.device) -> list[Path]:
+def site_examples(cases: Sequence[ManifestRow], lungs_model: Path, device: torch.device) -> list[Path]:
     """Cached examples of all cases, in their order.
 
     Raises:
@@ -75,13 +77,13 @@ def site_examples(cases: Sequence[Case], lungs_model: Path, device: torch.device
     return files
 
 
-def _cache_name(case: Case, lungs_sha256: str) -> str:
+def _cache_name(case: ManifestRow, lungs_sha256: str) -> str:
     """Of what the example depends on: files that change give another name."""
     parts = [f"{path} {path.stat().st_mtime_ns}" for path in (case.path, case.mask) if path is not None]
     return hashlib.sha256(" ".join([*parts, "" if case.mask else lungs_sha256]).encode()).hexdigest()[:32]
 
 
-def _require_distinct(cases: Sequence[Case], files: Sequence[Path]) -> None:
+def _require_distinct(cases: Sequence[ManifestRow], files: Sequence[Path]) -> None:
     rows = defaultdict(list)
     for case, digest in zip(cases, voxel_digests(files), strict=True):
         rows[digest].append(str(case.row))
@@ -95,7 +97,7 @@ def voxel_digests(files: Sequence[Path]) -> list[str]:
     return [_of_file(file, "sha256") for file in files]
 
 
-def with_facts(cases: Sequence[Case], files: Sequence[Path]) -> list[Case]:
+def with_facts(cases: Sequence[ManifestRow], files: Sequence[Path]) -> list[ManifestRow]:
     """The cases with what the headers of their CTs say; what the manifest says counts for more."""
     return [
         replace(case, facts=json.loads(_of_file(file, "facts")) | dict(case.facts))
@@ -106,3 +108,9 @@ def with_facts(cases: Sequence[Case], files: Sequence[Path]) -> list[Case]:
 def _of_file(file: Path, key: str) -> str:
     with np.load(file) as arrays:
         return str(arrays[key])
+
+
+def digests_of(model_dir: Path | None) -> list[str]:
+    """Digests of the CTs that a model has seen, as far as it tells."""
+    file = None if model_dir is None else model_dir / SEEN_FILE
+    return file.read_text(encoding="utf-8").split() if file is not None and file.exists() else []

@@ -1,0 +1,210 @@
+"""``model.json`` and ``README.md`` of a network, with the keys of a MONAI bundle's metadata."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from lungct.networks.weights import save_model
+
+FIRST = {"0.1.0": "first, provisional weights, trained for minutes on a CPU on synthetic and painted chests"}
+INTENDED_USE = (
+    "Research and software integration only. Not a medical device; not for diagnosis, triage or any decision "
+    "about a patient."
+)
+PAPER = "Topff L. et al. (2023) PLoS ONE 18(5): e0285121, doi 10.1371/journal.pone.0285121"
+ANATOMIES = (
+    "Tang H. et al. (2019) Automatic pulmonary lobe segmentation using deep learning, arXiv 1903.09879"
+)
+DATA_SOURCE = (
+    "Expert lobes of up to 38 patients without their CT (Tang et al. 2019, CC BY-NC-SA 4.0), around which "
+    "chests are synthesised; four chests without infection (LIDC-IDRI and CPTAC through TCIA, CC BY 3.0; "
+    "pyradiomics test data, BSD-3-Clause); analytic phantoms. All infections are painted."
+)
+LICENCE_NOTE = (
+    "These weights were learned, in part, from data under CC BY-NC-SA 4.0 (lobe anatomies) and CC BY 3.0 "
+    "(LIDC-IDRI, CPTAC): use them for non-commercial purposes only, name the sources, and share alike."
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is found out about a network after its training; nothing for interim weights.
+
+    Attributes:
+        metrics: what was measured.
+        parameters: what inference needs besides the weights.
+        activation_maxima: see :class:`lungct.networks.int8_unet.Int8OpacityUnet`.
+    """
+
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    activation_maxima: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is particular to one network.
+
+    Attributes:
+        name: folder in ``models``.
+        script: module in ``training`` that trains and measures it.
+        outputs: meaning of the output channels.
+        classes_key: MONAI's name for them: ``label_classes`` or ``pred_classes``.
+        limits: what a user must know, one sentence an item.
+        history: how the training of the weights differed from one run of the script as it is.
+        changelog: versions and what is new in them, the current one last.
+        command: options of the script that make such weights.
+        licence: of the weights, after their data.
+        measured_on: whose measurements the card shows.
+        validated_on: what the report says once something was measured; see
+            :class:`lungct.records.Validation`.
+    """
+
+    name: str
+    script: str
+    task: str
+    description: str
+    input_shape: tuple[int | str, ...]
+    input_channels: int
+    outputs: tuple[str, ...]
+    classes_key: str
+    output_type: str
+    limits: tuple[str, ...]
+    history: str
+    changelog: Mapping[str, str] = field(default_factory=lambda: FIRST)
+    command: str = "--data DIR"
+    data_source: str = DATA_SOURCE
+    data_type: str = "nibabel and synthesised volumes"
+    licence: str = LICENCE_NOTE
+    references: tuple[str, ...] = (PAPER, ANATOMIES)
+    measured_on: str = "synthetic, painted and, where the name says so, real chests that training did not see"
+    validated_on: Mapping[str, Any] | None = None
+
+    @property
+    def version(self) -> str:
+        """The current one."""
+        return list(self.changelog)[-1]
+
+
+def metadata(card: Card, evaluation: Evaluation) -> dict[str, Any]:
+    """Content of ``model.json`` without the checksum."""
+    metrics = evaluation.metrics
+    described = {
+        "version": card.version,
+        "provisional": True,
+        "changelog": dict(card.changelog),
+        "monai_version": version("monai"),
+        "pytorch_version": version("torch"),
+        "numpy_version": version("numpy"),
+        "task": card.task,
+        "description": f"{card.description}. New in {card.version}: {card.changelog[card.version]}.",
+        "authors": "lungct contributors",
+        "copyright": "Copyright lungct contributors",
+        "license": card.licence,
+        "data_source": card.data_source,
+        "data_type": card.data_type,
+        "image_classes": "chest CT in Hounsfield units, window [-1250, 250] scaled to (0, 1)",
+        card.classes_key: list(card.outputs),
+        "eval_metrics": {"command": f"{_command(card)} --evaluate", **metrics} if metrics else {},
+        "intended_use": INTENDED_USE,
+        "references": list(card.references),
+        "network_data_format": _data_format(card),
+        "parameters": dict(evaluation.parameters),
+    }
+    if evaluation.activation_maxima:
+        described["activation_maxima"] = dict(evaluation.activation_maxima)
+    if card.validated_on and metrics:
+        described["validated_on"] = dict(card.validated_on)
+    return described
+
+
+def _data_format(card: Card) -> dict[str, Any]:
+    n_dims = len(card.input_shape)
+    common = {"type": "image", "modality": "CT", "dtype": "float32"}
+    image = common | {
+        "format": "hounsfield",
+        "num_channels": card.input_channels,
+        "spatial_shape": list(card.input_shape),
+        "value_range": [0, 1],
+        "is_patch_data": False,
+        "channel_def": {str(channel): "image" for channel in range(card.input_channels)},
+    }
+    prediction = {
+        "type": "probabilities" if card.classes_key == "pred_classes" else "image",
+        "format": card.output_type,
+        "num_channels": len(card.outputs),
+        "spatial_shape": [] if card.classes_key == "pred_classes" else list(card.input_shape),
+        "dtype": "float32",
+        "is_patch_data": False,
+        "channel_def": {str(channel): name for channel, name in enumerate(card.outputs)},
+    }
+    axes = "slices (caudal to cranial), rows, columns" if n_dims == 3 else "rows, columns"
+    return {"inputs": {"image": image | {"axes": axes}}, "outputs": {"pred": prediction}}
+
+
+def save_with_card(
+    model_dir: Path,
+    card: Card,
+    network: nn.Module,
+    evaluation: Evaluation,
+) -> None:
+    """Write the weights, ``model.json`` and ``README.md`` of a network to ``models/<name>``."""
+    described = metadata(card, evaluation)
+    save_model(model_dir, network, described)
+    (model_dir / "README.md").write_text(_readme(card, described), encoding="utf-8")
+
+
+def renew_card(model_dir: Path, described: Mapping[str, Any]) -> None:
+    """Put parameters and measured values of a changed ``model.json`` into ``README.md``."""
+    file = model_dir / "README.md"
+    text = file.read_text(encoding="utf-8")
+    for pattern, key, indent in (
+        (r"(?<=\*\*Parameters\.\*\* `).*(?=`)", "parameters", None),
+        (r"(?<=```json\n).*?(?=\n```)", "eval_metrics", 2),
+    ):
+        value = json.dumps(described[key], indent=indent)
+        text = re.sub(pattern, lambda _, value=value: value, text, count=1, flags=re.DOTALL if indent else 0)
+    file.write_text(text, encoding="utf-8")
+
+
+def _command(card: Card) -> str:
+    return f"python -m training.{card.script} {card.command} --out models/{card.name}"
+
+
+def _readme(card: Card, described: dict[str, Any]) -> str:
+    measured = json.dumps(described["eval_metrics"], indent=2) if described["eval_metrics"] else "not yet"
+    limits = "\n".join(f"- {limit}" for limit in card.limits)
+    return f"""# {card.name} {described["version"]} (provisional)
+
+{card.task}. {described["description"]}
+
+**Use.** {INTENDED_USE}
+
+**Learned from.** {card.data_source}
+
+**Licence of the weights.** {card.licence}
+
+**Limits.**
+{limits}
+
+**Parameters.** `{json.dumps(described["parameters"])}`
+
+**Measured** on {card.measured_on}:
+
+```json
+{measured}
+```
+
+Made by `{_command(card)}`; the same command with `--resume` goes on
+from the last checkpoint in `runs/{card.name}`. These weights: {card.history}
+
+References: {". ".join(card.references)}.
+"""
