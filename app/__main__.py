@@ -13,13 +13,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from startup import prepare_process
+from startup import prepare_holoscan
 
-from lungct.errors import EXIT_ANALYSED, LungCtError, OutputError, without_text
-from lungct.file_names import DELIVERED_FILES
+from lungct.errors import OutputError
 from lungct.journal import Journal
-from lungct.networks.device import keep_freed_memory
-from lungct.output import RESULT_FILE, OutputFolder
+from lungct.output import RESULT_FILE
+from lungct.process import prepare_process
+from lungct.run import run_into
 from lungct.settings import read_settings
 
 logger = logging.getLogger("lungct")
@@ -33,42 +33,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True)
     logger.setLevel(arguments.log_level)
     prepare_process()
-    keep_freed_memory()
-    try:
-        with OutputFolder(arguments.output, DELIVERED_FILES) as folder:
-            return _run(arguments, folder)
-    except OutputError as error:
-        logger.error("%s", error)
-        return error.exit_code
-
-
-def _run(arguments: argparse.Namespace, folder: OutputFolder) -> int:
-    from lungct.report.result import build_result
-    from lungct.report.summary import summary
+    from lungct.journal import Journal
 
     journal = Journal()
     try:
-        _analyse(arguments, folder.staging, journal)
-        outputs = folder.publish()
-        folder.write_result(build_result(journal, None, outputs).model_dump_json(indent=2))
-    except Exception as raised:
-        error = without_text(raised)
+        result = run_into(arguments.output, journal, lambda folder: _run_graph(arguments, folder, journal))
+    except OutputError as error:
         logger.error("%s", error)
-        folder.discard()
-        folder.write_result(build_result(journal, error, []).model_dump_json(indent=2))
         return error.exit_code
-    print(summary(journal.findings))
-    print(f"{', '.join([RESULT_FILE, *outputs])} in {folder.path}")
-    return EXIT_ANALYSED
+    if journal.findings and result.findings:
+        from lungct.report.summary import summary  # imports torch
+
+        print(summary(journal.findings))
+        print(f"{', '.join([RESULT_FILE, *result.outputs])} in {arguments.output}")
+    return result.exit_code
 
 
-def _analyse(arguments: argparse.Namespace, staging: Path, journal: Journal) -> None:
+def _run_graph(arguments: argparse.Namespace, folder: Path, journal: Journal) -> None:
     settings = read_settings(arguments.settings)
+    prepare_holoscan()
     from application import ChestCtApplication
 
-    ChestCtApplication(arguments.input, arguments.model, staging, settings, journal).run()
-    if journal.findings is None:
-        raise LungCtError("the analysis stopped before its last stage; please report it", "INCOMPLETE")
+    from lungct.networks.models import verify_models
+
+    models = verify_models(arguments.model, settings)
+    ChestCtApplication(arguments.input, folder, settings, models, journal).run()
 
 
 def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -8,7 +8,8 @@ from holoscan.schedulers import EventBasedScheduler
 from monai.deploy.core import Application
 
 from lungct.journal import Journal
-from lungct.networks.device import choose_device
+from lungct.networks.models import Models
+from lungct.pipeline import N_BRANCHES
 from lungct.settings import Settings
 from operators.airway_vessel_segmenter import AirwayVesselSegmenter
 from operators.classifier import Classifier
@@ -19,20 +20,18 @@ from operators.preprocessing import Preprocessing
 from operators.report_writer import ReportWriter
 from operators.series_selector import SeriesSelector
 from operators.slice_segmenter import SliceSegmenter
-
-N_BRANCHES = 2
-"""Stages at a time: while the slices are segmented, everything else that needs the lobes only."""
+from operators.stage import Stage
 
 
 class ChestCtApplication(Application):
     """Chest-CT study in, findings out."""
 
     def __init__(
-        self, input_path: Path, models_dir: Path, folder: Path, settings: Settings, journal: Journal
+        self, input_path: Path, folder: Path, settings: Settings, models: Models, journal: Journal
     ) -> None:
-        """Take the folders, the settings and the journal that all operators share."""
+        """Take the folders, and the settings, networks and journal that the operators share."""
         self.input_path = input_path
-        self.models_dir = models_dir
+        self.models = models
         self.folder = folder
         self.settings = settings
         self.journal = journal
@@ -42,20 +41,17 @@ class ChestCtApplication(Application):
     def compose(self) -> None:
         """Wire the operators."""
         noted = {"journal": self.journal}
-        device = choose_device(self.settings.device)
-        model = noted | {"models_dir": self.models_dir, "device": device}
+        model = noted | {"models": self.models}
         loader = DicomLoader(self, name="dicom_loader", input_path=self.input_path, **noted)
         selector = SeriesSelector(self, name="series_selector", limits=self.settings.selection, **noted)
         preprocessing = Preprocessing(self, name="preprocessing", **noted)
-        lung_segmenter = LungSegmenter(
-            self, name="lung_segmenter", segmenter=self.settings.lobe_segmenter, **model
-        )
+        lung_segmenter = LungSegmenter(self, name="lung_segmenter", **model)
         classifier = Classifier(self, name="classifier", **model)
         slice_segmenter = SliceSegmenter(self, name="slice_segmenter", **model)
         tree_segmenter = AirwayVesselSegmenter(
             self,
             name="airway_vessel_segmenter",
-            device=device,
+            device=self.models.device,
             is_wanted=self.settings.outputs.airways_vessels,
             **noted,
         )
@@ -63,8 +59,6 @@ class ChestCtApplication(Application):
         writer = ReportWriter(
             self, name="report_writer", folder=self.folder, outputs=self.settings.outputs, **noted
         )
-
-        self.journal.n_stages = 9
 
         self._connect(loader, selector)
         self._connect(selector, preprocessing)
@@ -76,6 +70,8 @@ class ChestCtApplication(Application):
         self._connect(tree_segmenter, writer)
         self._connect(quantifier, writer)
 
-    def _connect(self, source, *targets) -> None:
+        self.journal.n_stages = len(self.graph.get_nodes())
+
+    def _connect(self, source: Stage, *targets: Stage) -> None:
         for target in targets:
             self.add_flow(source, target, {(source.output, source.output)})

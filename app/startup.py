@@ -10,13 +10,9 @@ from importlib.util import find_spec, module_from_spec
 
 HOLOSCAN_STACK_BYTES = 32 * 1024**2
 
-# Stages run side by side: threads that spin while they wait would take each other's time. torch reads it when
-# it is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-
-def prepare_process() -> None:
-    """Call once, before the first import of ``monai`` or ``holoscan``."""
+def prepare_holoscan() -> None:
+    """Call once, after :func:`lungct.process.prepare_process` and before the first import of ``monai`` or ``holoscan``."""
     os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "OFF")
     _need_no_home()
     _enlarge_stack()
@@ -25,12 +21,10 @@ def prepare_process() -> None:
 
 
 def _need_no_home() -> None:
-    """Run as any user on a read-only file system.
+    """Run on a read-only file system.
 
-    MONAI and torch ask for the name of the user, and a container may run under a number that has none.
     CuPy, which the SDK brings along and nothing here uses, makes a folder in the home when it is imported.
     """
-    os.environ.setdefault("LOGNAME", os.environ.get("USER", "user"))
     os.environ.setdefault("CUPY_CACHE_DIR", tempfile.gettempdir())
 
 

@@ -1,5 +1,7 @@
 """Names of all files of an analysis but ``result.json``; what writes them is slow to import."""
 
+from pathlib import Path
+
 LOBES_FILE = "lobes.nii.gz"
 OPACITIES_FILE = "opacities.nii.gz"
 REPORT_FILE = "report.pdf"
@@ -22,3 +24,10 @@ FORMER_FILES = (f"{DICOM_FOLDER}/findings_seg.dcm",)
 """What version 0.1.0 wrote. They are removed like results of today, lest an exporter sends old with new."""
 
 DELIVERED_FILES = (LOBES_FILE, OPACITIES_FILE, REPORT_FILE, HTML_FILE, *DICOM_FILES, *FORMER_FILES)
+
+
+def packaged_models() -> Path:
+    """Return the folder of the weights that come with the package: in an installation, or in the repository."""
+    package = Path(__file__).resolve().parent
+    installed = package / "models"
+    return installed if installed.is_dir() else package.parent / "models"

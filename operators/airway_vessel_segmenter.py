@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from monai.deploy.core import Fragment
 
-from lungct.anatomy.tree import no_tree, segment_tree
+from lungct.anatomy.tree import segment_tree
 from lungct.records import BronchovascularTree, Chest, LungAnatomy
 from operators.stage import Stage
 
@@ -25,7 +25,5 @@ class AirwayVesselSegmenter(Stage):
         super().__init__(fragment, **options)
 
     def process(self, chest: Chest, anatomy: LungAnatomy) -> BronchovascularTree:
-        """Airways and vessels; empty where they are not wanted."""
-        if not self.is_wanted:
-            return no_tree(chest.volume, is_wanted=False)
-        return segment_tree(chest.volume, anatomy, self.device)
+        """Return airways and vessels; empty where they are not wanted."""
+        return segment_tree(chest.volume, anatomy, self.device, self.is_wanted)

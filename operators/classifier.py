@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lungct.findings.classification import build_classifier, classify
+from lungct.findings.classification import classify
 from lungct.records import Chest, Classification, LungAnatomy
 from operators.stage import ModelStage
 
@@ -12,9 +12,7 @@ class Classifier(ModelStage):
 
     inputs = ("chest", "anatomy")
     output = "classification"
-    model_name = "classifier"
-    build = build_classifier
 
     def process(self, chest: Chest, anatomy: LungAnatomy) -> Classification:
-        """Probabilities of the three classes."""
-        return classify(chest.volume, anatomy, self.model)
+        """Return the probabilities of the three classes."""
+        return classify(chest.volume, anatomy, self.models.classifier)

@@ -7,9 +7,8 @@ from typing import Any
 
 from monai.deploy.core import Fragment
 
-from lungct.findings.conclusion import conclude
+from lungct.pipeline import write_findings
 from lungct.records import (
-    Analysis,
     BronchovascularTree,
     Chest,
     Classification,
@@ -42,9 +41,6 @@ class ReportWriter(Stage):
         tree: BronchovascularTree,
         quantification: Quantification,
     ) -> Findings:
-        """The findings, after they were written."""
-        from lungct.delivery import deliver  # slow to import, and only this stage needs it
-
-        findings = conclude(chest, anatomy, classification, opacities, tree, quantification)
-        deliver(self.folder, self.outputs, Analysis(chest, anatomy, opacities, tree, findings))
-        return findings
+        """Return the findings, after they were written."""
+        records = (chest, anatomy, classification, opacities, tree, quantification)
+        return write_findings(self.folder, self.outputs, *records)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from monai.deploy.core import ExecutionContext, Fragment, InputContext, Operator, OperatorSpec, OutputContext
 
 from lungct.errors import without_text
 from lungct.journal import Journal
-from lungct.networks.weights import LoadedModel, VerifiedModel, verify_model
+from lungct.networks.models import Models
 
 
 class Stage(Operator):
@@ -47,11 +43,9 @@ class Stage(Operator):
         """Run the step once; Holoscan prints errors whole, so an unforeseen one leaves without its text."""
         records = [op_input.receive(port) for port in self.inputs]
         try:
-            with self.journal.stage(self.name):
-                record = self.process(*records)
+            record = self.journal.run(self.name, self.process, *records)
         except Exception as error:
             raise without_text(error) from None
-        self.journal.note(record)
         if self.output:
             op_output.emit(record, self.output)
 
@@ -63,34 +57,11 @@ class Stage(Operator):
 class ModelStage(Stage):
     """A stage that needs a network.
 
-    Its weights are verified before the first stage runs. The network is built when the stage runs, since its
-    libraries take seconds to import, and a study without an eligible series needs none.
-
     Attributes:
-        model_name: folder below the models folder.
-        build: makes the network from its weights, as it is fastest on the device.
-        parameters: what ``model.json`` must tell besides the weights.
-        verified: the weights, from :meth:`start` on.
+        models: verified; the network is built when the stage first asks for it.
     """
 
-    model_name: ClassVar[str]
-    build: ClassVar[Callable[[VerifiedModel, torch.device], LoadedModel]]
-    parameters: ClassVar[tuple[str, ...]] = ()
-    verified: VerifiedModel
-
-    def __init__(
-        self, fragment: Fragment, *args: Any, models_dir: Path, device: torch.device, **options: Any
-    ) -> None:
-        """Remember where the weights are and where the network shall run."""
-        self.models_dir = models_dir
-        self.device = device
+    def __init__(self, fragment: Fragment, *args: Any, models: Models, **options: Any) -> None:
+        """Take the networks that all stages share."""
+        self.models = models
         super().__init__(fragment, *args, **options)
-
-    def start(self) -> None:
-        """Verify the weights."""
-        self.verified = verify_model(self.models_dir, self.model_name, self.parameters)
-
-    @cached_property
-    def model(self) -> LoadedModel:
-        """The network with its weights."""
-        return type(self).build(self.verified, self.device)

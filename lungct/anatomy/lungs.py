@@ -23,8 +23,9 @@ from lungct.anatomy.lung_rules import (
 from lungct.anatomy.trachea import without_trachea
 from lungct.errors import NoLungError
 from lungct.networks.inputs import window
-from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE, LobeUNet
-from lungct.networks.weights import LoadedModel, VerifiedModel, build_model
+from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE
+from lungct.networks.lungmask import Lungmask
+from lungct.networks.weights import LoadedModel
 from lungct.records import CtVolume, Lobe, LungAnatomy, MaskArray
 
 AERATED_HU = -400.0
@@ -43,12 +44,12 @@ SMALLEST_LUNG_SHARE = 0.05
 FISSURE_GRID_SPACING_MM = 2.0
 
 
-def segment_lobes(volume: CtVolume, model: LoadedModel) -> LungAnatomy:
+def segment_lobes(volume: CtVolume, model: LoadedModel | Lungmask) -> LungAnatomy:
     """Label the five lobes.
 
     Args:
         volume: canonical volume.
-        model: :class:`lungct.networks.LobeUNet` with its weights.
+        model: :class:`lungct.networks.LobeUNet` with its weights, or lungmask, which tells no confidence.
 
     Returns:
         Labels on the volume's grid.
@@ -56,6 +57,15 @@ def segment_lobes(volume: CtVolume, model: LoadedModel) -> LungAnatomy:
     Raises:
         NoLungError: the volume shows no lungs.
     """
+    if isinstance(model, Lungmask):
+        anatomy = LungAnatomy(model.label_lobes(volume.volume_hu), model.info)
+    else:
+        anatomy = _segment_by_network(volume, model)
+    _require_aerated_lung(volume, anatomy.lobes)
+    return anatomy
+
+
+def _segment_by_network(volume: CtVolume, model: LoadedModel) -> LungAnatomy:
     device = next(model.network.parameters()).device
     volume_hu = torch.from_numpy(np.ascontiguousarray(volume.volume_hu)).to(device)
     grid = coarse_grid(volume_hu, volume.spacing_mm)
@@ -73,11 +83,10 @@ def segment_lobes(volume: CtVolume, model: LoadedModel) -> LungAnatomy:
             lobes[part] = (_prevailing(territories, lobes.shape, part) * inside).cpu().numpy()
         lobes = without_trachea(volume, lobes)
         lobes[box] = _without_islands(lobes[box])
-    require_aerated_lung(volume, lobes)
     return LungAnatomy(lobes, model.info, lobe_confidence(probabilities))
 
 
-def require_aerated_lung(volume: CtVolume, lobes: MaskArray) -> None:
+def _require_aerated_lung(volume: CtVolume, lobes: MaskArray) -> None:
     """Refuse lobes that hold less air-filled lung than any living patient has.
 
     Raises:
@@ -128,15 +137,6 @@ def pad_to_stride(grid: Tensor) -> Tensor:
     """Pad the far end of the last three axes with air up to a multiple of the network's stride."""
     padding = [pad for n in reversed(grid.shape[2:]) for pad in (0, -n % STRIDE)]
     return functional.pad(grid, padding)
-
-
-def build_lobe_model(verified: VerifiedModel, device: torch.device) -> LoadedModel:
-    """The network with its weights.
-
-    Raises:
-        ModelError: the weights are of another architecture.
-    """
-    return build_model(verified, LobeUNet, device)
 
 
 @torch.inference_mode()

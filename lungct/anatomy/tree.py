@@ -15,15 +15,18 @@ logger = logging.getLogger("lungct")
 
 
 def segment_tree(
-    volume: CtVolume, anatomy: LungAnatomy, device: torch.device | str = "cpu"
+    volume: CtVolume, anatomy: LungAnatomy, device: torch.device | str = "cpu", is_wanted: bool = True
 ) -> BronchovascularTree:
-    """Airways and vessels; empty where they cannot be found.
+    """Segment airways and vessels; both are empty where they cannot be found or are not wanted.
 
     Args:
         volume: canonical volume.
         anatomy: lobes on the same grid.
         device: where to filter for vessels; the growing of airways is work for a CPU.
+        is_wanted: False where the settings leave them out.
     """
+    if not is_wanted:
+        return no_tree(volume, is_wanted=False)
     try:
         airways = segment_airways(volume, anatomy.lobes)
         return BronchovascularTree(airways, segment_vessels(volume, anatomy.lobes, airways, device))
@@ -33,6 +36,6 @@ def segment_tree(
 
 
 def no_tree(volume: CtVolume, *, is_wanted: bool = True) -> BronchovascularTree:
-    """Neither airways nor vessels."""
+    """Return a record with neither airways nor vessels."""
     nothing = np.zeros(volume.volume_hu.shape, np.uint8)
     return BronchovascularTree(nothing, nothing, is_wanted)

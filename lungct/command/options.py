@@ -6,16 +6,7 @@ from pathlib import Path
 
 import click
 
-from lungct import __file__ as package_file
-
-PACKAGE = Path(package_file).parent
-
-
-def packaged_models() -> Path:
-    """Return the folder of the weights that come with the package: inside the wheel, or of the clone."""
-    inside = PACKAGE / "models"
-    return inside if inside.is_dir() else PACKAGE.parent / "models"
-
+from lungct.file_names import packaged_models
 
 existing_folder = click.Path(exists=True, file_okay=False, path_type=Path)
 existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -6,26 +6,12 @@ import numpy as np
 import torch
 
 from lungct.errors import ModelError
-from lungct.networks import Classifier3d
-from lungct.networks.device import multiplies_bfloat16
 from lungct.networks.inputs import classifier_input
-from lungct.networks.weights import LoadedModel, VerifiedModel, build_model
+from lungct.networks.weights import LoadedModel
 from lungct.records import Classification, CtVolume, Diagnosis, LungAnatomy, Probabilities
 
 DECISION_CUT_OFF = 0.45
 """Topff et al. 2023, "Statistical analysis"."""
-
-
-def build_classifier(verified: VerifiedModel, device: torch.device) -> LoadedModel:
-    """The network as it is fastest on the device (ADR 0027).
-
-    Raises:
-        ModelError: the weights are of another architecture.
-    """
-    model = build_model(verified, Classifier3d, device)
-    if isinstance(model.network, Classifier3d) and multiplies_bfloat16(device):
-        model.network.round_to_bfloat16()
-    return model
 
 
 @torch.inference_mode()

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool3d
 
+from lungct.networks.weights import LoadedModel, VerifiedModel, build_model
+
 N_CLASSES = 6
 """Background and the five lobes, in the order of :class:`lungct.records.Lobe`."""
 
@@ -50,6 +52,15 @@ class LobeUNet(nn.Module):
         low, high = PARENCHYMA_GREY
         looks = torch.cat([grid, ((grid - low) / (high - low)).clamp(0.0, 1.0)], dim=1)
         return _unfolded(self.unet(_folded(looks)))
+
+
+def build_lobe_model(verified: VerifiedModel, device: torch.device) -> LoadedModel:
+    """Return the network with its weights.
+
+    Raises:
+        ModelError: the weights are of another architecture.
+    """
+    return build_model(verified, LobeUNet, device)
 
 
 class _UNet(nn.Module):

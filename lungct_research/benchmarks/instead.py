@@ -128,7 +128,7 @@ def _segment_lobes() -> Callable[[CtVolume], LungAnatomy]:
 
 def cnn_ours(_: Path) -> Prepared:
     """The 3-D classifier as the application runs it."""
-    from lungct.findings.classification import build_classifier
+    from lungct.networks.classifier3d import build_classifier
     from lungct.networks.weights import verify_model
 
     keep_freed_memory()

@@ -13,11 +13,13 @@ from application import ChestCtApplication
 from monai.deploy.core import Fragment
 
 from lungct.dicom_read import scan_folder, select_series
-from lungct.errors import LungCtError, ModelError, NoEligibleSeriesError
+from lungct.errors import LungCtError, NoEligibleSeriesError
 from lungct.journal import Journal
 from lungct.networks import Classifier3d, LobeUNet, opacity_unet
 from lungct.networks.lobe_unet import FOLD
+from lungct.networks.models import Models, verify_models
 from lungct.networks.weights import save_model
+from lungct.pipeline import STAGES
 from lungct.records import (
     BronchovascularTree,
     Chest,
@@ -119,21 +121,21 @@ def test_unforeseen_error_leaves_a_stage_without_its_text(journal: Journal) -> N
 
 
 @pytest.fixture
-def untrained(tmp_path: Path) -> dict[str, Any]:
-    """Options of a stage with a network: random weights, but all that may be lung is right upper lobe."""
+def untrained(tmp_path: Path) -> Models:
+    """Random weights, but all that may be lung is right upper lobe, and all that is not airy is opacity."""
     networks = {"lungs": LobeUNet(), "classifier": Classifier3d(), "opacity": opacity_unet()}
     of_lobe = slice(FOLD**3 * Lobe.RIGHT_UPPER.label, FOLD**3 * (Lobe.RIGHT_UPPER.label + 1))
     networks["lungs"].unet.final_conv.bias.data[of_lobe] = 50
     for name, network in networks.items():
         metadata = {"version": "0", "provisional": True, "parameters": {"threshold": -1.0}}
         save_model(tmp_path / name, network, metadata)
-    return {"models_dir": tmp_path, "device": torch.device("cpu")}
+    return verify_models(tmp_path, Settings(device="cpu"))
 
 
 def test_lung_segmenter_emits_lobes_on_the_grid_of_the_chest(
-    chest: Chest, journal: Journal, untrained: dict[str, Any]
+    chest: Chest, journal: Journal, untrained: Models
 ) -> None:
-    stage = LungSegmenter(Fragment(), name="lungs", journal=journal, **untrained)
+    stage = LungSegmenter(Fragment(), name="lungs", journal=journal, models=untrained)
     lobes = run(stage, chest=chest).lobes
     assert lobes.shape == chest.volume.volume_hu.shape
     assert set(np.unique(lobes)) <= {0, Lobe.RIGHT_UPPER.label}
@@ -141,10 +143,10 @@ def test_lung_segmenter_emits_lobes_on_the_grid_of_the_chest(
 
 
 def test_slice_segmenter_emits_opacities_inside_the_lobes(
-    chest: Chest, anatomy: LungAnatomy, journal: Journal, untrained: dict[str, Any]
+    chest: Chest, anatomy: LungAnatomy, journal: Journal, untrained: Models
 ) -> None:
     """A threshold below 0 marks all lung that is not airy, even where random weights saturate at 0."""
-    stage = SliceSegmenter(Fragment(), name="opacity", journal=journal, **untrained)
+    stage = SliceSegmenter(Fragment(), name="opacity", journal=journal, models=untrained)
     hazy_hu = np.where(anatomy.lobes > 0, -600, chest.volume.volume_hu).astype(np.int16)
     hazy = replace(chest, volume=replace(chest.volume, volume_hu=hazy_hu))
     mask = run(stage, chest=hazy, anatomy=anatomy).mask
@@ -152,22 +154,11 @@ def test_slice_segmenter_emits_opacities_inside_the_lobes(
 
 
 def test_classifier_emits_probabilities(
-    tmp_path: Path, chest: Chest, anatomy: LungAnatomy, journal: Journal
+    chest: Chest, anatomy: LungAnatomy, journal: Journal, untrained: Models
 ) -> None:
-    save_model(tmp_path / "classifier", Classifier3d(), {"version": "0", "provisional": True})
-    stage = Classifier(
-        Fragment(), name="classifier", journal=journal, models_dir=tmp_path, device=torch.device("cpu")
-    )
+    stage = Classifier(Fragment(), name="classifier", journal=journal, models=untrained)
     probabilities = run(stage, chest=chest, anatomy=anatomy).probabilities
     assert sum(vars(probabilities).values()) == pytest.approx(1, abs=1e-5)
-
-
-def test_model_stage_fails_at_start_without_weights(tmp_path: Path, journal: Journal) -> None:
-    stage = Classifier(
-        Fragment(), name="classifier", journal=journal, models_dir=tmp_path, device=torch.device("cpu")
-    )
-    with pytest.raises(ModelError, match=r"classifier/model\.json"):
-        stage.start()
 
 
 def test_quantifier_emits_volumes(
@@ -244,16 +235,21 @@ def tree_segmenter(journal: Journal, is_wanted: bool) -> AirwayVesselSegmenter:
     )
 
 
-def test_every_input_of_the_graph_is_connected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_input_of_the_graph_is_connected_and_its_stages_are_those_of_the_pipeline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     connected: set[tuple[str, str]] = set()
     stages: set[Stage] = set()
+    add_flow = ChestCtApplication.add_flow
 
-    def record(_self: object, source: Stage, target: Stage, ports: set[tuple[str, str]]) -> None:
+    def record(application: object, source: Stage, target: Stage, ports: set[tuple[str, str]]) -> None:
         stages.update((source, target))
         connected.update((target.name, port) for _, port in ports)
+        add_flow(application, source, target, ports)
 
     monkeypatch.setattr(ChestCtApplication, "add_flow", record)
-    application = ChestCtApplication(tmp_path, tmp_path, tmp_path, Settings(), Journal())
-    application.compose()
+    journal, models = Journal(), Models(torch.device("cpu"), {})
+    ChestCtApplication(tmp_path, tmp_path, Settings(), models, journal).compose()
     assert connected == {(stage.name, port) for stage in stages for port in stage.inputs}
-    assert len(stages) == application.journal.n_stages
+    assert {stage.name for stage in stages} == set(STAGES)
+    assert journal.n_stages == len(STAGES)

@@ -10,8 +10,8 @@ from monai.networks.nets.basic_unet import BasicUNet
 from torch import nn
 from torch.nn import functional
 
-from lungct.findings.classification import build_classifier
 from lungct.networks import Classifier3d, LobeUNet, opacity_unet
+from lungct.networks.classifier3d import build_classifier
 from lungct.networks.device import multiplies_bfloat16
 from lungct.networks.lobe_unet import FEATURES, FOLD, LAST_FEATURES, N_CLASSES
 from lungct.networks.weights import load_model, save_model, verify_model

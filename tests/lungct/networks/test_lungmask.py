@@ -10,8 +10,9 @@ import pytest
 import torch
 from lungmask.resunet import UNet
 
-from lungct.anatomy.lungmask_lobes import FOLDER, WEIGHTS_FILE, LungmaskLobes
+from lungct.anatomy.lungs import segment_lobes
 from lungct.errors import ModelError, NoLungError
+from lungct.networks.lungmask import FOLDER, WEIGHTS_FILE, load_lungmask
 from lungct.records import CtVolume, Lobe
 
 CPU = torch.device("cpu")
@@ -38,7 +39,7 @@ def chest(inside_hu: int) -> CtVolume:
 
 def test_labels_lie_on_the_grid_of_the_volume_and_the_weights_are_named(models_dir: Path) -> None:
     volume = chest(-850)
-    found = LungmaskLobes(models_dir, CPU)(volume)
+    found = segment_lobes(volume, load_lungmask(models_dir, CPU))
     assert found.lobes.shape == volume.volume_hu.shape
     assert found.lobes.dtype == np.uint8
     assert (found.lobes[:, 20:-20, 20:-20] == Lobe.RIGHT_UPPER.label).all()
@@ -49,15 +50,15 @@ def test_labels_lie_on_the_grid_of_the_volume_and_the_weights_are_named(models_d
 
 def test_volume_without_air_is_refused(models_dir: Path) -> None:
     with pytest.raises(NoLungError, match="no lungs found"):
-        LungmaskLobes(models_dir, CPU)(chest(40))
+        segment_lobes(chest(40), load_lungmask(models_dir, CPU))
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=f"{FOLDER}/{WEIGHTS_FILE} is missing"):
-        LungmaskLobes(tmp_path, CPU)
+        load_lungmask(tmp_path, CPU)
 
 
 def test_missing_package_is_named(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lungmask", None)
     with pytest.raises(ModelError, match="pip install lungmask"):
-        LungmaskLobes(models_dir, CPU)
+        load_lungmask(models_dir, CPU)

@@ -1,0 +1,173 @@
+"""The analysis as one plain function: the stages of the graph, without MONAI Deploy."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+
+from lungct.anatomy.lungs import segment_lobes
+from lungct.anatomy.tree import segment_tree
+from lungct.dicom_read import read_chest, scan_folder, select_series
+from lungct.file_names import packaged_models
+from lungct.findings.classification import classify
+from lungct.findings.conclusion import conclude
+from lungct.findings.opacities import segment_opacities
+from lungct.findings.quantification import quantify
+from lungct.journal import Journal, Watcher
+from lungct.networks.models import Models, verify_models
+from lungct.records import (
+    Analysis,
+    BronchovascularTree,
+    Chest,
+    Classification,
+    Findings,
+    LungAnatomy,
+    Opacities,
+    Quantification,
+)
+from lungct.report.result import Result
+from lungct.run import run_into
+from lungct.settings import OutputSettings, Settings, read_settings
+
+STAGES = (
+    "dicom_loader",
+    "series_selector",
+    "preprocessing",
+    "lung_segmenter",
+    "classifier",
+    "slice_segmenter",
+    "airway_vessel_segmenter",
+    "lobe_quantifier",
+    "report_writer",
+)
+"""Names of the stages, which are those of the graph's operators."""
+
+N_BRANCHES = 2
+"""Stages at a time: while the slices are segmented, everything else that needs the lobes only."""
+
+
+class Analyser:
+    """Analyses one study after the other with the same settings; the networks stay loaded in between."""
+
+    def __init__(self, settings: Settings | Path | None = None, models: Path | None = None) -> None:
+        """Remember settings and weights; both are read with the first study, whose result tells of faults.
+
+        Args:
+            settings: values, or an ``app.yaml``; defaults where None.
+            models: folder of the weights; those that come with the package where None.
+        """
+        self._given_settings = settings
+        self._models_dir = models or packaged_models()
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings of all studies.
+
+        Raises:
+            SettingsError: the file cannot be used.
+        """
+        given = self._given_settings
+        return read_settings(given) if isinstance(given, Path) else given or Settings()
+
+    @cached_property
+    def models(self) -> Models:
+        """The networks of all studies.
+
+        Raises:
+            SettingsError: the device is not available.
+            ModelError: weights are missing or differ from their checksums.
+        """
+        return verify_models(self._models_dir, self.settings)
+
+    def analyse(self, study: Path, out: Path, watch: Watcher | None = None) -> Result:
+        """Analyse a study, see :func:`analyse`. One study at a time."""
+        journal = Journal(watch)
+        journal.n_stages = len(STAGES)
+        return run_into(out, journal, lambda folder: self._run_stages(study, folder, journal))
+
+    def _run_stages(self, study: Path, folder: Path, journal: Journal) -> None:
+        settings, models, run = self.settings, self.models, journal.run
+        scan = run("dicom_loader", scan_folder, study)
+        selection = run("series_selector", select_series, scan, settings.selection)
+        chest = run("preprocessing", read_chest, selection)
+        anatomy = run("lung_segmenter", segment_lobes, chest.volume, models.lobes)
+        with ThreadPoolExecutor(N_BRANCHES - 1) as beside:
+            measured = beside.submit(_measure, chest, anatomy, models, journal)
+            classification = run("classifier", classify, chest.volume, anatomy, models.classifier)
+            is_wanted = settings.outputs.airways_vessels
+            tree = run(
+                "airway_vessel_segmenter", segment_tree, chest.volume, anatomy, models.device, is_wanted
+            )
+            opacities, quantification = measured.result()
+        records = (chest, anatomy, classification, opacities, tree, quantification)
+        run("report_writer", write_findings, folder, settings.outputs, *records)
+
+
+def analyse(
+    study: Path,
+    out: Path,
+    settings: Settings | Path | None = None,
+    models: Path | None = None,
+    watch: Watcher | None = None,
+) -> Result:
+    """Analyse a chest CT as the image does, in this process; :class:`Analyser` spares loading it all again.
+
+    Args:
+        study: DICOM file, or folder of them; it may hold other series and other files too.
+        out: output folder; made where missing. Files of an earlier run are removed first.
+        settings: values, or an ``app.yaml``; defaults where None.
+        models: folder of the weights; those that come with the package where None.
+        watch: called when a stage begins and when it ended well, one call at a time.
+
+    Returns:
+        The content of ``result.json``. Its ``status`` is ``analysed`` if there are findings; otherwise
+        ``reason`` says why there are none.
+
+    Raises:
+        OutputError: the output folder cannot be written, so there is no ``result.json`` either.
+
+    Example:
+        >>> result = lungct.analyse(Path("study"), Path("out"))
+        >>> result.findings.severity_score if result.findings else result.reason
+    """
+    return Analyser(settings, models).analyse(study, out, watch)
+
+
+def write_findings(
+    folder: Path,
+    outputs: OutputSettings,
+    chest: Chest,
+    anatomy: LungAnatomy,
+    classification: Classification,
+    opacities: Opacities,
+    tree: BronchovascularTree,
+    quantification: Quantification,
+) -> Findings:
+    """Draw the conclusion and write every file of the analysis but ``result.json``.
+
+    Args:
+        folder: existing folder.
+        outputs: which files.
+        chest: what was analysed; all masks lie on the grid of its volume.
+        anatomy: lobes.
+        classification: what the classifier says.
+        opacities: mask.
+        tree: airways and vessels.
+        quantification: volumes and scores.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    from lungct.delivery import deliver  # slow to import, and only this stage needs it
+
+    findings = conclude(chest, anatomy, classification, opacities, tree, quantification)
+    deliver(folder, outputs, Analysis(chest, anatomy, opacities, tree, findings))
+    return findings
+
+
+def _measure(
+    chest: Chest, anatomy: LungAnatomy, models: Models, journal: Journal
+) -> tuple[Opacities, Quantification]:
+    opacities = journal.run("slice_segmenter", segment_opacities, chest.volume, anatomy, models.opacities)
+    return opacities, journal.run("lobe_quantifier", quantify, anatomy, opacities, chest.volume.voxel_ml)
