@@ -27,7 +27,7 @@ DELIVERED_FILES = (LOBES_FILE, OPACITIES_FILE, REPORT_FILE, HTML_FILE, *DICOM_FI
 
 
 def packaged_models() -> Path:
-    """Return the folder of the weights that come with the package: in an installation, or in the repository."""
+    """Return the folder of the weights that come with the package: inside the wheel, or of the repository."""
     package = Path(__file__).resolve().parent
     installed = package / "models"
     return installed if installed.is_dir() else package.parent / "models"

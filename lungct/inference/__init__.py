@@ -1,1 +1,0 @@
-"""Where networks run and where their weights come from."""
