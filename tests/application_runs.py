@@ -16,10 +16,9 @@ import numpy as np
 from filelock import FileLock
 
 from lungct_research.datasets.disease import Disease
-from lungct_research.synthesis.phantom.__main__ import truth
 from lungct_research.synthesis.phantom.dicom_study import write_localizer, write_study
 from lungct_research.synthesis.phantom.study_options import StudyOptions
-from lungct_research.synthesis.phantom.thorax import make_thorax
+from lungct_research.synthesis.phantom.thorax import known_volumes, make_thorax
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "models"
@@ -97,7 +96,7 @@ def run_phantom(folder: Path) -> PhantomRun:
     (study / "notes.dcm").write_text("not DICOM")
     (study / f"{PLANTED['patient_id']}.txt").write_text("named after the patient")
     (study / "empty.dcm").touch()
-    return PhantomRun(truth(phantom, seed=1), run_application(study, folder / "out"))
+    return PhantomRun(known_volumes(phantom, seed=1), run_application(study, folder / "out"))
 
 
 def made_once(folder: Path, make: Callable[[Path], Made]) -> Made:

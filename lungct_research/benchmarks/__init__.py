@@ -1,1 +1,1 @@
-"""What it costs, measured on the machine at hand."""
+"""Run time, memory and agreement, measured on the machine at hand."""

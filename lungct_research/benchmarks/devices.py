@@ -1,13 +1,7 @@
-"""What the networks cost on each device, and whether the devices agree: a phantom of 300 slices.
-
-Example:
-    python -m lungct_research.benchmarks.devices --models models
-"""
+"""Time and GPU memory of the networks on each device, and whether the devices agree."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,13 +21,10 @@ from lungct.networks.device import keep_freed_memory
 from lungct.networks.int8_unet import build_opacity_model
 from lungct.networks.weights import load_model, verify_model
 from lungct.records import Classification, CtVolume, LungAnatomy, MaskArray, Opacities
-from lungct.records.orientation import canonical_volume
-from lungct_research.benchmarks.study import SHAPE, SPACING_MM
-from lungct_research.datasets.disease import Disease
+from lungct_research.benchmarks.study import N_THREADS, draw_chest
 from lungct_research.evaluation.agreement import dice
-from lungct_research.synthesis.phantom.thorax import Phantom, make_thorax
+from lungct_research.synthesis.phantom.thorax import Phantom
 
-N_THREADS = 2
 N_PLAIN_SLICES = 30
 
 Result = TypeVar("Result")
@@ -49,12 +40,12 @@ class Outputs:
     vessels: MaskArray
 
 
-def run(phantom: Phantom, volume: CtVolume, models: Path, device: torch.device) -> Outputs:
+def measure_device(phantom: Phantom, volume: CtVolume, models: Path, device: torch.device) -> Outputs:
     """Print a line for every stage on one device; returns what was found."""
     lobes_model = load_model(models, "lungs", LobeUNet, device)
     opacity_model = build_opacity_model(verify_model(models, "opacity"), device)
     classifier = load_model(models, "classifier", Classifier3d, device)
-    grid = coarse_grid(torch.from_numpy(volume.volume_hu).to(device), SPACING_MM)
+    grid = coarse_grid(torch.from_numpy(volume.volume_hu).to(device), volume.spacing_mm)
     _timed("lobe network alone", device, lambda: coarse_probabilities(grid, lobes_model.network))
     anatomy = _timed("lungs and lobes", device, lambda: segment_lobes(volume, lobes_model))
     _timed("opacity network, slice by slice", device, lambda: _plain_loop(volume, opacity_model.network))
@@ -69,7 +60,7 @@ def run(phantom: Phantom, volume: CtVolume, models: Path, device: torch.device) 
 @torch.inference_mode()
 def _plain_loop(volume: CtVolume, network: nn.Module) -> None:
     """What a straightforward script does with the opacity network, on a tenth of the slices."""
-    step = len(volume.volume_hu) // N_PLAIN_SLICES
+    step = max(len(volume.volume_hu) // N_PLAIN_SLICES, 1)
     for index in range(0, len(volume.volume_hu), step):
         opacity_probability(volume.volume_hu[index : index + 1], network)
 
@@ -104,22 +95,13 @@ def print_agreement(one: Outputs, other: Outputs) -> None:
     print(f"{'probabilities':<34} differ by at most {np.abs(shares[0] - shares[1]).max():.1e}")
 
 
-def main() -> int:
-    """Print the table; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", type=Path, default=Path("models"))
-    models = parser.parse_args().models
+def run(models: Path, n_slices: int) -> None:
+    """Print a table for each device that the machine has."""
     keep_freed_memory()
     torch.set_num_threads(N_THREADS)
-    phantom = make_thorax(1, SPACING_MM, SHAPE, disease=Disease.COVID19)
-    volume = canonical_volume(phantom.volume_hu, SPACING_MM)
+    phantom, volume = draw_chest(n_slices)
     print(f"{'on':<6}{'what':<34}{'seconds':>9}{'peak MB of GPU':>15}")
-    on_cpu = run(phantom, volume, models, torch.device("cpu"))
+    on_cpu = measure_device(phantom, volume, models, torch.device("cpu"))
     if torch.cuda.is_available():
         print(torch.cuda.get_device_name())
-        print_agreement(on_cpu, run(phantom, volume, models, torch.device("cuda")))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        print_agreement(on_cpu, measure_device(phantom, volume, models, torch.device("cuda")))

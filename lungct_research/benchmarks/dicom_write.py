@@ -1,12 +1,7 @@
-"""Time and memory of writing the results of a study of 300 slices.
-
-Example:
-    python -m lungct_research.benchmarks.dicom_write
-"""
+"""Time and memory of writing the results of a study."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from datetime import datetime
 from functools import partial
@@ -19,7 +14,7 @@ from lungct.delivery import deliver
 from lungct.dicom_write.write import write_dicom
 from lungct.settings import DicomSettings, OutputSettings
 from lungct_research.benchmarks.measure import HEADER, measure
-from lungct_research.benchmarks.study import analysed_study
+from lungct_research.benchmarks.study import N_THREADS, analysed_study
 
 PDF = bytes(2_500_000)
 """As large as a report."""
@@ -36,20 +31,21 @@ ENCODINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def main() -> int:
-    """Print the table; returns the exit code."""
-    torch.set_num_threads(2)
+def run(n_slices: int) -> None:
+    """Print the table."""
+    torch.set_num_threads(N_THREADS)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        analysis = analysed_study(folder / "study")
+        analysis = analysed_study(folder / "study", n_slices)
         works = {"all files": partial(deliver, outputs=OutputSettings(), analysis=analysis)}
         settings = {f"SEG {name}": ONLY_SEGMENTATIONS | encoding for name, encoding in ENCODINGS.items()}
-        for name, values in ({"all DICOM objects": {}} | settings | {"key slices": ONLY_CAPTURES}).items():
+        everything: dict[str, dict[str, Any]] = {"all DICOM objects": {}}
+        for name, values in (everything | settings | {"key slices": ONLY_CAPTURES}).items():
             works[name] = partial(
                 write_dicom,
                 settings=DicomSettings(**values),
                 analysis=analysis,
-                pdf=(lambda: PDF) if name == "all DICOM objects" else None,
+                pdf=(lambda: PDF) if name in everything else None,
                 created=datetime.now(),
             )
         print(f"{HEADER}{'MB written':>12}")
@@ -59,8 +55,3 @@ def main() -> int:
             line = measure(name, partial(work, out))
             written_mb = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
             print(f"{line}{written_mb:>12.1f}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

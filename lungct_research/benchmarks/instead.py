@@ -1,14 +1,9 @@
-"""What a user would pick instead, each alone in a process: ``python -m lungct_research.benchmarks.instead WHAT [STUDY]``.
-
-Prints seconds and the peak of resident memory above what the imports took, as JSON.
-"""
+"""What a user would pick instead of a part of the application, to measure each alone in a process."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,8 +13,8 @@ import torch
 from lungct.networks.device import keep_freed_memory
 from lungct.records import Chest, CtVolume, LungAnatomy
 from lungct_research.benchmarks.measure import best_seconds, seconds_and_peak_mb
+from lungct_research.benchmarks.study import N_THREADS
 
-N_THREADS = 2
 N_RUNS = 3
 """Of which the fastest counts. A study is read into memory that is new to the process; networks run in memory
 that stages before them have left, as in the application."""
@@ -86,7 +81,7 @@ def unet_ours(study: Path) -> Prepared:
     network = build_opacity_model(verify_model(MODELS, "opacity"), CPU).network
     slices_hu, footprint = _lung_slices(study)
     seen = seen_around(footprint)
-    batches = np.array_split(slices_hu, len(slices_hu) // BATCH_SLICES)
+    batches = np.array_split(slices_hu, max(len(slices_hu) // BATCH_SLICES, 1))
     return lambda: [opacity_probability(batch, network, seen) for batch in batches]
 
 
@@ -190,7 +185,7 @@ SLOW = ("lobes, lungmask", "opacity network, plain loop")
 
 
 def measured(what: str, study: Path) -> dict[str, float]:
-    """Seconds and megabytes of one of them."""
+    """Return the seconds of one of them, and the peak in MB of memory above what the imports took."""
     torch.set_num_threads(N_THREADS)
     with torch.inference_mode():
         work = PREPARE[what](study)
@@ -202,17 +197,3 @@ def measured(what: str, study: Path) -> dict[str, float]:
         if not what.startswith("reading"):
             seconds = best_seconds(work, N_RUNS)
     return {"seconds": seconds, "peak_mb": peak_mb}
-
-
-def main() -> int:
-    """Measure one and print it; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=PREPARE)
-    parser.add_argument("study", type=Path)
-    arguments = parser.parse_args()
-    print(json.dumps(measured(arguments.what, arguments.study)))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,12 +1,7 @@
-"""Time and memory of the report of a study of 300 slices.
-
-Example:
-    python -m lungct_research.benchmarks.report
-"""
+"""Time and memory of the report of a study."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from datetime import datetime
 from pathlib import Path
@@ -20,14 +15,14 @@ from lungct.report.pdf import render_pdf
 from lungct.report.rendering import Structures, render_lungs
 from lungct.report.wording import Wording
 from lungct_research.benchmarks.measure import HEADER, measure
-from lungct_research.benchmarks.study import analysed_study
+from lungct_research.benchmarks.study import N_THREADS, analysed_study
 
 
-def main() -> int:
-    """Print the table; returns the exit code."""
-    torch.set_num_threads(2)
+def run(n_slices: int) -> None:
+    """Print the table."""
+    torch.set_num_threads(N_THREADS)
     with tempfile.TemporaryDirectory() as folder:
-        analysis = analysed_study(Path(folder) / "study")
+        analysis = analysed_study(Path(folder) / "study", n_slices)
     tree = analysis.tree
     structures = Structures(analysis.anatomy.lobes, analysis.opacities.mask, tree.airways, tree.vessels)
     content, illustrations = write_content(analysis, Wording("en")), illustrate(analysis)
@@ -36,8 +31,3 @@ def main() -> int:
     print(measure("all pictures", lambda: illustrate(analysis)))
     print(measure("PDF", lambda: render_pdf(content, illustrations, datetime.now())))
     print(measure("HTML", lambda: render_html(analysis, content, illustrations)))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

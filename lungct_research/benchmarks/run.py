@@ -1,15 +1,11 @@
 """Stages and whole of the application, against their floors and against what a user would pick instead.
 
-Example:
-    python -m lungct_research.benchmarks.run --slices 100 300 600 --json runs/benchmark.json
-
 Every analysis is a process of its own, as users start it. Floors are what the bytes and multiplications of a
 stage take at the speed that this machine reaches with nothing else to do.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -17,11 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -30,21 +27,24 @@ from torch.utils.flop_counter import FlopCounterMode
 from lungct.networks import Classifier3d, LobeUNet, opacity_unet
 from lungct.networks.inputs import CLASSIFIER_SHAPE, SEGMENTER_SHAPE
 from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE
-from lungct.settings import SelectionLimits
-from lungct_research.benchmarks.instead import N_THREADS, PREPARE
+from lungct_research.benchmarks.instead import PREPARE, measured
 from lungct_research.benchmarks.measure import HEADER, best_seconds, row
-from lungct_research.benchmarks.study import SHAPE, SPACING_MM
-from lungct_research.datasets.disease import Disease
-from lungct_research.synthesis.phantom.dicom_study import write_study
-from lungct_research.synthesis.phantom.study_options import StudyOptions
-from lungct_research.synthesis.phantom.thorax import make_thorax
+from lungct_research.benchmarks.study import (
+    N_THREADS,
+    ROOT,
+    SHAPE,
+    SPACING_MM,
+    spacing_of_mm,
+    write_chest,
+    write_settings,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
 N_SERIES = 4
 """Of the study on which reading is compared."""
 
-THICKEST_MM = SelectionLimits().max_slice_thickness_mm
 MEASURED_N, MEASURED_BYTES = 1536, 1 << 28
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,17 @@ def machine() -> Machine:
     return Machine(2 * MEASURED_N**3 / multiplied_s, 2 * MEASURED_BYTES / copied_s)
 
 
-def analyse(study: Path, out: Path, name: str, n_slices: int) -> Run:
+def analyse(study: Path, folder: Path, models: Path, name: str, n_slices: int) -> Run:
     """Run the application.
 
     Raises:
         CalledProcessError: it failed.
     """
-    command = [sys.executable, ROOT / "app", "-i", study, "-o", out, "-m", ROOT / "models", "-l", "ERROR"]
+    out, settings = folder / "out", write_settings(folder)
+    places = ["-i", study, "-o", out, "-m", models, "-s", settings]
+    command = [sys.executable, *map(str, [ROOT / "app", *places]), "-l", "ERROR"]
     begin = time.perf_counter()
-    with subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL) as process:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: S603
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     whole_s = time.perf_counter() - begin
@@ -111,7 +113,7 @@ def floors(of: Machine, n_slices: int) -> dict[str, float]:
     multiplications, the opacity network on every slice.
     """
     n_voxels = n_slices * SHAPE[1] * SHAPE[2]
-    height_mm = n_slices * _spacing_mm(n_slices)[0]
+    height_mm = n_slices * spacing_of_mm(n_slices)[0]
     sides_mm = (height_mm, *(n * mm for n, mm in zip(SHAPE[1:], SPACING_MM[1:], strict=True)))
     grid = [math.ceil(round(side / GRID_SPACING_MM) / STRIDE) * STRIDE for side in sides_mm]
     slice_flops = _flops(opacity_unet(), (1, 3, *SEGMENTER_SHAPE))
@@ -127,28 +129,13 @@ def floors(of: Machine, n_slices: int) -> dict[str, float]:
 def _flops(network: nn.Module, shape: tuple[int, ...]) -> int:
     with FlopCounterMode(display=False) as counter:
         network.eval().to("meta")(torch.empty(shape, device="meta"))
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
-def _spacing_mm(n_slices: int) -> tuple[float, float, float]:
-    """The same chest in fewer or more slices, none thicker than may be analysed."""
-    return (min(SPACING_MM[0] * SHAPE[0] / n_slices, THICKEST_MM), *SPACING_MM[1:])
-
-
-def write_phantom(folder: Path, n_slices: int, n_series: int = 1) -> Path:
-    """A study of the chest of :mod:`lungct_research.benchmarks.study`, now and then in several series."""
-    spacing_mm = _spacing_mm(n_slices)
-    phantom = make_thorax(1, spacing_mm, (n_slices, *SHAPE[1:]), disease=Disease.COVID19)
-    for number in range(1, n_series + 1):
-        options = StudyOptions(spacing_mm=spacing_mm, series_number=number)
-        write_study(phantom.volume_hu, folder, options)
-    return folder
-
-
-def _apart(make: Callable[..., Path], *arguments: object) -> Path:
-    """In another process: the peak of a process counts what its parent held when it started."""
+def _apart(work: Callable[..., Result], *arguments: object) -> Result:
+    """Run work in another process: the peak of a process counts what its parent held when it started."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(make, *arguments).result()
+        return pool.submit(work, *arguments).result()
 
 
 def print_run(run: Run, floor_s: dict[str, float]) -> None:
@@ -160,51 +147,52 @@ def print_run(run: Run, floor_s: dict[str, float]) -> None:
         print(f"  {stage:<26}{seconds:>8.2f}{ratio}")
 
 
-def compared(studies: dict[str, Path]) -> Iterator[dict[str, object]]:
+def compared(studies: Mapping[str, Path]) -> Iterator[dict[str, object]]:
     """Every alternative in a process of its own; prints as it goes."""
     print(f"\n{HEADER}")
     for what in PREPARE:
         study = studies["several series" if what.startswith("reading") else "one series"]
-        command = [sys.executable, "-m", "lungct_research.benchmarks.instead", what, str(study)]
-        said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout  # noqa: S603
-        measured = json.loads(said.splitlines()[-1])
-        print(row(what, **measured), flush=True)
-        yield {"what": what, **measured}
+        found = _apart(measured, what, study)
+        print(row(what, **found), flush=True)
+        yield {"what": what, **found}
 
 
-def main() -> int:
-    """Print the tables; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--slices", type=int, nargs="*", default=[100, 300, 600])
-    parser.add_argument("--study", type=Path, nargs="*", default=[], help="folders of real studies")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--no-alternatives", action="store_true")
-    arguments = parser.parse_args()
+def run(
+    models: Path, slices: Sequence[int], studies: Sequence[Path], file: Path | None, *, alone: bool
+) -> None:
+    """Print the tables, and keep them as JSON where a file is named.
+
+    Args:
+        models: folder of the weights.
+        slices: numbers of slices of phantoms to analyse.
+        studies: folders of real studies to analyse.
+        file: JSON file to write.
+        alone: nothing else is measured beside the application.
+    """
     torch.set_num_threads(N_THREADS)
-    measured = machine()
-    print(f"two threads: {measured.flops_per_s / 1e9:.0f} GFLOP/s, {measured.bytes_per_s / 1e9:.1f} GB/s")
+    speed = machine()
+    print(f"two threads: {speed.flops_per_s / 1e9:.0f} GFLOP/s, {speed.bytes_per_s / 1e9:.1f} GB/s")
     runs, rows = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for n_slices in arguments.slices:
-            study = _apart(write_phantom, folder / str(n_slices), n_slices)
-            runs.append(analyse(study, folder / "out", f"{n_slices} slices", n_slices))
-            print_run(runs[-1], floors(measured, n_slices))
-        for study in arguments.study:
-            runs.append(analyse(study, folder / "out", study.name, 0))
+        for n_slices in slices:
+            study = _apart(write_chest, folder / str(n_slices), n_slices)
+            runs.append(analyse(study, folder, models, f"{n_slices} slices", n_slices))
+            print_run(runs[-1], floors(speed, n_slices))
+        for study in studies:
+            runs.append(analyse(study, folder, models, study.name, 0))
             print_run(runs[-1], {})
-        if not arguments.no_alternatives:
-            studies = {
-                "one series": _apart(write_phantom, folder / "one", SHAPE[0]),
-                "several series": _apart(write_phantom, folder / "several", SHAPE[0] // 2, N_SERIES),
-            }
-            rows = list(compared(studies))
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        record = {"machine": asdict(measured), "runs": [asdict(run) for run in runs], "instead": rows}
-        arguments.json.write_text(json.dumps(record, indent=2) + "\n")
-    return 0
+        if not alone:
+            rows = list(compared(write_compared(folder)))
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        record = {"machine": asdict(speed), "runs": [asdict(run) for run in runs], "instead": rows}
+        file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def write_compared(folder: Path) -> dict[str, Path]:
+    """Write the studies on which the application is compared with others."""
+    return {
+        "one series": _apart(write_chest, folder / "one", SHAPE[0]),
+        "several series": _apart(write_chest, folder / "several", SHAPE[0] // 2, N_SERIES),
+    }

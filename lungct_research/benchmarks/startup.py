@@ -12,20 +12,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_STAGE = "[1/"
-N_STARTS = 5
 N_IMPORTS = 12
 
 
-def command(folder: str, *options: str) -> list[str]:
+def command(folder: str, models: Path, *options: str) -> list[str]:
     """Analyse a folder without images, so that the process ends in the first stage."""
-    application = [str(ROOT / "app"), "-i", folder, "-o", f"{folder}/out", "-m", str(ROOT / "models")]
+    application = [str(ROOT / "app"), "-i", folder, "-o", f"{folder}/out", "-m", str(models)]
     return [sys.executable, *options, *application]
 
 
-def seconds_to_first_stage(folder: str) -> tuple[float, float]:
+def seconds_to_first_stage(folder: str, models: Path) -> tuple[float, float]:
     """Until the log tells that the first stage begins, by the clock, and those that the CPU worked in all."""
     begin, worked_s = time.perf_counter(), _worked_s()
-    with subprocess.Popen(command(folder), stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
+    with subprocess.Popen(command(folder, models), stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
         assert process.stderr  # noqa: S101
         next(line for line in process.stderr if FIRST_STAGE in line)
         seconds = time.perf_counter() - begin
@@ -38,10 +37,10 @@ def _worked_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def slowest_imports(folder: str) -> list[tuple[float, str]]:
+def slowest_imports(folder: str, models: Path) -> list[tuple[float, str]]:
     """Seconds and names of the slowest imports; an import counts what it imports in turn."""
     log = subprocess.run(  # noqa: S603
-        command(folder, "-X", "importtime"), stderr=subprocess.PIPE, text=True, check=False
+        command(folder, models, "-X", "importtime"), stderr=subprocess.PIPE, text=True, check=False
     ).stderr
     rows = [
         line.split("|") for line in log.splitlines() if line.startswith("import time:") and "[us]" not in line
@@ -51,16 +50,12 @@ def slowest_imports(folder: str) -> list[tuple[float, str]]:
     return sorted(top_level, reverse=True)[:N_IMPORTS]
 
 
-def main() -> None:
+def run(models: Path, n_starts: int) -> None:
     """Print the median of some starts and the profile of one."""
     with tempfile.TemporaryDirectory() as folder:
-        starts = [seconds_to_first_stage(folder) for _ in range(N_STARTS)]
-        for what, seconds in zip(("clock", "CPU"), zip(*starts, strict=True), strict=True):
-            median = statistics.median(seconds)
-            print(f"{what:<6}{min(seconds):6.2f} to {max(seconds):.2f} s, median {median:.2f} s")
-        for seconds, name in slowest_imports(folder):
+        starts = [seconds_to_first_stage(folder, models) for _ in range(n_starts)]
+        for what, values in zip(("clock", "CPU"), zip(*starts, strict=True), strict=True):
+            median = statistics.median(values)
+            print(f"{what:<6}{min(values):6.2f} to {max(values):.2f} s, median {median:.2f} s")
+        for seconds, name in slowest_imports(folder, models):
             print(f"{seconds:8.2f} s  {name.strip()}")
-
-
-if __name__ == "__main__":
-    main()

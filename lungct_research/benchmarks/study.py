@@ -1,8 +1,10 @@
-"""A study of 300 slices of 512 x 512 with known lobes, opacities, airways and vessels."""
+"""A chest of 300 slices of 512 x 512, or fewer, with known lobes, opacities, airways and vessels."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+import yaml
 
 from lungct.dicom_read import scan_folder
 from lungct.dicom_read.chest import read_chest
@@ -12,6 +14,7 @@ from lungct.records import (
     Analysis,
     BronchovascularTree,
     Classification,
+    CtVolume,
     LungAnatomy,
     ModelInfo,
     Opacities,
@@ -19,18 +22,57 @@ from lungct.records import (
     Selection,
     SeriesVerdict,
 )
+from lungct.records.orientation import canonical_volume
+from lungct.settings import SelectionLimits
+from lungct_research.datasets.arrays import Spacing
 from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.dicom_study import write_study
 from lungct_research.synthesis.phantom.study_options import StudyOptions
-from lungct_research.synthesis.phantom.thorax import make_thorax
+from lungct_research.synthesis.phantom.thorax import Phantom, make_thorax
 
+ROOT = Path(__file__).resolve().parents[2]
 SHAPE, SPACING_MM = (300, 512, 512), (1.1, 0.7, 0.7)
+N_SLICES = SHAPE[0]
+N_THREADS = 2
+"""On two cores, as a small virtual machine has them."""
+
+THICKEST_MM = SelectionLimits().max_slice_thickness_mm
 
 
-def analysed_study(folder: Path) -> Analysis:
-    """Write the phantom of seed 1 as DICOM, read it back, and take its truth for findings."""
-    phantom = make_thorax(1, SPACING_MM, SHAPE, disease=Disease.COVID19)
-    write_study(phantom.volume_hu, folder, StudyOptions(spacing_mm=SPACING_MM))
+def spacing_of_mm(n_slices: int) -> Spacing:
+    """Return the spacing of the same chest in fewer or more slices, none thicker than may be analysed."""
+    return (min(SPACING_MM[0] * SHAPE[0] / n_slices, THICKEST_MM), *SPACING_MM[1:])
+
+
+def draw_chest(n_slices: int, seed: int = 1) -> tuple[Phantom, CtVolume]:
+    """Draw the phantom of COVID-19 in so many slices of 512 x 512."""
+    spacing_mm = spacing_of_mm(n_slices)
+    phantom = make_thorax(seed, spacing_mm, (n_slices, *SHAPE[1:]), disease=Disease.COVID19)
+    return phantom, canonical_volume(phantom.volume_hu, spacing_mm)
+
+
+def write_chest(folder: Path, n_slices: int, n_series: int = 1, seed: int = 1) -> Path:
+    """Write the phantom as a DICOM study of one or more series."""
+    phantom, volume = draw_chest(n_slices, seed)
+    for number in range(1, n_series + 1):
+        options = StudyOptions(seed=seed, spacing_mm=volume.spacing_mm, series_number=number)
+        write_study(phantom.volume_hu, folder, options)
+    return folder
+
+
+def write_settings(folder: Path) -> Path:
+    """Write settings with which the application analyses a slab of a chest, too, however low it is."""
+    settings = yaml.safe_load((ROOT / "app.yaml").read_text(encoding="utf-8"))
+    settings["lungct"]["selection"]["min_extent_mm"] = 0
+    path = folder / "slab.yaml"
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return path
+
+
+def analysed_study(folder: Path, n_slices: int) -> Analysis:
+    """Write the phantom as DICOM, read it back, and take its truth for findings."""
+    phantom, _ = draw_chest(n_slices)
+    write_study(phantom.volume_hu, folder, StudyOptions(spacing_mm=spacing_of_mm(n_slices)))
     scan = scan_folder(folder)
     chest = read_chest(Selection(scan, (SeriesVerdict(scan.series[0], rank=1),)))
     model = ModelInfo("truth", "1", "0" * 64, provisional=True)

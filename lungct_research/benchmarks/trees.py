@@ -2,14 +2,9 @@
 
 Sensitivity and precision of the vessels; of the airways Dice down to the segmental bronchi, the share of
 what was found that lies beyond one voxel of the truth, and the sensitivity in each generation.
-
-Example:
-    python -m lungct_research.benchmarks.trees
 """
 
 from __future__ import annotations
-
-import sys
 
 import numpy as np
 from scipy import ndimage
@@ -40,24 +35,25 @@ PHANTOMS: list[tuple[int, tuple[float, float, float], Kernel, Disease]] = [
 ]
 """The second is the one of ``make demo``. Constants of the vessels were chosen on persons 1, 2 and 5."""
 
+PLANE = (256, 256)
 SEGMENTAL = 3
 DEEPEST = 6
 
 
-def main() -> int:
-    """Print the table; returns the exit code."""
+def run(n_slices: int | None = None) -> None:
+    """Print the table; with ``n_slices`` of the first phantom only, in so many slices."""
     generations = "".join(f"{generation:>6}" for generation in range(DEEPEST + 1))
     print(
         f"seed  slices  kernel    | vessels: sens.  prec. | airways: Dice to 3  leak | sens. of{generations}"
     )
-    for seed, spacing_mm, kernel, disease in PHANTOMS:
-        phantom = make_thorax(seed, spacing_mm, disease=disease, kernel=kernel)
+    for seed, spacing_mm, kernel, disease in PHANTOMS if n_slices is None else PHANTOMS[:1]:
+        shape = None if n_slices is None else (n_slices, *PLANE)
+        phantom = make_thorax(seed, spacing_mm, shape, disease=disease, kernel=kernel)
         volume = canonical_volume(phantom.volume_hu, spacing_mm)
         airways = segment_airways(volume, phantom.lobes)
         vessels = segment_vessels(volume, phantom.lobes, airways)
         what = f"{seed:>4}{spacing_mm[0]:>6} mm  {kernel:<9}"
         print(f"{what} | {vessel_figures(phantom, vessels)} | {airway_figures(phantom, airways)}", flush=True)
-    return 0
 
 
 def vessel_figures(phantom: Phantom, found: MaskArray) -> str:
@@ -84,7 +80,3 @@ def dice_down_to(phantom: Phantom, found: MaskArray, generation: int) -> float:
     near = (found > 0) & (phantom.generations[tuple(nearest)] <= generation)
     truth = (phantom.generations >= 0) & (phantom.generations <= generation)
     return 2 * np.count_nonzero(near & truth) / (np.count_nonzero(near) + np.count_nonzero(truth))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

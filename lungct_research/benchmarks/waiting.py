@@ -1,15 +1,11 @@
-"""How long studies of a hospital wait for their results, by number of analyses at once: a simulated month.
-
-Example:
-    python -m lungct_research.benchmarks.waiting --service-s 60 --per-day 120
-"""
+"""How long studies of a hospital wait for their results, by number of analyses at once: a simulated month."""
 
 from __future__ import annotations
 
 import random
-from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import simpy
@@ -75,26 +71,14 @@ def simulate(n_machines: int, service_s: float, per_day: float, seed: int = 1) -
     return Waits(np.array(waits[STAT]), np.array(waits[ROUTINE]), busy)
 
 
-def main() -> None:
+def run(services_s: Sequence[float], per_day: float, machines: Sequence[int]) -> None:
     """Print a table for the how-to."""
-    parser = ArgumentParser(
-        prog="python -m lungct_research.benchmarks.waiting", description=(__doc__ or "").split("\n")[0]
-    )
-    parser.add_argument("--service-s", type=float, nargs="+", default=[30.0, 60.0, 180.0, 600.0])
-    parser.add_argument("--per-day", type=float, default=PER_DAY)
-    parser.add_argument("--machines", type=int, nargs="+", default=[1, 2, 4, 8])
-    args = parser.parse_args()
     print("| service time, s | at once | busy | STAT: median, 95 % (min) | others: median, 95 % (min) |")
     print("|---|---|---|---|---|")
-    for service_s in args.service_s:
-        for n_machines in args.machines:
-            waits = simulate(n_machines, service_s, args.per_day)
-            cells = (
-                f"{np.median(w) / 60:.1f}, {np.percentile(w, 95) / 60:.1f}"
-                for w in (waits.stat_s, waits.routine_s)
-            )
-            print(f"| {service_s:g} | {n_machines} | {waits.busy:.0%} | {' | '.join(cells)} |")
-
-
-if __name__ == "__main__":
-    main()
+    for service_s, n_machines in product(services_s, machines):
+        waits = simulate(n_machines, service_s, per_day)
+        cells = (
+            f"{np.median(w) / 60:.1f}, {np.percentile(w, 95) / 60:.1f}"
+            for w in (waits.stat_s, waits.routine_s)
+        )
+        print(f"| {service_s:g} | {n_machines} | {waits.busy:.0%} | {' | '.join(cells)} |")

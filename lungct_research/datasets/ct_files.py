@@ -27,7 +27,7 @@ Facts = Mapping[str, str]
 
 
 def read_ct(path: Path) -> tuple[CtVolume, Facts]:
-    """A canonical volume and what its headers say for subgroups, by the names of ``lungct_research.datasets.manifest.FACTS``.
+    """Read a canonical volume, and what its headers say for subgroups, by the names of ``manifest.FACTS``.
 
     Args:
         path: folder with DICOM, of which the series is read that the application would choose; folder with

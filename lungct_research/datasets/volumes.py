@@ -30,7 +30,7 @@ MUSCLE_HU = 40.0
 
 
 def read_split(name: str) -> dict[str, list[str]]:
-    """Case names of ``train``, ``validation`` and ``test``; ``name`` is a file of ``lungct_research/datasets/splits``."""
+    """Read the case names of ``train``, ``validation`` and ``test`` from a file of ``splits``."""
     split: dict[str, list[str]] = json.loads((SPLITS_DIR / f"{name}.json").read_text(encoding="utf-8"))
     return split
 

@@ -1,25 +1,19 @@
-"""How good the classifier is: ``python -m lungct_research.evaluation.classifier --manifest FILE --models models --out DIR``.
+"""How good the classifier is: measures of test cases, as a report and in the model card.
 
-Measures the test cases of a manifest (all cases where it has no column ``split``), or of ``--predictions
-FILE``, and writes ``classifier.html``, ``classifier.json`` and ``predictions.csv``. The temperature and the
-best cut-offs come from the validation cases. ``--record`` notes temperature and result in ``model.json``,
-where the application and its reports find them.
+The temperature and the best cut-offs come from the validation cases.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import polars as pl
 
-from lungct.errors import LungCtError
 from lungct.findings.classification import DECISION_CUT_OFF
 from lungct.networks import Classifier3d
 from lungct.networks.classifier3d import CLASSES
@@ -57,20 +51,19 @@ class Evidence:
     Attributes:
         table: one row a case: what :func:`predict` gives.
         is_external: the institutions of the test cases gave nothing to training.
+        stored_temperature: used where there are no validation cases to fit another.
     """
 
     table: pl.DataFrame
     is_external: bool
+    stored_temperature: float = 1.0
 
 
-def report(
-    evidence: Evidence, stored_temperature: float, n_resamples: int = N_RESAMPLES
-) -> tuple[dict[str, Any], dict[str, str]]:
+def report(evidence: Evidence, n_resamples: int = N_RESAMPLES) -> tuple[dict[str, Any], dict[str, str]]:
     """Everything measured, for JSON, and the pictures.
 
     Args:
         evidence: probabilities at a temperature of 1.
-        stored_temperature: used where there are no validation cases to fit another.
         n_resamples: of the bootstrap.
 
     Raises:
@@ -83,7 +76,7 @@ def report(
     temperature = (
         fitted_temperature(validation.probabilities, validation.labels)
         if has_validation
-        else stored_temperature
+        else evidence.stored_temperature
     )
     test, chooser = (
         predictions.with_probabilities(at_temperature(predictions.probabilities, temperature))
@@ -167,52 +160,41 @@ def record(result: dict[str, Any], model_dir: Path) -> None:
     renew_card(model_dir, described)
 
 
-def main() -> int:
-    """Measure, write, and on request record; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--manifest", type=Path, help="that of a training run, or cases of another site")
-    source.add_argument("--predictions", type=Path, help="CSV of probabilities at a temperature of 1")
-    parser.add_argument("--models", type=Path, default=Path("models"))
-    parser.add_argument("--out", type=Path, default=Path("runs/evaluation"))
-    parser.add_argument("--external", action="store_true", help="these institutions gave nothing to training")
-    parser.add_argument("--record", action="store_true", help="note the result in model.json")
-    parser.add_argument("--resamples", type=int, default=N_RESAMPLES, help="of the bootstrap")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    arguments = parser.parse_args()
-    if arguments.record and arguments.predictions:
-        parser.error("--record needs --manifest: nobody knows which model the predictions are of")
-    try:
-        return _run(arguments)
-    except LungCtError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+def of_predictions(path: Path) -> Evidence:
+    """Take the predictions of any classifier from a file."""
+    table = read_predictions(path)
+    return Evidence(table, is_external(zip(table["split"], table["institution"], strict=True)))
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def of_manifest(path: Path, models: Path, device: str) -> Evidence:
+    """Predict the cases of a manifest that training has not seen, with the classifier of ``models``."""
     keep_freed_memory()
-    temperature = 1.0
-    if arguments.predictions:
-        table = read_predictions(arguments.predictions)
-        external = is_external(zip(table["split"], table["institution"], strict=True))
-    else:
-        device = choose_device(arguments.device)
-        model = load_model(arguments.models, "classifier", Classifier3d, device)
-        temperature = model.parameters.get("temperature", temperature)
-        cases = read_manifest(arguments.manifest, "patient")
-        external = is_external((case.split, case.institution) for case in cases)
-        unseen = [case for case in cases if case.split != "train"]
-        table = predict(unseen, model.network, arguments.models, device)
-    evidence = Evidence(table, arguments.external or external)
-    result, drawn = report(evidence, temperature, arguments.resamples)
-    write(result, drawn, table, arguments.out)
+    on = choose_device(device)
+    model = load_model(models, "classifier", Classifier3d, on)
+    cases = read_manifest(path, "patient")
+    external = is_external((case.split, case.institution) for case in cases)
+    unseen = [case for case in cases if case.split != "train"]
+    table = predict(unseen, model.network, models, on)
+    return Evidence(table, external, model.parameters.get("temperature", 1.0))
+
+
+def run(
+    evidence: Evidence, out_dir: Path, n_resamples: int, *, external: bool, record_in: Path | None
+) -> None:
+    """Measure, write, and on request record.
+
+    Args:
+        evidence: predictions.
+        out_dir: folder of the report.
+        n_resamples: resamples of the bootstrap.
+        external: the institutions gave no case to training, whatever the manifest says.
+        record_in: model folder in which the result is noted.
+    """
+    evidence = replace(evidence, is_external=evidence.is_external or external)
+    result, drawn = report(evidence, n_resamples)
+    write(result, drawn, evidence.table, out_dir)
     for text in result["warnings"]:
         print(f"warning: {text}")
-    print(f"{result['n_cases']} cases: {arguments.out / 'classifier.html'}")
-    if arguments.record:
-        record(result, arguments.models / "classifier")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    print(f"{result['n_cases']} cases: {out_dir / 'classifier.html'}")
+    if record_in is not None:
+        record(result, record_in)

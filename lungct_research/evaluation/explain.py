@@ -1,4 +1,4 @@
-"""Where the classifier looks: ``python -m lungct_research.evaluation.explain PATH --models models --out looks.png``.
+"""Where the classifier looks, as a picture.
 
 One row a class: axial slices as the classifier sees them, warm where they speak for that class (3-D Grad-CAM,
 Selvaraju et al. 2017, by MONAI). A map shows what moved the network, not what is ill.
@@ -6,8 +6,6 @@ Selvaraju et al. 2017, by MONAI). A map shows what moved the network, not what i
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,6 @@ from monai.visualize import GradCAM
 from torch import Tensor, nn
 
 from lungct.anatomy.lungs import segment_lobes
-from lungct.errors import LungCtError
 from lungct.networks import Classifier3d, LobeUNet
 from lungct.networks.classifier3d import CLASSES
 from lungct.networks.device import keep_freed_memory
@@ -73,26 +70,16 @@ def draw(volume: np.ndarray, maps: np.ndarray, path: Path) -> None:
     figure.savefig(path)
 
 
-def main() -> int:
-    """Draw one CT; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("path", type=Path, help="folder of a DICOM study, or a volume file")
-    parser.add_argument("--models", type=Path, default=Path("models"))
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
+def run(path: Path, models: Path, out: Path) -> None:
+    """Draw one CT.
+
+    Raises:
+        LungCtError: the CT cannot be read, or a network cannot be loaded.
+    """
     keep_freed_memory()
     cpu = torch.device("cpu")
-    try:
-        classifier = load_model(arguments.models, "classifier", Classifier3d, cpu).network
-        volume, _ = read_ct(arguments.path)
-        lungs = segment_lobes(volume, load_model(arguments.models, "lungs", LobeUNet, cpu)).lobes
-    except LungCtError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    classifier = load_model(models, "classifier", Classifier3d, cpu).network
+    volume, _ = read_ct(path)
+    lungs = segment_lobes(volume, load_model(models, "lungs", LobeUNet, cpu)).lobes
     seen = classifier_input(torch.from_numpy(np.ascontiguousarray(volume.volume_hu)), torch.from_numpy(lungs))
-    draw(seen[0, 0].numpy(), activation_maps(classifier, seen), arguments.out)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    draw(seen[0, 0].numpy(), activation_maps(classifier, seen), out)

@@ -1,4 +1,4 @@
-"""What lobes hold of their lung in patients: ``python -m lungct_research.evaluation.lobe_shares --data DIR``.
+"""What lobes hold of their lung in patients.
 
 The patients are those of Tang et al. 2019. From their ranges come the limits of the quality flag
 ``LOBE_SHARE_IMPLAUSIBLE`` (:data:`lungct.findings.quality.PLAUSIBLE_SHARE_OF_LUNG`).
@@ -6,16 +6,13 @@ The patients are those of Tang et al. 2019. From their ranges come the limits of
 
 from __future__ import annotations
 
-import argparse
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from lungct.records import LEFT_LOBES, Lobe, MaskArray
-from lungct_research.datasets.volumes import read_anatomy, read_split
-from lungct_research.synthesis.chest import AIRWAY_BIT
+from lungct_research.datasets.volumes import AIRWAY_BIT, read_anatomy, read_split
 
 WIDENED_BY = 0.25
 """Of the width of a range, on both sides. Own decision: fifty patients do not hold the extremes."""
@@ -40,15 +37,10 @@ def widened(values: Iterable[float]) -> tuple[float, float]:
     return min(values) - more, max(values) + more
 
 
-def main() -> None:
+def run(data_dir: Path) -> None:
     """Print a line a lobe."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=os.environ.get("LUNGCT_REAL_CT"))
-    arguments = parser.parse_args()
-    if arguments.data is None:
-        parser.error("name the data folder with --data or LUNGCT_REAL_CT")
     names = [name for part in read_split("anatomies").values() for name in part]
-    of_patients = [shares_of_lung(read_anatomy(arguments.data, name) & (AIRWAY_BIT - 1)) for name in names]
+    of_patients = [shares_of_lung(read_anatomy(data_dir, name) & (AIRWAY_BIT - 1)) for name in names]
     print(f"{len(names)} patients")
     print(f"{'share of its lung':<20}{'smallest':>10}{'median':>10}{'largest':>10}  widened")
     for lobe in Lobe:
@@ -56,7 +48,3 @@ def main() -> None:
         low, high = widened(values)
         figures = "".join(f"{value:10.3f}" for value in (min(values), np.median(values), max(values)))
         print(f"{lobe:<20}{figures}  {low:.2f} to {high:.2f}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,14 +1,8 @@
-"""How well lungs and lobes are found: ``python -m lungct_research.evaluation.lobes --data DIR --models models``.
-
-Everything is measured on the volume's own grid, on what the application would report. Choices are made with
-``--part validation``.
-"""
+"""How well lungs and lobes are found: measures of what the application would report."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -128,22 +122,9 @@ def _real_groups(data_dir: Path, segment: Segmenter) -> dict[str, Callable[[], d
     }
 
 
-def main() -> None:
+def run(data_dir: Path, models: Path, part: str) -> None:
     """Print every case, then all measures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=os.environ.get("LUNGCT_REAL_CT"))
-    parser.add_argument("--models", type=Path, default=Path("models"))
-    parser.add_argument("--part", choices=("test", "validation"), default="test")
-    arguments = parser.parse_args()
-    if arguments.data is None:
-        parser.error("name the data folder with --data or LUNGCT_REAL_CT")
     keep_freed_memory()
-    model = load_model(arguments.models, "lungs", LobeUNet, torch.device("cpu"))
-    measured = evaluate(
-        Path(arguments.data), lambda volume: segment_lobes(volume, model).lobes, arguments.part
-    )
+    model = load_model(models, "lungs", LobeUNet, torch.device("cpu"))
+    measured = evaluate(data_dir, lambda volume: segment_lobes(volume, model).lobes, part)
     print(json.dumps(measured, indent=2))
-
-
-if __name__ == "__main__":
-    main()

@@ -55,13 +55,12 @@ class Card:
 
     Attributes:
         name: folder in ``models``.
-        script: module in ``training`` that trains and measures it.
         outputs: meaning of the output channels.
         classes_key: MONAI's name for them: ``label_classes`` or ``pred_classes``.
         limits: what a user must know, one sentence an item.
-        history: how the training of the weights differed from one run of the script as it is.
+        history: how the training of the weights differed from one run of the command as it is.
         changelog: versions and what is new in them, the current one last.
-        command: options of the script that make such weights.
+        command: options of ``lungct train`` that make such weights.
         licence: of the weights, after their data.
         measured_on: whose measurements the card shows.
         validated_on: what the report says once something was measured; see
@@ -69,7 +68,6 @@ class Card:
     """
 
     name: str
-    script: str
     task: str
     description: str
     input_shape: tuple[int | str, ...]
@@ -176,7 +174,7 @@ def renew_card(model_dir: Path, described: Mapping[str, Any]) -> None:
 
 
 def _command(card: Card) -> str:
-    return f"python -m training.{card.script} {card.command} --out models/{card.name}"
+    return f"lungct train {card.name} {card.command} --out models/{card.name}"
 
 
 def _readme(card: Card, described: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Pictures to look at: what is found in chests nobody trained on, ``python -m lungct_research.evaluation.montage --out DIR``.
+"""Pictures of what is found in chests that nobody trained on.
 
 A picture a case: axial, coronal and sagittal slices in the lung window; below them the same with the borders
 of the lobes, then with those of airways and vessels; at the right the lungs in three dimensions.
@@ -6,9 +6,7 @@ of the lobes, then with those of airways and vessels; at the right the lungs in 
 
 from __future__ import annotations
 
-import argparse
-import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -102,25 +100,13 @@ def _beside(left: Image.Image, right: tuple[Image.Image, ...]) -> Image.Image:
     return whole
 
 
-def main() -> None:
+def run(names: Collection[str], data_dir: Path, models: Path, out_dir: Path) -> None:
     """Write ``NAME.png`` for every case, or for those named."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="cases; all where none is named")
-    parser.add_argument("--data", type=Path, default=os.environ.get("LUNGCT_REAL_CT"))
-    parser.add_argument("--models", type=Path, default=Path("models"))
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    if arguments.data is None:
-        parser.error("name the data folder with --data or LUNGCT_REAL_CT")
     keep_freed_memory()
-    model = load_model(arguments.models, "lungs", LobeUNet, torch.device("cpu"))
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for name, volume in real_chests(Path(arguments.data)):
-        if not arguments.names or name in arguments.names:
+    model = load_model(models, "lungs", LobeUNet, torch.device("cpu"))
+    out_dir.mkdir(parents=True, exist_ok=True)
+    for name, volume in real_chests(data_dir):
+        if not names or name in names:
             anatomy = segment_lobes(volume, model)
-            montage(volume, anatomy, segment_tree(volume, anatomy)).save(arguments.out / f"{name}.png")
+            montage(volume, anatomy, segment_tree(volume, anatomy)).save(out_dir / f"{name}.png")
             print(name, flush=True)
-
-
-if __name__ == "__main__":
-    main()

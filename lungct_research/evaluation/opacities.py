@@ -1,4 +1,4 @@
-"""How well opacities are found: ``python -m lungct_research.evaluation.opacities --data DIR --set NAME --out DIR``.
+"""How well opacities are found.
 
 Three methods are measured side by side: the application as it is, the opacity network inside the expert's
 lungs (what is wrong there is the network's own fault), and a classical baseline inside the same lungs, which
@@ -7,10 +7,8 @@ a network must beat. Where no expert drew the lungs, those that the application 
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +96,7 @@ def application(models_dir: Path, device: torch.device) -> Segmenters:
     )
 
 
-def run(name: str, data_dir: Path, out_dir: Path, segmenters: Segmenters) -> None:
+def measure_and_write(name: str, data_dir: Path, out_dir: Path, segmenters: Segmenters) -> None:
     """Measure one data set and write ``NAME.json`` and its plots."""
     print(name, flush=True)
     measured = measure_set(SETS[name](data_dir), segmenters)
@@ -109,22 +107,9 @@ def run(name: str, data_dir: Path, out_dir: Path, segmenters: Segmenters) -> Non
         print(f"  {path}", flush=True)
 
 
-def main() -> None:
-    """Measure the named data set, or the three of the project's own data folder."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=os.environ.get("LUNGCT_REAL_CT"))
-    parser.add_argument("--models", type=Path, default=Path("models"))
-    parser.add_argument("--set", dest="sets", action="append", choices=tuple(SETS), help="may be repeated")
-    parser.add_argument("--out", type=Path, default=Path("runs/evaluation"))
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    arguments = parser.parse_args()
-    if arguments.data is None:
-        parser.error("name the data folder with --data or LUNGCT_REAL_CT")
+def run(names: Sequence[str], data_dir: Path, models: Path, out_dir: Path, device: str) -> None:
+    """Measure the named data sets with the networks of the application."""
     keep_freed_memory()
-    segmenters = application(arguments.models, choose_device(arguments.device))
-    for name in arguments.sets or ("medseg", "no_infection", "labelled_studies"):
-        run(name, Path(arguments.data), arguments.out, segmenters)
-
-
-if __name__ == "__main__":
-    main()
+    segmenters = application(models, choose_device(device))
+    for name in names:
+        measure_and_write(name, data_dir, out_dir, segmenters)

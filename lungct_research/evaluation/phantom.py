@@ -1,11 +1,9 @@
-"""Compare the findings on a phantom with its truth: ``python -m lungct_research.evaluation.phantom truth.json result.json``."""
+"""Findings on a phantom beside its truth."""
 
 from __future__ import annotations
 
 import json
-import sys
-from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +38,7 @@ def compare(truth: dict[str, Any], result: dict[str, Any]) -> Iterator[Compariso
     """Lung volume of every lobe and opacity volume of both lungs.
 
     Args:
-        truth: content of the file that ``python -m lungct_research.synthesis.phantom --truth`` writes.
+        truth: content of the file that ``lungct phantom --truth`` writes.
         result: content of ``result.json``.
     """
     findings = result["findings"]
@@ -50,15 +48,10 @@ def compare(truth: dict[str, Any], result: dict[str, Any]) -> Iterator[Compariso
     yield Comparison("opacity", true_opacity_ml, findings["total"]["opacity_ml"], OPACITY_TOLERANCE)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the comparison; returns 1 where a volume is out of tolerance."""
-    parser = ArgumentParser(
-        prog="python -m lungct_research.evaluation.phantom", description="Findings against the truth."
-    )
-    parser.add_argument("truth", type=Path)
-    parser.add_argument("result", type=Path)
-    args = parser.parse_args(arguments)
-    comparisons = list(compare(*(json.loads(path.read_text("utf-8")) for path in (args.truth, args.result))))
+def run(truth_file: Path, result_file: Path) -> bool:
+    """Print the comparison; returns whether all volumes are within their tolerance."""
+    truth, result = (json.loads(path.read_text(encoding="utf-8")) for path in (truth_file, result_file))
+    comparisons = list(compare(truth, result))
     print(f"{'':<14}{'true ml':>10}{'measured ml':>13}{'error':>9}{'allowed':>9}")
     for volume in comparisons:
         remark = "" if volume.holds else "  out of tolerance"
@@ -66,8 +59,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{volume.what:<14}{volume.true_ml:>10.0f}{volume.measured_ml:>13.0f}"
             f"{volume.relative_error:>+9.1%}{volume.tolerance:>9.0%}{remark}"
         )
-    return 0 if all(volume.holds for volume in comparisons) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return all(volume.holds for volume in comparisons)

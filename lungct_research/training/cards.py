@@ -9,7 +9,6 @@ from lungct_research.evaluation.model_cards import FIRST, Card
 
 LUNGS = Card(
     name="lungs",
-    script="train_lobes",
     task="Segmentation of both lungs and the five lobes on chest CT",
     description="3-D U-Net on the whole chest at 2.5 mm, refined by intensity at full resolution",
     input_shape=("32*n", "32*n", "32*n"),
@@ -45,7 +44,6 @@ LUNGS = Card(
 )
 OPACITY = Card(
     name="opacity",
-    script="train_opacity",
     task="Segmentation of infectious lung opacities on axial chest CT slices",
     description="2-D U-Net with a ResNet-34 encoder, trained from scratch, slice by slice",
     input_shape=SEGMENTER_SHAPE,
@@ -67,7 +65,7 @@ OPACITY = Card(
     "steps of 32 crops. Loss after each minute: 0.285, 0.200, 0.181. The real chests had been averaged to "
     "1.25 mm in the plane before. 0.1.0 had 66 minutes on two cores, 0.2.0 65 minutes more on one core and "
     "other lesions; on the validation cases above they have a mean Dice of 0.762 and 0.855.\n\n"
-    "On real chests, by `python -m lungct_research.evaluation.opacities --set medseg --set labelled_studies --set "
+    "On real chests, by `lungct evaluate opacities --set medseg --set labelled_studies --set "
     "no_infection`, with `--models` for earlier weights, which run in float. "
     "Of them cptac-c3n-00249 had a part in choices, lidc-0001 in the rule about fat; the "
     "others chose nothing. Goals in brackets:\n\n"
@@ -84,14 +82,14 @@ OPACITY = Card(
     "| the same, normal-normal001 (1) | 0.1 | 0.1 | 0.1 |\n\n"
     "So three goals are missed. What finds less without infection finds less of one, too.\n\n"
     "On painted chests around the eight test anatomies and on phantoms, which trained and chose nothing, "
-    "by `python -m lungct_research.evaluation.opacities --set painted`: mean Dice 0.818 (0.692 to 0.899) in the true lungs, "
+    "by `lungct evaluate opacities --set painted`: mean Dice 0.818 (0.692 to 0.899) in the true lungs, "
     "0.797 (0.672 to 0.876) in those of the application, 0.718 of the classical baseline. "
     "With one kind of lesion in a chest, three chests a kind, by `--set painted_kinds`, in the true lungs "
     "(in those of the application): ground-glass 0.80 (0.79), crazy paving 0.74 (0.72), reversed halo 0.89 "
     "(0.87), consolidation 0.91 (0.77), nodules 0.08 (0.05), bands 0.02 (0.02), tree-in-bud 0.02 "
     "(0.01): what is thin or small is missed, and in a chest with 15 mL of bands 166 mL were marked.\n\n"
-    "The paper's own recipe (`lungct_research/training/configs/opacity_paper.yaml`) runs and was not trained to its end: a "
-    "comparison at equal length needs hours of a GPU.",
+    "The paper's own recipe (`lungct_research/training/configs/opacity_paper.yaml`) runs and was not trained "
+    "to its end: a comparison at equal length needs hours of a GPU.",
     changelog=FIRST
     | {
         "0.2.0": "seven kinds of lesions, what looks like them and is none, other kernels, slice thickness "
@@ -102,7 +100,6 @@ OPACITY = Card(
 )
 CLASSIFIER = Card(
     name="classifier",
-    script="train_classifier",
     task="Classification of chest CT: COVID-19, other infection, no signs of infection",
     description="3-D convolutional network of the paper's Fig. 1",
     input_shape=CLASSIFIER_SHAPE,

@@ -1,11 +1,9 @@
-"""What the training scripts share: options, cached examples, runs from the command line to the model card."""
+"""Options of a training run, and the run from there to the model card."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -24,7 +22,7 @@ from lungct_research.training.trainer import CPU, Trainer
 
 @dataclass(frozen=True)
 class Options:
-    """Command line of a training script.
+    """Options of a training run.
 
     Attributes:
         data: folder with the CT data.
@@ -53,39 +51,13 @@ class Options:
         return RUNS_DIR / self.out.name
 
 
-def parse_options(description: str, default_out: str, default_minutes: float) -> Options:
-    """Read the command line; the data folder defaults to the environment variable LUNGCT_REAL_CT."""
-    parser = options_parser(description, default_out, default_minutes)
-    arguments = parser.parse_args()
-    if arguments.data is None:
-        parser.error("name the data folder with --data or LUNGCT_REAL_CT")
-    return read_options(arguments, Options)
-
-
-def options_parser(description: str, default_out: str, default_minutes: float) -> argparse.ArgumentParser:
-    """What the command lines of all training scripts have in common."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--data", type=Path, default=os.environ.get("LUNGCT_REAL_CT"))
-    parser.add_argument("--out", type=Path, default=Path(default_out))
-    parser.add_argument("--minutes", type=float, default=default_minutes)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--from", dest="start", type=Path, metavar="MODEL", help="begin with its weights")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    parser.add_argument("--evaluate", action="store_true", help="measure the weights of --out, train nothing")
-    parser.add_argument(
-        "--config", type=Path, help="recipe; by default that of lungct_research/training/configs"
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train")
-    return parser
-
-
 Kind = TypeVar("Kind", bound=Options)
 
 
-def read_options(arguments: argparse.Namespace, kind: type[Kind]) -> Kind:
-    """Options of a parsed command line; without a data folder the working one."""
-    device = choose_device(arguments.device)
-    return kind(**{**vars(arguments), "data": Path(arguments.data or ""), "device": device})
+def read_options(asked: Mapping[str, Any], kind: type[Kind]) -> Kind:
+    """Turn what the command line asks for into options; without a data folder the working one is taken."""
+    device = choose_device(asked["device"])
+    return kind(**{**asked, "data": asked["data"] or Path(), "device": device})
 
 
 class Recipe(BaseModel):
@@ -119,7 +91,7 @@ def prepare_process(seed: int) -> None:
 NOTHING_MEASURED = Evaluation()
 
 
-def run_script(
+def train_and_evaluate(
     card: Card,
     build: Callable[[], nn.Module],
     train: Callable[[Options], None],

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from torch import nn
@@ -42,7 +40,7 @@ PAPER_RECIPE = Path(__file__).parent / "configs" / "classifier_paper.yaml"
 
 @dataclass(frozen=True)
 class EpochOptions(Options):
-    """Command line of the classifier.
+    """Options of a training run of the classifier.
 
     Attributes:
         manifest: cases of a site; None for the synthetic cohort.
@@ -53,13 +51,6 @@ class EpochOptions(Options):
     manifest: Path | None = None
     split_by: SplitBy | None = None
     lungs: Path = Path("models/lungs")
-
-
-def add_epoch_options(parser: argparse.ArgumentParser) -> None:
-    """What :class:`EpochOptions` has besides the common options."""
-    parser.add_argument("--manifest", type=Path, help="CSV or Parquet file: one CT a row")
-    parser.add_argument("--split-by", choices=get_args(SplitBy), help="what may not stand in two parts")
-    parser.add_argument("--lungs", type=Path, default=EpochOptions.lungs, metavar="MODEL")
 
 
 @dataclass(frozen=True)
@@ -160,7 +151,7 @@ def _save(options: EpochOptions, cohort: Cohort, network: nn.Module, progress: P
     best = f"epoch {progress.epoch}, the best so far on validation"
     card = replace(cohort.card, history=f"{best}; {cohort.card.history}")
     metrics = {
-        "command": "python -m lungct_research.evaluation.classifier --manifest FILE --models models --out DIR --record",
+        "command": "lungct evaluate classifier --manifest FILE --models models --out DIR --record",
         "validation": {
             "cases": len(cohort.parts["validation"]),
             "accuracy": round(progress.best_accuracy, 3),

@@ -30,7 +30,7 @@ Range = tuple[NonNegativeFloat, NonNegativeFloat]
 
 
 class Augmentation(BaseModel):
-    """How examples change from epoch to epoch; see ``lungct_research/training/configs/classifier_paper.yaml``."""
+    """How examples change from epoch to epoch; see ``configs/classifier_paper.yaml``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

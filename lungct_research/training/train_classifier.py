@@ -1,13 +1,12 @@
-"""Train the classifier: ``python -m lungct_research.training.train_classifier --data DIR --out models/classifier``.
+"""Train the classifier, as ``lungct train classifier`` does.
 
-The cohort is synthetic (:mod:`lungct_research.training.cohort`). With ``--manifest FILE`` the cases of a site take its place,
-and training goes by epochs as in the paper; with ``--config FILE`` alone it goes by epochs on the synthetic
+The cohort is synthetic (:mod:`lungct_research.training.cohort`). With a manifest the cases of a site take its
+place, and training goes by epochs as in the paper; with a recipe alone it goes by epochs on the synthetic
 cohort. Both run under ``torchrun`` too.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lungct.errors import LungCtError
 from lungct.findings.classification import decide
 from lungct.networks import Classifier3d
 from lungct.networks.classifier3d import CLASSES
@@ -35,15 +33,12 @@ from lungct_research.training.common import (
     Options,
     fit,
     initial_network,
-    options_parser,
-    read_options,
-    run_script,
     step_generator,
+    train_and_evaluate,
 )
 from lungct_research.training.epoch_runs import (
     Cohort,
     EpochOptions,
-    add_epoch_options,
     labelled_items,
     run_epochs,
     site_cohort,
@@ -142,7 +137,7 @@ def evaluate(options: Options, model: LoadedModel) -> Evaluation:
         for part in ("validation", "test")
         for row in predictions(network, cohort_files(options, part), part, options.device)
     ]
-    result, _ = report(Evidence(pl.DataFrame(rows), is_external=True), stored_temperature=1.0)
+    result, _ = report(Evidence(pl.DataFrame(rows), is_external=True))
     parameters = {name: round(result[name], 4) for name in ("temperature", "highest_energy") if result[name]}
     shown = demonstration(options, network, result["temperature"])
     measured = {name: result[name] for name in KEPT_MEASURES}
@@ -178,28 +173,13 @@ def synthetic_cohort(options: EpochOptions, processes: Processes) -> Cohort:
     return Cohort(parts, card)
 
 
-def main() -> int:
-    """Train; returns the exit code."""
-    parser = options_parser(__doc__ or "", "models/classifier", 12)
-    add_epoch_options(parser)
-    arguments = parser.parse_args()
-    if arguments.data is None and arguments.manifest is None:
-        parser.error("name --manifest FILE, or the data folder with --data or LUNGCT_REAL_CT")
-    if arguments.evaluate and (arguments.manifest or arguments.config):
-        parser.error(
-            "--evaluate measures on the synthetic cohort: use python -m lungct_research.evaluation.classifier"
-        )
-    options = read_options(arguments, EpochOptions)
+def run(options: EpochOptions) -> None:
+    """Train on the synthetic cohort, or by epochs where a manifest or a recipe is given.
+
+    Raises:
+        LungCtError: rows of the manifest are wrong, or their CTs cannot be read.
+    """
     if options.manifest is None and options.config is None:
-        run_script(CLASSIFIER, Classifier3d, train, evaluate, options)
-        return 0
-    try:
-        run_epochs(options, site_cohort if options.manifest else synthetic_cohort)
-    except LungCtError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        train_and_evaluate(CLASSIFIER, Classifier3d, train, evaluate, options)
+    else:
+        run_epochs(options, synthetic_cohort if options.manifest is None else site_cohort)

@@ -1,4 +1,4 @@
-"""Train the lung and lobe network: ``python -m lungct_research.training.train_lobes --data DIR --out models/lungs``.
+"""Train the network of lungs and lobes, as ``lungct train lungs`` does.
 
 Examples are synthetic chests around expert lobes, phantoms, and real chests without infection, of which only
 the lungs are known: there the loss sees the sum of the five lobes.
@@ -22,10 +22,9 @@ from lungct_research.training.common import (
     Options,
     fit,
     initial_network,
-    parse_options,
     read_recipe,
-    run_script,
     step_generator,
+    train_and_evaluate,
 )
 from lungct_research.training.lobe_examples import (
     IGNORED,
@@ -88,5 +87,6 @@ def evaluate(options: Options, model: LoadedModel) -> Evaluation:
     return Evaluation(evaluation.evaluate(options.data, lambda volume: segment_lobes(volume, model).lobes))
 
 
-if __name__ == "__main__":
-    run_script(LUNGS, LobeUNet, train, evaluate, parse_options(__doc__ or "", "models/lungs", 90))
+def run(options: Options) -> None:
+    """Train unless only measuring was asked for, measure, and write the model folder."""
+    train_and_evaluate(LUNGS, LobeUNet, train, evaluate, options)

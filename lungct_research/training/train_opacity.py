@@ -1,4 +1,4 @@
-"""Train the opacity segmenter: ``python -m lungct_research.training.train_opacity --data DIR --out models/opacity``.
+"""Train the opacity segmenter, as ``lungct train opacity`` does.
 
 Slices come from real chests without infection and from synthetic ones, both with painted infections, and from
 phantoms. For now crops at full size and AdamW replace the paper's growing slices and staged SGD, and
@@ -48,9 +48,8 @@ from lungct_research.training.common import (
     Options,
     fit,
     initial_network,
-    parse_options,
-    run_script,
     step_generator,
+    train_and_evaluate,
 )
 from lungct_research.training.opacity_examples import PHANTOM_SPACING_MM, random_views, training_slices
 from lungct_research.training.staged import StagedRecipe, train_by_stages
@@ -271,6 +270,6 @@ def _of_grey(options: Options, network: nn.Module, name: str, threshold: float) 
     return dice_and_ml(case.found(threshold), case.mask, case.voxel_ml)
 
 
-if __name__ == "__main__":
-    asked = parse_options(__doc__ or "", "models/opacity", 25)
-    run_script(card(asked), opacity_unet, train, evaluate, asked)
+def run(options: Options) -> None:
+    """Train unless only measuring was asked for, measure, and write the model folder."""
+    train_and_evaluate(card(options), opacity_unet, train, evaluate, options)

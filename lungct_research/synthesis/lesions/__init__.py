@@ -3,8 +3,7 @@
 Lesions raise the density of aerated lung only: vessels, fissures and the host's noise stay visible, and
 airway lumens stay open (air bronchograms). The mask is where a lesion's weight is at least 0.5. The idea of
 learning from lesions painted into healthy chests is that of Yao et al. 2021 (IEEE Trans. Med. Imaging 40:
-2808-2819); kinds and placement follow radiological reports, named in :mod:`lungct_research.synthesis.lesions.kinds` and
-:mod:`lungct_research.synthesis.lesions.placement`.
+2808-2819); kinds and placement follow radiological reports, named in the modules ``kinds`` and ``placement``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +9,7 @@ import numpy as np
 from pydicom import Dataset, uid
 from pydicom.encaps import encapsulate
 
-
-class Syntax(StrEnum):
-    """Transfer syntaxes the phantom can be written in, all of them lossless."""
-
-    IMPLICIT = "implicit"
-    EXPLICIT = "explicit"
-    BIG_ENDIAN = "big-endian"
-    DEFLATED = "deflated"
-    RLE = "rle"
-    JPEG_LOSSLESS = "jpeg-lossless"
-    JPEG_LOSSLESS_SV1 = "jpeg-lossless-sv1"
-    JPEG_LS = "jpeg-ls"
-    JPEG_2000 = "jpeg-2000"
-
+from lungct_research.synthesis.phantom.study_options import Syntax
 
 _UIDS = {
     Syntax.IMPLICIT: uid.ImplicitVRLittleEndian,

@@ -4,34 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 
-
-class Fault(StrEnum):
-    """What is wrong with one slice in the middle of the series, or with all slices."""
-
-    DUPLICATE_SLICE = "duplicate-slice"
-    SECOND_PHASE_SLICE = "second-phase-slice"
-    MISSING_SLICE = "missing-slice"
-    WIDE_GAP = "wide-gap"
-    UNEVEN_SPACING = "uneven-spacing"
-    MIXED_ORIENTATIONS = "mixed-orientations"
-    MIXED_SIZES = "mixed-sizes"
-    MIXED_PIXEL_SPACINGS = "mixed-pixel-spacings"
-    MISSING_RESCALE = "missing-rescale"
-    LOCALIZER_INSIDE = "localizer-inside"
-    MISSING_POSITION = "missing-position"
-    CONSTANT_PIXELS = "constant-pixels"
-    HU_OFFSET = "hu-offset"
-    TRUNCATED_FILE = "truncated-file"
-    ZERO_BYTE_FILE = "zero-byte-file"
-    TEXT_FILE = "text-file"
-
+from lungct_research.synthesis.phantom.study_options import Fault
 
 Datasets = list[Dataset]
 

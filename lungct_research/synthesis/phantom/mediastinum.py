@@ -1,6 +1,7 @@
 """Heart, great vessels, oesophagus, trachea, main bronchi and hila as simple shapes.
 
-Coordinates (z, y, x) are canonical: millimetres in a body of scale 1, see ``lungct_research.synthesis.phantom.anatomy``.
+Coordinates (z, y, x) are canonical: millimetres in a body of scale 1, see
+``lungct_research.synthesis.phantom.anatomy``.
 """
 
 from __future__ import annotations

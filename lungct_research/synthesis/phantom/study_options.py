@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lungct_research.synthesis.phantom.dicom_encoding import Syntax
-from lungct_research.synthesis.phantom.dicom_faults import Fault
-
 
 class Orientation(StrEnum):
     """How slices lie in the patient."""
@@ -19,6 +16,41 @@ class Orientation(StrEnum):
     CORONAL = "coronal"
     OBLIQUE = "oblique"
     GANTRY_TILT = "gantry-tilt"
+
+
+class Syntax(StrEnum):
+    """Transfer syntaxes the phantom can be written in, all of them lossless."""
+
+    IMPLICIT = "implicit"
+    EXPLICIT = "explicit"
+    BIG_ENDIAN = "big-endian"
+    DEFLATED = "deflated"
+    RLE = "rle"
+    JPEG_LOSSLESS = "jpeg-lossless"
+    JPEG_LOSSLESS_SV1 = "jpeg-lossless-sv1"
+    JPEG_LS = "jpeg-ls"
+    JPEG_2000 = "jpeg-2000"
+
+
+class Fault(StrEnum):
+    """What is wrong with one slice in the middle of the series, or with all slices."""
+
+    DUPLICATE_SLICE = "duplicate-slice"
+    SECOND_PHASE_SLICE = "second-phase-slice"
+    MISSING_SLICE = "missing-slice"
+    WIDE_GAP = "wide-gap"
+    UNEVEN_SPACING = "uneven-spacing"
+    MIXED_ORIENTATIONS = "mixed-orientations"
+    MIXED_SIZES = "mixed-sizes"
+    MIXED_PIXEL_SPACINGS = "mixed-pixel-spacings"
+    MISSING_RESCALE = "missing-rescale"
+    LOCALIZER_INSIDE = "localizer-inside"
+    MISSING_POSITION = "missing-position"
+    CONSTANT_PIXELS = "constant-pixels"
+    HU_OFFSET = "hu-offset"
+    TRUNCATED_FILE = "truncated-file"
+    ZERO_BYTE_FILE = "zero-byte-file"
+    TEXT_FILE = "text-file"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -143,3 +144,15 @@ def _grid(
         shape = (sizes[0], sizes[1], sizes[2])
     z, y, x = (step / anatomy.scale for step in spacing_mm)
     return Grid.centred(((low + high) / 2, CENTRE_Y_MM, 0.0), (z, y, x), shape)
+
+
+def known_volumes(phantom: Phantom, seed: int) -> dict[str, Any]:
+    """Return what is known of the phantom, as plain values; volumes in millilitres."""
+    lobes = {
+        lobe.value: {
+            "lung_ml": round(phantom.lobe_ml[lobe], 3),
+            "opacity_ml": round(phantom.opacity_ml[lobe], 3),
+        }
+        for lobe in Lobe
+    }
+    return {"seed": seed, "spacing_mm": list(phantom.spacing_mm), "lobes": lobes}

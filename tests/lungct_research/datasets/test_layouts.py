@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from lungct_research.datasets import make_manifest
 from lungct_research.datasets.layouts import LAYOUTS
 from lungct_research.datasets.manifest import read_manifest
+from lungct_research.training import command
+from tests.lungct_research.command import lungct
 
 FILES = {
     "covid_ct_md": (
@@ -60,15 +60,8 @@ ROWS = {
 """Last part of the path, institution and label."""
 
 
-def run(monkeypatch: pytest.MonkeyPatch, layout: str, root: Path) -> int:
-    monkeypatch.setattr(sys, "argv", ["make_manifest", "--layout", layout, str(root)])
-    return make_manifest.main()
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_manifest_of_a_layout_reads_back(
-    tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_manifest_of_a_layout_reads_back(tmp_path: Path, layout: str) -> None:
     for name in FILES[layout]:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,13 +69,12 @@ def test_the_manifest_of_a_layout_reads_back(
     if layout == "stoic":
         (tmp_path / "metadata").mkdir()
         (tmp_path / "metadata/reference.csv").write_text("PatientID,probCOVID,probSevere\n7,1,0\n8,0,0\n")
-    assert run(monkeypatch, layout, tmp_path) == 0
-    printed = capsys.readouterr()
-    (tmp_path / "manifest.csv").write_text(printed.out)
+    result = lungct("train", "manifest", "--layout", layout, tmp_path)
+    (tmp_path / "manifest.csv").write_text(result.stdout)
     cases = read_manifest(tmp_path / "manifest.csv")
     assert [(case.path.name, case.institution, case.label) for case in cases] == ROWS[layout]
     n_left_out = {"stoic": "1 CTs left out", "ricord": "1 studies of 1b left out"}
-    assert n_left_out.get(layout, "") in printed.err
+    assert n_left_out.get(layout, "") in result.stderr
 
 
 def test_scans_of_one_patient_share_the_patient_and_classes_do_not(tmp_path: Path) -> None:
@@ -94,8 +86,10 @@ def test_scans_of_one_patient_share_the_patient_and_classes_do_not(tmp_path: Pat
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_another_folder_is_refused_by_name(
-    tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, layout, tmp_path) == 4
-    assert str(tmp_path) in capsys.readouterr().err
+def test_another_folder_is_refused_by_name(tmp_path: Path, layout: str) -> None:
+    result = lungct("train", "manifest", "--layout", layout, tmp_path)
+    assert (result.exit_code, str(tmp_path) in result.stderr) == (4, True)
+
+
+def test_the_command_knows_every_layout() -> None:
+    assert tuple(LAYOUTS) == command.LAYOUTS

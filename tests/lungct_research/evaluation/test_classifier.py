@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from click.testing import Result
 from torch import nn
 
 from lungct.networks.classifier3d import CLASSES
@@ -17,6 +17,7 @@ from lungct_research.datasets.manifest import ManifestError, ManifestRow
 from lungct_research.datasets.site_examples import SEEN_FILE
 from lungct_research.evaluation import classifier
 from lungct_research.evaluation.predictions import is_external, predict
+from tests.lungct_research.command import lungct
 from tests.lungct_research.evaluation.test_classification import random_predictions
 
 N = 60
@@ -28,21 +29,18 @@ def table(sharpness: float = 2.0, **columns: list[str]) -> pl.DataFrame:
     return pl.DataFrame({"label": [CLASSES[label] for label in one.labels], **data, **columns})
 
 
-def run(monkeypatch: pytest.MonkeyPatch, folder: Path, predictions: pl.DataFrame, *options: str) -> int:
+def run(folder: Path, predictions: pl.DataFrame, *options: str) -> Result:
     predictions.write_csv(folder / "predictions.csv")
-    command = ["--predictions", str(folder / "predictions.csv"), "--out", str(folder / "out")]
-    monkeypatch.setattr(sys, "argv", ["classifier", *command, "--resamples", "4", *options])
-    return classifier.main()
+    words = ["--predictions", folder / "predictions.csv", "--out", folder / "out", "--resamples", 4]
+    return lungct("evaluate", "classifier", *words, *options)
 
 
 PARTS = ["validation"] * 20 + ["test"] * 40
 
 
-def test_the_test_cases_are_measured_beside_the_paper(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_test_cases_are_measured_beside_the_paper(tmp_path: Path) -> None:
     sites = ["north"] * 20 + ["south"] * 40
-    assert run(monkeypatch, tmp_path, table(5.0, split=PARTS, institution=sites)) == 0
+    assert run(tmp_path, table(5.0, split=PARTS, institution=sites)).exit_code == 0
     found = json.loads((tmp_path / "out" / "classifier.json").read_text())
     assert (found["n_cases"], found["n_institutions"], found["is_external"]) == (40, 1, True)
     assert sum(map(sum, found["confusion_rows_true"])) == 40
@@ -54,21 +52,17 @@ def test_the_test_cases_are_measured_beside_the_paper(
     assert page.count("data:image/png;base64") == 4
 
 
-def test_without_validation_cases_the_report_says_that_it_flatters(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, tmp_path, table()) == 0
+def test_without_validation_cases_the_report_says_that_it_flatters(tmp_path: Path) -> None:
+    result = run(tmp_path, table())
     found = json.loads((tmp_path / "out" / "classifier.json").read_text())
     assert found["temperature"] == 1
     assert any("flatter" in text for text in found["warnings"])
     assert any("no external test" in text for text in found["warnings"])
-    assert "flatter" in capsys.readouterr().out
+    assert "flatter" in result.stdout
 
 
-def test_an_institution_on_both_sides_makes_no_external_test(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert run(monkeypatch, tmp_path, table(split=PARTS, institution=["north"] * N)) == 0
+def test_an_institution_on_both_sides_makes_no_external_test(tmp_path: Path) -> None:
+    assert run(tmp_path, table(split=PARTS, institution=["north"] * N)).exit_code == 0
     assert not json.loads((tmp_path / "out" / "classifier.json").read_text())["is_external"]
 
 
@@ -83,13 +77,11 @@ def test_an_institution_on_both_sides_makes_no_external_test(
 )
 def test_predictions_that_make_no_sense_are_refused(
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
     change: pl.Expr | pl.Series,
     message: str,
 ) -> None:
-    assert run(monkeypatch, tmp_path, table().with_columns(change)) == 4
-    assert capsys.readouterr().err.startswith(message)
+    result = run(tmp_path, table().with_columns(change))
+    assert (result.exit_code, result.stderr.startswith(f"Error: {message}")) == (4, True)
 
 
 @pytest.mark.parametrize(
@@ -126,11 +118,9 @@ def test_a_ct_that_training_has_seen_cannot_test(tmp_path: Path, monkeypatch: py
     ]
 
 
-def test_a_missing_column_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, tmp_path, table().drop("no_infection")) == 4
-    assert capsys.readouterr().err == "predictions.csv lacks the column no_infection\n"
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    result = run(tmp_path, table().drop("no_infection"))
+    assert (result.exit_code, result.stderr) == (4, "Error: predictions.csv lacks the column no_infection\n")
 
 
 @pytest.mark.parametrize(("n_validation", "highest"), [(100, 98.01), (99, None)])
@@ -143,7 +133,7 @@ def test_the_highest_energy_is_that_of_99_of_100_validation_cases(
         patient=pl.int_range(pl.len()),
         institution=pl.lit("north"),
     )
-    result, _ = classifier.report(classifier.Evidence(cases, is_external=False), 1.0, n_resamples=2)
+    result, _ = classifier.report(classifier.Evidence(cases, is_external=False), n_resamples=2)
     assert result["highest_energy"] == pytest.approx(highest, abs=1)
     model = tmp_path / "model.json"
     model.write_text('{"parameters": {"temperature": 9.0}}')
@@ -159,15 +149,12 @@ def test_the_highest_energy_is_that_of_99_of_100_validation_cases(
     assert card.endswith("\n```\n\nMade by us.\n")
 
 
-def test_predictions_of_an_unknown_model_are_not_recorded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(SystemExit):
-        run(monkeypatch, tmp_path, table(), "--record")
+def test_predictions_of_an_unknown_model_are_not_recorded(tmp_path: Path) -> None:
+    assert run(tmp_path, table(), "--record").exit_code == 2
 
 
-def test_a_report_of_one_case_measures_what_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(monkeypatch, tmp_path, table()[:1]) == 0
+def test_a_report_of_one_case_measures_what_it_can(tmp_path: Path) -> None:
+    assert run(tmp_path, table()[:1]).exit_code == 0
     found = json.loads((tmp_path / "out" / "classifier.json").read_text())
     assert found["measures"]["auroc/macro"]["value"] is None
     assert np.isfinite(found["measures"]["accuracy/rule"]["value"])

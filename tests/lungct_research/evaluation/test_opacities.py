@@ -1,5 +1,4 @@
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +9,14 @@ from lungct.records import CtVolume, Lobe, LungAnatomy, MaskArray, ModelInfo
 from lungct.records.orientation import canonical_volume
 from lungct_research.datasets.case import Case
 from lungct_research.datasets.disease import Disease
-from lungct_research.evaluation import opacities
-from lungct_research.evaluation.opacities import Segmenters, measure_case, measure_set, report, run
+from lungct_research.evaluation import command, opacities
+from lungct_research.evaluation.opacities import (
+    Segmenters,
+    measure_and_write,
+    measure_case,
+    measure_set,
+    report,
+)
 from lungct_research.evaluation.opacity_measures import (
     FEWEST_VOXELS,
     classical_opacities,
@@ -22,6 +27,7 @@ from lungct_research.evaluation.opacity_measures import (
 )
 from lungct_research.evaluation.opacity_sets import SETS
 from lungct_research.synthesis.lesions import Kind
+from tests.lungct_research.command import lungct
 
 SPACING_MM = (5.0, 2.0, 2.0)
 VOXEL_ML = 0.02
@@ -186,19 +192,12 @@ def test_a_scan_with_nothing_found_has_no_surface_distance_and_still_a_report() 
 def test_one_command_writes_json_and_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SETS, "mosmed", lambda _: iter([chest(10, "one"), chest(12, "two")]))
     monkeypatch.setattr(opacities, "application", lambda *_: fake_segmenters())
-    command = [
-        "opacities",
-        "--data",
-        str(tmp_path),
-        "--set",
-        "mosmed",
-        "--out",
-        str(tmp_path),
+    result = lungct(
+        *("evaluate", "opacities", "--data", tmp_path, "--set", "mosmed", "--out", tmp_path),
         "--device",
         "cpu",
-    ]
-    monkeypatch.setattr(sys, "argv", command)
-    opacities.main()
+    )
+    assert result.exit_code == 0
     written = json.loads((tmp_path / "mosmed.json").read_text())
     assert written["set"] == "mosmed"
     assert written["application"]["dice"]["n"] == 2
@@ -211,6 +210,10 @@ def test_one_command_writes_json_and_plots(tmp_path: Path, monkeypatch: pytest.M
 def test_a_set_without_expert_masks_has_no_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = chest()
     monkeypatch.setitem(SETS, "ricord_1b", lambda _: iter([Case("one", case.volume)]))
-    run("ricord_1b", tmp_path, tmp_path, fake_segmenters())
+    measure_and_write("ricord_1b", tmp_path, tmp_path, fake_segmenters())
     assert (tmp_path / "ricord_1b.json").exists()
     assert not list(tmp_path.glob("*.png"))
+
+
+def test_the_command_knows_every_set() -> None:
+    assert tuple(SETS) == command.PUBLIC_SETS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,34 +13,30 @@ from lungct_research.datasets.manifest import PARTS, ManifestRow
 from lungct_research.training import train_classifier
 from lungct_research.training.epoch_runs import PAPER_RECIPE, EpochOptions, site_card
 from lungct_research.training.processes import Processes
+from tests.lungct_research.command import lungct
 
 CPU = torch.device("cpu")
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["train_classifier", "--device", "cpu", *options])
-    return train_classifier.main()
-
-
 def test_a_wrong_manifest_ends_with_code_4_and_its_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     manifest = tmp_path / "manifest.csv"
     manifest.write_text("path,patient,institution,label\ngone,p,north,covid\n")
-    assert run(monkeypatch, "--manifest", str(manifest)) == 4
-    assert capsys.readouterr().err.splitlines() == [
-        "row 2: label 'covid' is unknown: did you mean 'covid19'?",
+    result = lungct("train", "classifier", "--manifest", manifest, "--device", "cpu")
+    assert result.exit_code == 4
+    assert result.stderr.splitlines() == [
+        "Error: row 2: label 'covid' is unknown: did you mean 'covid19'?",
         "row 2: path does not exist",
     ]
 
 
-def test_evaluation_of_a_site_is_sent_to_its_own_command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit):
-        run(monkeypatch, "--manifest", "cases.csv", "--evaluate")
-    assert "python -m lungct_research.evaluation.classifier" in capsys.readouterr().err
+def test_evaluation_of_a_site_is_sent_to_its_own_command(tmp_path: Path) -> None:
+    (tmp_path / "cases.csv").touch()
+    result = lungct("train", "classifier", "--manifest", tmp_path / "cases.csv", "--evaluate")
+    assert result.exit_code == 2
+    assert "lungct evaluate classifier" in result.stderr
 
 
 def test_the_synthetic_cohort_trains_by_epochs_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

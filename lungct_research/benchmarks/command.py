@@ -1,0 +1,175 @@
+"""``lungct benchmark``: run time, memory and agreement on the machine at hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from lungct.command.options import any_path, existing_folder, models_option
+
+slices_option = click.option(
+    "--slices",
+    "n_slices",
+    type=click.IntRange(min=1),
+    default=300,
+    show_default=True,
+    help="Slices of the phantom, 512 x 512 each.",
+)
+
+
+@click.group()
+def benchmark() -> None:
+    """Measure run time, memory and agreement on this machine.
+
+    Networks run on two threads, on a phantom of 300 slices. Figures of two machines compare as ratios only;
+    lungct_research/benchmarks/README.md has ours.
+    """
+
+
+@benchmark.command(epilog="Example: lungct benchmark run --slices 300 --json runs/benchmark.json")
+@models_option
+@click.option(
+    "--slices",
+    type=click.IntRange(min=30),
+    multiple=True,
+    default=(100, 300, 600),
+    show_default=True,
+    help="Slices of a phantom to analyse; may be repeated.",
+)
+@click.option("--study", "studies", type=existing_folder, multiple=True, help="Real study; may be repeated.")
+@click.option("--json", "file", type=any_path, help="JSON file for all figures.")
+@click.option("--alone", is_flag=True, help="Leave out what others would use instead of lungct.")
+def run(
+    models: Path,
+    slices: tuple[int, ...],
+    studies: tuple[Path, ...],
+    file: Path | None,
+    alone: bool,
+) -> None:
+    """Measure whole analyses and their stages, beside what the hardware allows and what others take."""
+    from lungct_research.benchmarks.run import run as measure
+
+    measure(models, slices, studies, file, alone=alone)
+
+
+@benchmark.command()
+@click.argument("what")
+@click.argument("study", type=existing_folder)
+def instead(what: str, study: Path) -> None:
+    """Measure one part of the application, or what a user would pick instead of it.
+
+    WHAT is such as "reading, application" or "reading, SDK operators"; a wrong one lists them all. STUDY is a
+    folder of DICOM files. Prints seconds and MB as JSON.
+    """
+    from lungct_research.benchmarks.instead import PREPARE, measured
+
+    if what not in PREPARE:
+        raise click.BadParameter(f"choose one of: {'; '.join(PREPARE)}", param_hint="WHAT")
+    click.echo(json.dumps(measured(what, study)))
+
+
+@benchmark.command()
+@slices_option
+def anatomy(n_slices: int) -> None:
+    """Measure finding airways and vessels, and how far they agree with the phantom's own."""
+    from lungct_research.benchmarks.anatomy import run as measure
+
+    measure(n_slices)
+
+
+@benchmark.command()
+@models_option
+@slices_option
+def devices(models: Path, n_slices: int) -> None:
+    """Measure each network on CPU and GPU, and whether both find the same."""
+    from lungct_research.benchmarks.devices import run as measure
+
+    measure(models, n_slices)
+
+
+@benchmark.command("dicom-write")
+@slices_option
+def dicom_write(n_slices: int) -> None:
+    """Measure writing the results, by kind and encoding of the DICOM objects."""
+    from lungct_research.benchmarks.dicom_write import run as measure
+
+    measure(n_slices)
+
+
+@benchmark.command()
+@models_option
+@slices_option
+def lobes(models: Path, n_slices: int) -> None:
+    """Measure labelling the lobes."""
+    from lungct_research.benchmarks.lobes import run as measure
+
+    measure(models, n_slices)
+
+
+@benchmark.command()
+@slices_option
+def report(n_slices: int) -> None:
+    """Measure the pictures, the PDF and the HTML of a report."""
+    from lungct_research.benchmarks.report import run as measure
+
+    measure(n_slices)
+
+
+@benchmark.command()
+@models_option
+@click.option("--studies", type=click.IntRange(min=1), default=200, show_default=True)
+@click.option("--slices", "n_slices", type=click.IntRange(min=30), default=100, show_default=True)
+def soak(models: Path, studies: int, n_slices: int) -> None:
+    """Analyse many small studies in one process: neither memory nor open files may grow."""
+    from lungct_research.benchmarks.soak import run as measure
+
+    measure(models, studies, n_slices)
+
+
+@benchmark.command()
+@models_option
+@click.option("--starts", type=click.IntRange(min=1), default=5, show_default=True)
+def startup(models: Path, starts: int) -> None:
+    """Measure the time until the first stage begins, and name the slowest imports."""
+    from lungct_research.benchmarks.startup import run as measure
+
+    measure(models, starts)
+
+
+@benchmark.command()
+@click.option(
+    "--slices", "n_slices", type=click.IntRange(min=1), help="Only the first phantom, in so many slices."
+)
+def trees(n_slices: int | None) -> None:
+    """Measure how well airways and vessels are found over persons, voxel sizes and kernels."""
+    from lungct_research.benchmarks.trees import run as measure
+
+    measure(n_slices)
+
+
+@benchmark.command(epilog="Example: lungct benchmark waiting --service-s 60 --per-day 120 --machines 2")
+@click.option(
+    "--service-s",
+    "services_s",
+    type=float,
+    multiple=True,
+    default=(30.0, 60.0, 180.0, 600.0),
+    show_default=True,
+    help="Median seconds of one study, from fetched to sent; may be repeated.",
+)
+@click.option("--per-day", type=float, default=120.0, show_default=True, help="Eligible chest CTs a day.")
+@click.option(
+    "--machines",
+    type=click.IntRange(min=1),
+    multiple=True,
+    default=(1, 2, 4, 8),
+    show_default=True,
+    help="Analyses at the same time; may be repeated.",
+)
+def waiting(services_s: tuple[float, ...], per_day: float, machines: tuple[int, ...]) -> None:
+    """Simulate how long studies of a hospital wait for their results in a month."""
+    from lungct_research.benchmarks.waiting import run as simulate
+
+    simulate(services_s, per_day, machines)

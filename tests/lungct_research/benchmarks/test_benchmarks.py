@@ -1,0 +1,61 @@
+"""Every benchmark runs, on a phantom of 30 slices or on what is smallest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lungct_research.benchmarks.command import benchmark
+from lungct_research.benchmarks.study import write_chest
+from tests.lungct_research.command import lungct
+
+FEW = ("--slices", 30)
+OPTIONS = {
+    "anatomy": FEW,
+    "devices": FEW,
+    "dicom-write": FEW,
+    "instead": ("reading, application",),
+    "lobes": FEW,
+    "report": FEW,
+    "run": (*FEW, "--alone"),
+    "soak": ("--studies", 1, *FEW),
+    "startup": ("--starts", 1),
+    "trees": FEW,
+    "waiting": ("--service-s", 60, "--machines", 1),
+}
+LAST_ROW = {
+    "anatomy": "vessels",
+    "devices": "vessels",
+    "dicom-write": "key slices",
+    "instead": "seconds",
+    "lobes": "lungs and lobes",
+    "report": "HTML",
+    "run": "report_writer",
+    "soak": "1",
+    "startup": "s",
+    "trees": "airways",
+    "waiting": "60",
+}
+"""What the last line of the table is about."""
+
+
+def test_every_benchmark_is_run_here() -> None:
+    assert set(benchmark.commands) == set(OPTIONS)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_benchmark_prints_its_table(name: str, tmp_path: Path) -> None:
+    study = [write_chest(tmp_path, 30)] if name == "instead" else []
+    result = lungct("benchmark", name, *OPTIONS[name], *study)
+    assert result.exit_code == 0, result.stderr
+    assert LAST_ROW[name] in result.stdout.splitlines()[-1]
+
+
+def test_figures_are_kept_as_json(tmp_path: Path) -> None:
+    file = tmp_path / "runs" / "figures.json"
+    lungct("benchmark", "run", *FEW, "--alone", "--json", file)
+    (run,) = json.loads(file.read_text())["runs"]
+    assert run["n_slices"] == 30
+    assert {"lung_segmenter", "slice_segmenter", "classifier"} <= run["stages_s"].keys()
