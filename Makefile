@@ -32,9 +32,9 @@ $(PACKAGER_INSTALLED): requirements.txt
 
 demo: setup  ## analyse a phantom study and compare the findings with the truth
 	rm -rf demo
-	$(BIN)/python -m lungct_research.synthesis.phantom demo/study --seed 1 --pattern covid --truth demo/truth.json
+	$(BIN)/lungct phantom demo/study --seed 1 --pattern covid --truth demo/truth.json
 	$(BIN)/python app -i demo/study -o demo/out -m models
-	$(BIN)/python -m lungct_research.evaluation.phantom demo/truth.json demo/out/result.json
+	$(BIN)/lungct evaluate phantom demo/truth.json demo/out/result.json
 
 # Two processes share two cores: threads that spin while they wait would take the time of the other's.
 test: setup  ## all tests

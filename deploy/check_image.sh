@@ -11,14 +11,14 @@ work=$(mktemp --directory)
 trap 'rm --recursive --force "$work"' EXIT
 mkdir --mode=777 "$work/image"
 
-.venv/bin/python -m lungct_research.synthesis.phantom "$work/study" --seed 1 --pattern covid --truth "$work/truth.json"
+.venv/bin/lungct phantom "$work/study" --seed 1 --pattern covid --truth "$work/truth.json"
 .venv/bin/python app -i "$work/study" -o "$work/source" -m models
 chmod --recursive a+rX "$work"
 docker run --rm "$image" show
 docker run --rm --user 1000:1000 --network none --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
   --ulimit stack=33554432 --volume "$work/study:/var/holoscan/input:ro" --volume "$work/image:/var/holoscan/output" "$@" "$image"
 
-.venv/bin/python -m lungct_research.evaluation.phantom "$work/truth.json" "$work/image/result.json"
+.venv/bin/lungct evaluate phantom "$work/truth.json" "$work/image/result.json"
 docker image inspect --format 'size: {{.Size}} bytes' "$image"
 docker run --rm --entrypoint pip "$image" check
 .venv/bin/python - "$work/source/result.json" "$work/image/result.json" << 'END'

@@ -43,7 +43,7 @@ THINNEST_MM = 3.75
 """What is thinner on a slice is partial volume at the pleura, a vessel or a fissure.
 
 These limits were chosen on painted infections in chests that training did not see: for the volume and the
-Dice coefficient, ``python -m lungct_research.training.train_opacity --evaluate``.
+Dice coefficient, ``lungct train opacity --evaluate``.
 """
 
 

@@ -45,7 +45,7 @@ PLAUSIBLE_SHARE_OF_LUNG: Mapping[Lobe, tuple[float, float]] = {
 }
 """What a lobe holds of its lung: the range in the 51 patients of Tang et al. 2019, a quarter of its width
 wider on both sides (the left lobes alike, since one is what the other leaves), as printed by
-``python -m lungct_research.evaluation.lobe_shares``. For the middle lobe that begins below zero; 0.02 is an own decision."""
+``lungct evaluate lobe-shares``. For the middle lobe that begins below zero; 0.02 is an own decision."""
 
 LOWEST_CONFIDENCE = 0.8
 """Mean probability below which a lobe's borders are not to be believed. Own decision."""
