@@ -1,8 +1,7 @@
-"""Bill of materials of the image, as CycloneDX: ``python deploy/sbom.py > sbom.json``.
+"""Bill of materials as CycloneDX: ``python deploy/sbom.py image > sbom.json``, or ``services``.
 
-It lists what ``requirements.txt`` brings into the environment of this interpreter, with licences, and the
-weights. The image gets the same from the same file; wheels for CUDA, which torch brings along on PyPI, are
-listed where they are installed here.
+It lists every package of a lock file in the locked version, with the licence that the package declares in
+the environment of this interpreter, and the weights.
 """
 
 from __future__ import annotations
@@ -11,17 +10,20 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
-from importlib.metadata import metadata, requires
+from collections.abc import Iterator
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
+LOCKS = {
+    "image": ROOT / "requirements.txt",
+    "services": ROOT / "deploy" / "orthanc" / "requirements-services.txt",
+}
 Json = dict[str, Any]
 
 COPYLEFT = re.compile(
@@ -44,20 +46,21 @@ READ = {
 READ_PREFIXES = ("nvidia-", "cuda-")
 """NVIDIA's libraries that torch brings along: proprietary, may be passed on as part of an application."""
 
+LICENCES = {"triton": "MIT"}
+"""Licences of packages that a torch for CPUs, as development may have it, does not bring along."""
 
-def bill_of_materials() -> Json:
-    """All components of the image in CycloneDX 1.6."""
-    bom = environment()
-    names = needed(pinned())
-    bom["components"] = [part for part in bom["components"] if canonicalize_name(part["name"]) in names]
-    refs = {component["bom-ref"] for component in bom["components"]}
+
+def bill_of_materials(name: str) -> Json:
+    """Return all components of one of ``LOCKS`` in CycloneDX 1.6."""
+    bom, versions = environment(), locked(LOCKS[name])
+    installed = {canonicalize_name(part["name"]): part for part in bom["components"]}
+    bom["components"] = [component(one, versions[one], installed.get(one)) for one in versions]
+    refs = {part["bom-ref"] for part in bom["components"]}
     bom["dependencies"] = [
         entry | {"dependsOn": [ref for ref in entry.get("dependsOn", []) if ref in refs]}
         for entry in bom["dependencies"]
         if entry["ref"] in refs
     ]
-    for component in bom["components"]:
-        declare_licence(component)
     bom["components"] += weights()
     return bom
 
@@ -79,43 +82,27 @@ def environment() -> Json:
     return bom
 
 
-def pinned() -> Iterator[Requirement]:
-    """What ``requirements.txt`` asks for."""
-    for line in (ROOT / "requirements.txt").read_text().splitlines():
-        if line and not line.startswith("#"):
-            yield Requirement(line)
+def locked(lock: Path) -> dict[str, str]:
+    """Return the normalised names and the versions of all packages of a lock file."""
+    return dict(re.findall(r"^([a-z0-9-]+)==([^ ;]+)", lock.read_text(encoding="utf-8"), re.MULTILINE))
 
 
-def needed(requirements: Iterable[Requirement]) -> set[str]:
-    """Normalised names of the packages that the requirements bring along, themselves included.
+def component(name: str, version: str, installed: Json | None) -> Json:
+    """Return a package in the locked version, described as the installed one is.
 
-    The dependencies in CycloneDX do not serve: they hold those of extras that nobody asked for.
+    A licence in free text is filled in where a package declares none in a form that CycloneDX knows.
     """
-    names: set[str] = set()
-    asked: set[tuple[str, frozenset[str]]] = set()
-    waiting = list(requirements)
-    while waiting:
-        requirement = waiting.pop()
-        name, extras = canonicalize_name(requirement.name), frozenset(requirement.extras)
-        if (name, extras) not in asked:
-            asked.add((name, extras))
-            names.add(name)
-            waiting += _needed_by(name, extras)
-    return names
+    part = installed or {"type": "library", "bom-ref": name, "name": name}
+    part = part | {"version": version, "purl": f"pkg:pypi/{name}@{version}"}
+    declared = metadata(name).get("License") if installed else licence_of_absent(name)
+    if "licenses" not in part and declared:
+        part["licenses"] = [{"license": {"name": declared.splitlines()[0]}}]
+    return part
 
 
-def _needed_by(name: str, extras: frozenset[str]) -> Iterator[Requirement]:
-    for requirement in map(Requirement, requires(name) or ()):
-        environments = [{"extra": extra} for extra in extras or {""}]
-        if requirement.marker is None or any(map(requirement.marker.evaluate, environments)):
-            yield requirement
-
-
-def declare_licence(component: Json) -> None:
-    """Fill in the free text of packages that declare no licence in a form that CycloneDX has a field for."""
-    text = metadata(component["name"]).get("License")
-    if "licenses" not in component and text:
-        component["licenses"] = [{"license": {"name": text.splitlines()[0]}}]
+def licence_of_absent(name: str) -> str | None:
+    """Return the licence of a package that only a torch for GPUs brings along."""
+    return "NVIDIA Proprietary Software" if name.startswith(READ_PREFIXES) else LICENCES.get(name)
 
 
 def weights() -> Iterator[Json]:
@@ -132,9 +119,9 @@ def weights() -> Iterator[Json]:
         }
 
 
-def licence(component: Json) -> str:
+def licence(part: Json) -> str:
     """Everything that a component declares as its licence."""
-    entries = component.get("licenses", [])
+    entries = part.get("licenses", [])
     return "; ".join(
         entry.get("expression") or entry["license"].get("id") or entry["license"]["name"] for entry in entries
     )
@@ -143,11 +130,11 @@ def licence(component: Json) -> str:
 def surprises(bom: Json) -> list[str]:
     """Components without a licence, or under one that nobody has read yet."""
     return [
-        f"{component['name']}: {licence(component) or 'no licence'}"
-        for component in bom["components"]
-        if (not licence(component) or COPYLEFT.search(licence(component)))
-        and canonicalize_name(component["name"]) not in READ
-        and not component["name"].startswith(READ_PREFIXES)
+        f"{part['name']}: {licence(part) or 'no licence'}"
+        for part in bom["components"]
+        if (not licence(part) or COPYLEFT.search(licence(part)))
+        and canonicalize_name(part["name"]) not in READ
+        and not part["name"].startswith(READ_PREFIXES)
     ]
 
 
@@ -163,7 +150,8 @@ def validate(bom: Json) -> None:
 
 def main() -> int:
     """Print the bill; returns 1 where a licence needs somebody who reads it."""
-    bom = bill_of_materials()
+    (name,) = sys.argv[1:]
+    bom = bill_of_materials(name)
     validate(bom)
     print(json.dumps(bom, indent=2, sort_keys=True))
     found = surprises(bom)

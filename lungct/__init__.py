@@ -3,10 +3,12 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from lungct.version import find_version
+
 if TYPE_CHECKING:
     from lungct.pipeline import Analyser, analyse
 
-__version__ = "0.1.0"
+__version__ = find_version()
 __all__ = ["Analyser", "analyse"]
 
 

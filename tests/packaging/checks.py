@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -34,6 +35,7 @@ CONTENT = {
 }
 """All that the packager may put where the application lives."""
 
+SHA256 = re.compile("sha256:[0-9a-f]{64}")
 SUFFIXES = {".py", ".ttf", ".txt", ".json", ".j2", ".md", ".safetensors", ".yaml", ""}
 
 
@@ -41,7 +43,7 @@ def faults(root: Path) -> Iterator[str]:
     """One line for everything that is wrong with the image whose file system is ``root``."""
     yield from _manifest_faults(root, "app.json", APPLICATION_MANIFEST)
     yield from _manifest_faults(root, "pkg.json", PACKAGE_MANIFEST)
-    requirements = (root / "tmp/requirements.txt").read_text().splitlines()
+    requirements = (root / "tmp/requirements.txt").read_text()
     yield from _requirement_faults(requirements)
     yield from _import_faults(root / "opt/holoscan/app", requirements)
     yield from _stranger_faults(root)
@@ -68,26 +70,42 @@ def _pinned(line: str) -> tuple[str, str] | None:
     return canonicalize_name(requirement.name), specifiers[0].version
 
 
-def _requirements(lines: list[str]) -> list[str]:
-    return [line for line in lines if line.strip() and not line.startswith("#")]
+def locked(text: str) -> dict[str, list[str]]:
+    """The requirements of a lock file as they stand there, with the hashes of each."""
+    requirements = {}
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.strip() and not line.startswith("#"):
+            requirement, *hashes = line.split("--hash=")
+            requirements[requirement.strip()] = [one.strip() for one in hashes]
+    return requirements
 
 
-def _requirement_faults(lines: list[str]) -> Iterator[str]:
-    versions: dict[str, str] = {}
-    for line in _requirements(lines):
-        if pin := _pinned(line):
-            versions |= [pin]
-        else:
-            yield f"requirements.txt: not pinned: {line}"
-    if versions.get("pip") != "24.0":
+def versions(text: str) -> dict[str, str]:
+    """Normalised names and versions that a lock file pins."""
+    return dict(pin for line in locked(text) if (pin := _pinned(line)))
+
+
+def lock_faults(text: str) -> Iterator[str]:
+    """One line for everything that a lock file leaves open."""
+    for requirement, hashes in locked(text).items():
+        if not _pinned(requirement):
+            yield f"requirements.txt: not pinned: {requirement}"
+        if not hashes or not all(SHA256.fullmatch(one) for one in hashes):
+            yield f"requirements.txt: without hash: {requirement}"
+
+
+def _requirement_faults(text: str) -> Iterator[str]:
+    yield from lock_faults(text)
+    pinned = versions(text)
+    if pinned.get("pip") != "24.0":
         yield "requirements.txt: pip is not 24.0"
-    if not versions.get("holoscan-cu13", "").startswith(CPU_HOLOSCAN):
+    if not pinned.get("holoscan-cu13", "").startswith(CPU_HOLOSCAN):
         yield f"requirements.txt: holoscan-cu13 is not {CPU_HOLOSCAN}x"
 
 
-def _import_faults(app: Path, requirements: list[str]) -> Iterator[str]:
+def _import_faults(app: Path, requirements: str) -> Iterator[str]:
     """Every import must be of the standard library, of a file of the image or of a pinned package."""
-    pinned = {pin[0] for line in _requirements(requirements) if (pin := _pinned(line))}
+    pinned = versions(requirements)
     distributions = _distributions()
     own = {path.stem for path in app.iterdir()}
     for file in app.rglob("*.py"):
@@ -109,8 +127,17 @@ def _distributions() -> Mapping[str, list[str]]:
 
 
 def _is_file_of(app: Path, name: str) -> bool:
-    path = app.joinpath(*name.split("."))
-    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+    """Whether a name is a module of ours, or something that stands in the text of a module of ours."""
+    *parents, last = name.split(".")
+    return _module_file(app, [*parents, last]) is not None or (
+        (parent := _module_file(app, parents)) is not None and last in parent.read_text()
+    )
+
+
+def _module_file(app: Path, names: list[str]) -> Path | None:
+    place = app.joinpath(*names)
+    files = (place / "__init__.py", app.joinpath(*names[:-1], f"{names[-1]}.py")) if names else ()
+    return next((file for file in files if file.is_file()), None)
 
 
 def _stranger_faults(root: Path) -> Iterator[str]:

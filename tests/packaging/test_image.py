@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -126,12 +127,18 @@ def holoscan_that_needs_a_gpu(root: Path) -> str:
 
 
 def requirement_that_is_none(root: Path) -> str:
-    replace(root / "tmp/requirements.txt", "fpdf2==2.8.9\n", "fpdf2==2.8.9")
-    return "not pinned: fpdf2==2.8.9uharfbuzz"
+    replace(root / "tmp/requirements.txt", "fpdf2==2.8.9 ", "fpdf2=2.8.9 ")
+    return "not pinned: fpdf2=2.8.9"
+
+
+def requirement_without_hash(root: Path) -> str:
+    file = root / "tmp/requirements.txt"
+    file.write_text(re.sub(r"(fpdf2==2\.8\.9)( \\\n +--hash=\S+)+", r"\1", file.read_text()))
+    return "without hash: fpdf2==2.8.9"
 
 
 def unlisted_package(root: Path) -> str:
-    replace(root / "tmp/requirements.txt", "nibabel", "#nibabel")
+    replace(root / "tmp/requirements.txt", "nibabel==", "another==")
     return "nothing in the image provides nibabel"
 
 
@@ -152,6 +159,7 @@ def study_inside(root: Path) -> str:
         unpinned_holoscan,
         holoscan_that_needs_a_gpu,
         requirement_that_is_none,
+        requirement_without_hash,
         unlisted_package,
         folder_of_tests,
         study_inside,
