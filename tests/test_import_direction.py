@@ -40,6 +40,7 @@ LAYERS = {
         {"pipeline"},
         {"command"},
     ),
+    "lungct_services": ({"settings"}, {"jobs"}, {"runners", "deidentify"}, {"gateway"}),
     "lungct_research": ({"datasets"}, {"synthesis"}, {"evaluation"}, {"training"}, {"benchmarks"}),
 }
 """Parts of a package from the ground up; a part imports from its own layer and from those below."""

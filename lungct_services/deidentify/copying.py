@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from lungct_services.deidentify.profile import LONGEST_SHIFT_DAYS, Patient, deid
 from lungct_services.deidentify.pseudonyms import Pseudonyms
 from lungct_services.deidentify.refusal import is_left, refusal
 
+REPORT_FILE = "deidentification.json"
 MAPPING_COLUMNS = ("kind", "original", "new")
 
 
@@ -32,7 +34,7 @@ class Copies:
         self._patients: dict[str, Patient] = {}
         self._left_out: Counter[str] = Counter()
         self._changes: dict[str, Counter[str]] = {}
-        self._n_copied = 0
+        self.n_copied = 0
 
     def copy_folder(self, folder: Path) -> None:
         """Copy every object that may be passed on."""
@@ -41,8 +43,13 @@ class Copies:
             if (reason := self._copy(path)) is not None:
                 self._left_out[reason] += 1
 
-    def report(self) -> dict[str, Any]:
-        """What was changed, without a value of anybody."""
+    def write_report(self) -> Counter[str]:
+        """Write what was changed, without a value of anybody, beside the copies; return what was left out."""
+        content = json.dumps(self._report(), indent=2) + "\n"
+        (self._out / REPORT_FILE).write_text(content, encoding="utf-8")
+        return self._left_out
+
+    def _report(self) -> dict[str, Any]:
         return {
             "profile": "DICOM PS3.15 Basic Application Level Confidentiality Profile",
             "options": [
@@ -51,7 +58,7 @@ class Copies:
             ],
             "dates": f"moved back by 1 to {LONGEST_SHIFT_DAYS} days, by patient",
             "n_patients": len(self._patients),
-            "n_copied": self._n_copied,
+            "n_copied": self.n_copied,
             "left_out": dict(self._left_out),
             "attributes": {keyword: dict(counts) for keyword, counts in sorted(self._changes.items())},
         }
@@ -91,7 +98,7 @@ class Copies:
         except DAMAGED:
             return "DAMAGED"
         self._note_changes(before, dict(_values(dataset)))
-        self._n_copied += 1
+        self.n_copied += 1
         return None
 
     def _write(self, dataset: Dataset) -> None:

@@ -7,14 +7,14 @@ import time
 from dataclasses import dataclass
 
 from lungct_services.deidentify.pseudonyms import Pseudonyms
-from lungct_services.gateway.errors import FinalError, StepError, TransientError
-from lungct_services.gateway.jobs import Jobs
+from lungct_services.gateway.jobs import GatewayJobs
 from lungct_services.gateway.logs import described, log
 from lungct_services.gateway.metrics import Metrics
 from lungct_services.gateway.orthanc import Change, Orthanc, Page
-from lungct_services.gateway.records import Arrival
 from lungct_services.gateway.screening import arrival_of
 from lungct_services.gateway.settings import GatewaySettings
+from lungct_services.jobs.errors import FinalError, StepError, TransientError
+from lungct_services.jobs.records import Arrival
 
 SETTLED_S = 120.0
 """After that a study that began to come is asked for. By default Orthanc calls it stable after 60 s of
@@ -30,7 +30,7 @@ class Feed:
     """
 
     settings: GatewaySettings
-    jobs: Jobs
+    jobs: GatewayJobs
     orthanc: Orthanc
     pseudonyms: Pseudonyms
     metrics: Metrics

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from lungct_services.gateway.jobs import Jobs
+from lungct_services.jobs.queue import Jobs
 
 _PREFIX = "lungct_gateway"
 _ANALYSIS_S = (5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1800)

@@ -12,10 +12,10 @@ from lungct.dicom_read.selection import select_series
 from lungct.errors import NoDicomError
 from lungct.settings import SelectionLimits
 from lungct_services.deidentify.pseudonyms import Pseudonyms
-from lungct_services.gateway.errors import FinalError, IneligibleError
 from lungct_services.gateway.orthanc import Orthanc, SeriesEntry, StudyEntry
-from lungct_services.gateway.records import Arrival
 from lungct_services.gateway.settings import Limits, PrioritySettings
+from lungct_services.jobs.errors import FinalError, IneligibleError
+from lungct_services.jobs.records import Arrival
 
 STAT, RECENT, ROUTINE = 0, 1, 2
 _MODALITY = "CT"
@@ -64,6 +64,11 @@ def screen(study: StudyEntry, orthanc: Orthanc, limits: Limits, selection: Selec
     if orthanc.n_bytes(series.id) > limits.max_bytes:
         raise FinalError("TOO_MANY_BYTES")
     return Chosen(series, _digest(series.instances))
+
+
+def has_images(study: StudyEntry) -> bool:
+    """Return whether a study holds CT images, not just results of them."""
+    return any(series.instances for series in _ct_series(study))
 
 
 def _ct_series(study: StudyEntry) -> list[SeriesEntry]:

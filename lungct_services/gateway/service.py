@@ -5,19 +5,25 @@ from __future__ import annotations
 import shutil
 import signal
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from lungct.settings import read_settings
+from lungct.settings import SelectionLimits, Settings, read_settings
 from lungct_services.deidentify.pseudonyms import KEY_FILE, pseudonyms_of
 from lungct_services.gateway.feed import Feed
-from lungct_services.gateway.jobs import Jobs
+from lungct_services.gateway.jobs import GatewayJobs
 from lungct_services.gateway.logs import described, log
 from lungct_services.gateway.metrics import Metrics
 from lungct_services.gateway.orthanc import Orthanc
-from lungct_services.gateway.processing import SPOOL, Processor
-from lungct_services.gateway.runners import Runner, make_runner
+from lungct_services.gateway.outcomes import SPOOL, Outcomes
+from lungct_services.gateway.processing import Processor
+from lungct_services.gateway.sending import Sender
 from lungct_services.gateway.settings import GatewaySettings
 from lungct_services.gateway.web import serve
+from lungct_services.jobs.records import Job
+from lungct_services.runners.processes import Runner, make_runner
+from lungct_services.runners.settings import RunnerSettings
 
 _IDLE_S = 1.0
 
@@ -30,24 +36,33 @@ class Service:
         ending: set where running work is ended.
     """
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        runner_factory: Callable[[RunnerSettings, Path], Runner] = make_runner,
+    ) -> None:
         """Open the state and take it over.
+
+        Args:
+            settings: of the gateway.
+            runner_factory: makes the runner of each worker thread; gets the file that it may log to.
 
         Raises:
             SettingsError: settings, state or secrets cannot be used.
         """
         self.settings = settings
         self.stopping, self.ending = threading.Event(), threading.Event()
-        self.jobs = Jobs(settings.state_dir)
+        self.jobs = GatewayJobs(settings.state_dir)
         self.jobs.take_over()
         self.metrics = Metrics(self.jobs)
+        self._outcomes = Outcomes(settings, self.jobs, self.metrics, self.ending)
         pseudonyms = pseudonyms_of(settings.state_dir / KEY_FILE)
         self.feed = Feed(settings, self.jobs, Orthanc(settings.orthanc), pseudonyms, self.metrics)
-        self._runners: list[Runner] = [
-            make_runner(settings.runner, settings.state_dir / f"analysis-{number}.log")
+        self._runners = [
+            runner_factory(settings.runner, settings.state_dir / f"analysis-{number}.log")
             for number in range(1, settings.runner.workers + 1)
         ]
-        self._selection = read_settings(settings.runner.settings).selection
+        self._selection = _selection_limits(settings.runner.settings)
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, then let running analyses end."""
@@ -55,12 +70,13 @@ class Service:
             signal.signal(number, lambda *_: self.stopping.set())
         self._clear_spool()
         workers = [
-            threading.Thread(target=self._work, args=(runner,), name=f"worker-{number}")
+            threading.Thread(target=self._analyse, args=(runner,), name=f"worker-{number}")
             for number, runner in enumerate(self._runners, start=1)
         ]
+        workers.append(threading.Thread(target=self._send, name="sender"))
         follower = threading.Thread(target=self.feed.follow, args=(self.stopping,), name="feed")
         with serve(self):
-            log.info("started", workers=len(workers))
+            log.info("started", workers=len(self._runners))
             for thread in (follower, *workers):
                 thread.start()
             self.stopping.wait()
@@ -74,23 +90,23 @@ class Service:
         """Orthanc answers and new studies are taken."""
         return self.feed.is_connected and not self.stopping.is_set()
 
-    def _work(self, runner: Runner) -> None:
-        processor = Processor(
-            self.settings,
-            self._selection,
-            self.jobs,
-            Orthanc(self.settings.orthanc),
-            runner,
-            self.metrics,
-            self.ending,
-        )
+    def _analyse(self, runner: Runner) -> None:
+        orthanc = Orthanc(self.settings.orthanc, self.stopping)
+        processor = Processor(self.settings, self._selection, self.jobs, orthanc, runner, self._outcomes)
+        self._work(self.jobs.claim, processor.process)
+
+    def _send(self) -> None:
+        sender = Sender(self.settings, self.jobs, Orthanc(self.settings.orthanc), self._outcomes)
+        self._work(partial(self.jobs.claim, sending=True), sender.process)
+
+    def _work(self, claim: Callable[[], Job | None], process: Callable[[Job], None]) -> None:
         while not self.stopping.is_set():
             try:
-                job = self.jobs.claim()
+                job = claim()
                 if job is None:
                     self.stopping.wait(_IDLE_S)
                 else:
-                    processor.process(job)
+                    process(job)
             except Exception as error:  # the database is away; a thread that ends would stop all work
                 log.critical("unforeseen", **described(error))
                 self.stopping.wait(_IDLE_S)
@@ -117,3 +133,7 @@ class Service:
         for folder in spool.iterdir():
             if folder.name not in open_jobs:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _selection_limits(path: Path | None) -> SelectionLimits:
+    return (read_settings(path) if path else Settings()).selection

@@ -16,8 +16,9 @@ from jinja2 import Environment, select_autoescape
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from lungct.errors import SettingsError
-from lungct_services.gateway.records import State
-from lungct_services.gateway.settings import WebSettings, read_secret
+from lungct_services.gateway.settings import WebSettings
+from lungct_services.jobs.records import State
+from lungct_services.settings import read_secret
 
 if TYPE_CHECKING:
     from lungct_services.gateway.service import Service

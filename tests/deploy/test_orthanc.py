@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import configparser
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from lungct.command import main
 from lungct_services.gateway.settings import GatewaySettings, read_gateway_settings
 from tests.application_runs import ROOT
 
@@ -26,6 +29,16 @@ def test_the_command_of_the_guide_is_valid() -> None:
     text = (ROOT / "docs" / "how-to" / "scale-out.md").read_text()
     (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert GatewaySettings.model_validate(yaml.safe_load(block)).runner.argv[0] == "docker"
+
+
+def test_the_image_and_the_unit_start_a_command_that_exists() -> None:
+    image = re.findall(r"^ENTRYPOINT (.*)$", (FOLDER / "Dockerfile").read_text(), re.MULTILINE)
+    unit = re.findall(r"^ExecStart=.*/(lungct .*)$", (FOLDER / "lungct-gateway.service").read_text(), re.M)
+    for program, *arguments in (json.loads(image[0]), unit[0].split()):
+        settings = ["--settings", str(FOLDER / "gateway.yaml")]
+        assert program == "lungct"
+        assert arguments[:-2] == ["gateway", "run"]
+        assert CliRunner().invoke(main, [*arguments[:-2], *settings, "--help"]).exit_code == 0
 
 
 def test_compose_mounts_what_is_there_and_what_the_settings_name() -> None:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
-import subprocess
-import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from pydicom import Dataset, dcmread
 from pydicom.uid import EncapsulatedPDFStorage, SecondaryCaptureImageStorage
 
-from lungct_services.deidentify.__main__ import REPORT_FILE, main
+from lungct_services.deidentify.command import deidentify
+from lungct_services.deidentify.copying import REPORT_FILE
 from lungct_services.deidentify.profile import shift_date
 from tests.dicom_tools import complaints, errors
-from tests.lungct_services.gateway.site import APPLICATION, ROOT, write_chest
+from tests.lungct_services.gateway.site import write_chest
+from tests.lungct_services.gateway.without_networks import analyse
 
 PLANTED = {
     "patient_name": "Quaxolotl^Zenobia",
@@ -66,18 +66,15 @@ def studies(tmp_path: Path) -> Path:
     return folder
 
 
+def invoke(studies: Path, folder: Path, **replaced: Path) -> Result:
+    places = {"key": folder / "key", "mapping": folder / "mapping.csv"} | replaced
+    options = ["--key", str(places["key"]), "--mapping", str(places["mapping"])]
+    return CliRunner().invoke(deidentify, [str(studies), str(folder / "out"), *options])
+
+
 def run(studies: Path, folder: Path, expected: int = 0) -> list[Dataset]:
-    out = folder / "out"
-    arguments = [
-        str(studies),
-        str(out),
-        "--key",
-        str(folder / "key"),
-        "--mapping",
-        str(folder / "mapping.csv"),
-    ]
-    assert main(arguments) == expected
-    return [dcmread(path) for path in sorted(out.rglob("*.dcm"))]
+    assert invoke(studies, folder).exit_code == expected
+    return [dcmread(path) for path in sorted((folder / "out").rglob("*.dcm"))]
 
 
 def test_no_planted_identifier_is_left_in_any_byte(studies: Path, tmp_path: Path) -> None:
@@ -138,12 +135,7 @@ def test_the_site_alone_can_go_back(studies: Path, tmp_path: Path) -> None:
 def test_results_stay_with_their_images(tmp_path: Path) -> None:
     studies = tmp_path / "studies"
     write_chest(studies / "images", seed=3, **PLANTED)
-    command = [sys.executable, APPLICATION, "-i", studies / "images", "-o", studies / "results"]
-    settings = ["-m", ROOT / "models", "-s", ROOT / "app.yaml"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run(  # noqa: S603
-        [*map(str, [*command, *settings])], env=environment, check=True, capture_output=True
-    )
+    analyse(studies / "images", studies / "results")
     (studies / "results" / "result.json").unlink()
     copies = run(studies, tmp_path)
     images = {copy.SOPInstanceUID for copy in copies if copy.Modality == "CT"}
@@ -212,17 +204,7 @@ def test_dates_are_shifted_by_whole_days(value: str, shifted: str) -> None:
     assert shift_date(value, timedelta(days=-1)) == shifted
 
 
-def test_it_is_a_command(tmp_path: Path) -> None:
-    command = [Path(sys.prefix) / "bin" / "lungct-deidentify", tmp_path, tmp_path / "out"]
-    keys = ["--key", tmp_path / "key", "--mapping", tmp_path / "mapping.csv"]
-    process = subprocess.run([*command, *keys], cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603
-    assert process.stderr == ""
-    assert json.loads((tmp_path / "out" / REPORT_FILE).read_text())["n_copied"] == 0
-
-
 def test_key_and_mapping_may_not_lie_among_the_copies(studies: Path, tmp_path: Path) -> None:
-    inside = str(tmp_path / "out" / "key")
-    with pytest.raises(SystemExit):
-        main(
-            [str(studies), str(tmp_path / "out"), "--key", inside, "--mapping", str(tmp_path / "mapping.csv")]
-        )
+    for name in ("key", "mapping"):
+        refused = invoke(studies, tmp_path, **{name: tmp_path / "out" / name})
+        assert (refused.exit_code, "among the copies" in refused.stderr) == (2, True)

@@ -13,9 +13,9 @@ import pydicom
 from pydicom import Dataset, dcmread
 from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 
-from lungct_services.gateway.errors import TransientError
-from lungct_services.gateway.orthanc import Change, Page, SeriesEntry, StudyEntry
+from lungct_services.gateway.orthanc import Change, Page, SendingState, SeriesEntry, StudyEntry
 from lungct_services.gateway.settings import Destination
+from lungct_services.jobs.errors import TransientError
 
 
 class Killed(BaseException):
@@ -75,6 +75,8 @@ class MemoryOrthanc:
     modality: str = "CT"
     downloaded: list[str] = field(default_factory=list)
     refuse: Callable[[str], bool] = lambda _: False
+    pace: SendingState = "done"
+    cancelled: list[str] = field(default_factory=list)
 
     def receive(self, paths: list[Path], kind: str = "StableStudy") -> None:
         self.images |= {path.name: path for path in paths}
@@ -128,10 +130,18 @@ class MemoryOrthanc:
     def delete(self, instance_id: str) -> None:
         self.results.pop(instance_id, None)
 
-    def send(self, destination: Destination, instance_ids: list[str]) -> None:
+    def start_sending(self, destination: Destination, instance_ids: list[str]) -> str:
         if self.refuse(destination.name):
             raise TransientError("DESTINATION_ORTHANC_500")
-        self.sent.setdefault(destination.name, set()).update(instance_ids)
+        if self.sending_state("") == "done":
+            self.sent.setdefault(destination.name, set()).update(instance_ids)
+        return f"to {destination.name}"
+
+    def sending_state(self, _: str) -> SendingState:
+        return self.pace
+
+    def cancel_sending(self, job_id: str) -> None:
+        self.cancelled.append(job_id)
 
 
 @dataclass

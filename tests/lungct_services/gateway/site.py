@@ -20,7 +20,8 @@ from lungct_research.synthesis.phantom.study_options import StudyOptions
 from tests.orthanc import Orthanc, free_port
 
 ROOT = Path(__file__).resolve().parents[3]
-APPLICATION = Path(__file__).parent / "application"
+WITHOUT_NETWORKS = ("-m", "tests.lungct_services.gateway.without_networks", "run")
+WITH_NETWORKS = ("-m", "lungct", "gateway", "run", "--settings")
 STABLE_AGE_S = 2
 PATIENT = "Quaxolotl^Zenobia"
 PATIENT_ID = "ID-77310955"
@@ -49,22 +50,22 @@ class Gateway:
     folder: Path
     orthanc: Orthanc
     settings: dict[str, object] = field(default_factory=dict)
+    program: tuple[str, ...] = WITHOUT_NETWORKS
     process: subprocess.Popen[str] | None = None
 
     def __post_init__(self) -> None:
         self.port = free_port()
-        runner = {"application": str(APPLICATION)}
         content = {
-            "orthanc": {
-                "url": f"http://127.0.0.1:{self.orthanc.http_port}",
-                "poll_s": 0.2,
-                "first_start": "beginning",
-            },
             "state_dir": str(self.folder / "state"),
             "retry": {"base_s": 0.5, "cap_s": 2, "max_attempts": 3},
             "drain_s": 60,
             **self.settings,
-            "runner": {**runner, **self.settings.get("runner", {})},  # type: ignore[dict-item]
+            "orthanc": {
+                "url": f"http://127.0.0.1:{self.orthanc.http_port}",
+                "poll_s": 0.2,
+                "first_start": "beginning",
+                **self.settings.get("orthanc", {}),  # type: ignore[dict-item]
+            },
             "web": {"port": self.port, **self.settings.get("web", {})},  # type: ignore[dict-item]
         }
         self.settings_file = self.folder / "gateway.yaml"
@@ -72,7 +73,7 @@ class Gateway:
         self.log_file = self.folder / "gateway.log"
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "lungct_services.gateway", "-s", str(self.settings_file), "run"]
+        command = [sys.executable, *self.program, str(self.settings_file)]
         with self.log_file.open("a") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, stderr=log, text=True)  # noqa: S603
 

@@ -17,7 +17,7 @@ from lungct_research.synthesis.phantom.study_options import StudyOptions
 from lungct_research.synthesis.phantom.thorax import make_thorax
 from tests.application_runs import PLANTED, ROOT
 from tests.dicom_tools import errors
-from tests.lungct_services.gateway.site import Gateway, wait_until
+from tests.lungct_services.gateway.site import WITH_NETWORKS, Gateway, wait_until
 from tests.orthanc import Orthanc, run_orthanc
 
 SPACING_MM = (3.0, 2.5, 2.5)
@@ -58,11 +58,11 @@ def test_results_of_the_application_arrive_in_orthanc_and_in_the_pacs(
     (tmp_path / "token").write_text(TOKEN)
     (tmp_path / "pacs").mkdir()
     settings = {
-        "runner": {"application": str(ROOT / "app"), "settings": str(settings_of_the_application(tmp_path))},
+        "runner": {"settings": str(settings_of_the_application(tmp_path))},
         "destinations": [{"kind": "modality", "name": "PACS"}],
         "web": {"token_file": str(tmp_path / "token")},
     }
-    gateway = Gateway(tmp_path, orthanc, settings)
+    gateway = Gateway(tmp_path, orthanc, settings, WITH_NETWORKS)
     with run_orthanc(tmp_path / "pacs", DicomAet="PACS") as pacs:
         orthanc.post("/modalities/PACS", json.dumps(["PACS", "127.0.0.1", pacs.dicom_port]), method="PUT")
         gateway.start()

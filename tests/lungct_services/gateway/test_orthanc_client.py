@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 
-from lungct_services.gateway.errors import FinalError, TransientError, Unreachable
 from lungct_services.gateway.orthanc import Orthanc
 from lungct_services.gateway.settings import Destination, OrthancSettings
+from lungct_services.jobs.errors import FinalError, TransientError, Unreachable
 from tests.lungct_services.gateway.site import write_chest
 from tests.orthanc import run_orthanc
 
@@ -52,25 +57,41 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OrthancSettin
         )
 
 
-@pytest.fixture
-def proxy(certificate: Path) -> Iterator[OrthancSettings]:
-    """What stands in front of an Orthanc and speaks TLS; it answers every question with the same feed."""
+@contextmanager
+def answering(
+    status: int, body: bytes = b"", pause_s: float = 0.0, certificate: Path | None = None, **headers: str
+) -> Iterator[OrthancSettings]:
+    """What stands in front of an Orthanc; it answers every question alike, a byte after each pause."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(b'{"Last": 7}')
+            for piece in body if pause_s else ():
+                time.sleep(pause_s)
+                with suppress(OSError):
+                    self.wfile.write(bytes([piece]))
+            if not pause_s:
+                self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815 - named by http.server
 
         def log_message(self, *_: object) -> None:
             pass
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
+        scheme = "http"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket, scheme = context.wrap_socket(server.socket, server_side=True), "https"
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield OrthancSettings(url=f"https://127.0.0.1:{server.server_port}", ca_file=certificate)
+        yield OrthancSettings(
+            url=f"{scheme}://127.0.0.1:{server.server_port}", ca_file=certificate, timeout_s=1, transfer_s=2
+        )
         server.shutdown()
 
 
@@ -102,10 +123,48 @@ def test_headers_come_without_pixels(settings: OrthancSettings, image: Path, tmp
     orthanc.delete(instance)
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(proxy: OrthancSettings) -> None:
-    assert Orthanc(proxy).last_sequence() == 7
-    with pytest.raises(Unreachable, match="ORTHANC_CERTIFICATE"):
-        Orthanc(proxy.model_copy(update={"ca_file": None})).last_sequence()
+def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: Path) -> None:
+    with answering(200, b'{"Last": 7}', certificate=certificate) as proxy:
+        assert Orthanc(proxy).last_sequence() == 7
+        with pytest.raises(Unreachable, match="ORTHANC_CERTIFICATE"):
+            Orthanc(proxy.model_copy(update={"ca_file": None})).last_sequence()
+
+
+def test_an_answer_that_does_not_begin_in_time_is_an_attempt() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(TransientError, match="ORTHANC_TIMEOUT"):
+            Orthanc(OrthancSettings(url=url, timeout_s=0.5)).last_sequence()
+
+
+def test_an_image_that_comes_byte_by_byte_has_a_total_time(tmp_path: Path) -> None:
+    with answering(200, bytes(20), pause_s=0.5) as slow, pytest.raises(TransientError, match="TIMEOUT"):
+        Orthanc(slow).download("image", tmp_path / "image.dcm")
+
+
+def test_a_download_ends_when_the_service_stops(tmp_path: Path) -> None:
+    stopping = threading.Event()
+    with answering(200, bytes(20), pause_s=0.2) as slow:
+        stopping.set()
+        with pytest.raises(Unreachable, match="STOPPING"):
+            Orthanc(slow, stopping).download("image", tmp_path / "image.dcm")
+
+
+@pytest.mark.parametrize("status", [302, 404, 413, 502])
+def test_a_front_end_cannot_say_that_a_study_is_gone(status: int) -> None:
+    told = pytest.raises(Unreachable, match=f"FRONT_END_{status}")
+    with answering(status, b"<html>", Location="https://login.example") as front_end, told:
+        Orthanc(front_end).study("a")
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_whoever_is_busy_is_left_alone_for_as_long_as_it_says(status: int) -> None:
+    in_an_hour = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    for said, wait_s in (("120", 120), (in_an_hour, 3600), ("soon", 0)):
+        with answering(status, Retry_After=said) as busy:
+            with pytest.raises(Unreachable, match="ORTHANC_BUSY") as refusal:
+                Orthanc(busy).study("a")
+            assert refusal.value.wait_s == pytest.approx(wait_s, abs=5)
 
 
 def test_a_wrong_password_is_told_apart_from_silence(
@@ -121,9 +180,20 @@ def test_nobody_there(settings: OrthancSettings) -> None:
         Orthanc(settings.model_copy(update={"url": "http://127.0.0.1:1"})).last_sequence()
 
 
-def test_a_study_that_is_gone_is_final(settings: OrthancSettings) -> None:
-    with pytest.raises(FinalError, match="GONE"):
-        Orthanc(settings).study("0" * 8)
+def test_what_orthanc_itself_does_not_have_is_gone(settings: OrthancSettings) -> None:
+    orthanc = Orthanc(settings)
+    for ask in (
+        lambda: orthanc.study("0" * 8),
+        lambda: list(orthanc.headers("1.2", "1.3")),
+        lambda: orthanc.n_bytes("0" * 8),
+        lambda: orthanc.study_of("instances", "0" * 8),
+    ):
+        with pytest.raises(FinalError, match="GONE"):
+            ask()
+
+
+def test_a_sending_that_orthanc_has_forgotten_has_failed(settings: OrthancSettings) -> None:
+    assert Orthanc(settings).sending_state("0" * 8) == "failed"
 
 
 def test_a_destination_that_orthanc_does_not_know_is_tried_again(
@@ -132,5 +202,5 @@ def test_a_destination_that_orthanc_does_not_know_is_tried_again(
     orthanc = Orthanc(settings)
     instance = orthanc.store(image)
     with pytest.raises(TransientError, match="DESTINATION"):
-        orthanc.send(Destination(kind="modality", name="NOWHERE"), [instance])
+        orthanc.start_sending(Destination(kind="modality", name="NOWHERE"), [instance])
     orthanc.delete(instance)

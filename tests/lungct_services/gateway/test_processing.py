@@ -12,17 +12,20 @@ from typing import Any
 
 import pytest
 
+from lungct.errors import SettingsError
 from lungct.settings import SelectionLimits
 from lungct_services.deidentify.pseudonyms import Pseudonyms
-from lungct_services.gateway.errors import TransientError, Unreachable
 from lungct_services.gateway.feed import Feed
-from lungct_services.gateway.jobs import Jobs
+from lungct_services.gateway.jobs import GatewayJobs
 from lungct_services.gateway.metrics import Metrics
 from lungct_services.gateway.orthanc import Change, StudyEntry
-from lungct_services.gateway.processing import Processor, pause_s
-from lungct_services.gateway.records import Arrival, State
+from lungct_services.gateway.outcomes import Outcomes
+from lungct_services.gateway.processing import Processor
 from lungct_services.gateway.screening import RECENT, ROUTINE, STAT, arrival_of
-from lungct_services.gateway.settings import GatewaySettings, PrioritySettings, RetrySettings
+from lungct_services.gateway.sending import Sender
+from lungct_services.gateway.settings import GatewaySettings, PrioritySettings
+from lungct_services.jobs.errors import TransientError, Unreachable
+from lungct_services.jobs.records import Arrival, State
 from tests.lungct_services.gateway.fakes import Bomb, Killed, MemoryOrthanc, MemoryRunner
 from tests.lungct_services.gateway.site import write_chest
 
@@ -49,29 +52,26 @@ class Life:
             "destinations": DESTINATIONS,
         }
         self.settings = GatewaySettings.model_validate(common | settings)
-        self.open_jobs = Jobs(folder)
+        self.open_jobs = GatewayJobs(folder)
         self.open_jobs.take_over()
         self.jobs, self.bomb = bomb.watch(self.open_jobs), bomb
         metrics, watched = Metrics(self.open_jobs), bomb.watch(orthanc)
         self.feed = Feed(self.settings, self.jobs, watched, Pseudonyms(b"k" * 32), metrics)
-        self.processor = Processor(
-            self.settings,
-            LIMITS,
-            self.jobs,
-            watched,
-            bomb.watch(runner),
-            metrics,
-            threading.Event(),
-        )
+        outcomes = Outcomes(self.settings, self.jobs, metrics, threading.Event())
+        self.processor = Processor(self.settings, LIMITS, self.jobs, watched, bomb.watch(runner), outcomes)
+        self.sender = Sender(self.settings, self.jobs, watched, outcomes)
 
     def work(self, at_most: int = 100) -> None:
         """Until nothing is to do."""
         while not self.feed.step():
             pass
         for _ in range(at_most):
-            if (job := self.jobs.claim()) is None:
+            if (job := self.jobs.claim()) is not None:
+                self.processor.process(job)
+            elif (job := self.jobs.claim(sending=True)) is not None:
+                self.sender.process(job)
+            else:
                 return
-            self.processor.process(job)
             self.feed.step()
 
 
@@ -381,16 +381,6 @@ def test_urgency_comes_from_the_called_title_and_the_study_date(
     assert arrival_of(study, orthanc, Pseudonyms(b"k" * 32), settings).priority == priority
 
 
-def test_pauses_double_up_to_the_cap_and_differ() -> None:
-    retry = RetrySettings(base_s=10, cap_s=100)
-    for attempts, longest_s in ((1, 10), (2, 20), (4, 80), (5, 100), (60, 100)):
-        pauses = {pause_s(retry, attempts) for _ in range(20)}
-        assert len(pauses) > 1
-        assert all(longest_s / 2 <= pause <= longest_s for pause in pauses)
-
-
 def test_a_second_service_on_the_same_state_is_refused(life: Life) -> None:
-    from lungct.errors import SettingsError
-
-    with pytest.raises(SettingsError, match="another gateway"):
-        Jobs(life.settings.state_dir).take_over()
+    with pytest.raises(SettingsError, match="another service"):
+        GatewayJobs(life.settings.state_dir).take_over()

@@ -6,29 +6,15 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lungct_services.gateway.errors import TransientError
-from lungct_services.gateway.runners import CommandRunner, WorkerRunner, make_runner
-from lungct_services.gateway.settings import RunnerSettings
+from lungct_services.jobs.errors import TransientError
+from lungct_services.runners.processes import CommandRunner, WorkerRunner, make_runner
+from lungct_services.runners.settings import RunnerSettings
 
-APPLICATION = """
-import os, sys, time
-from pathlib import Path
-calls = []
-def main(arguments):
-    calls.append(arguments)
-    study, out = Path(arguments[1]), Path(arguments[3])
-    if study.name == "crash":
-        os._exit(9)
-    if study.name == "slow":
-        time.sleep(60)
-    print("findings that nobody may take for an answer")
-    out.mkdir(parents=True)
-    (out / "n_calls").write_text(f"{len(calls)} {os.getpid()}")
-    return 0
-"""
+ODD_WORKER = "tests.lungct_services.runners.odd_worker"
 
 
 def command(script: str, *arguments: str, timeout_s: float = 60) -> RunnerSettings:
@@ -36,11 +22,8 @@ def command(script: str, *arguments: str, timeout_s: float = 60) -> RunnerSettin
     return RunnerSettings(kind="command", argv=argv, timeout_s=timeout_s)
 
 
-@pytest.fixture
-def worker(tmp_path: Path) -> RunnerSettings:
-    (tmp_path / "app").mkdir()
-    (tmp_path / "app" / "__main__.py").write_text(APPLICATION)
-    return RunnerSettings(application=tmp_path / "app", timeout_s=60, studies_per_worker=2)
+def make_worker(folder: Path, **settings: Any) -> WorkerRunner:
+    return WorkerRunner(RunnerSettings(**{"timeout_s": 60, **settings}), folder / "log", ODD_WORKER)
 
 
 def analysed_by(runner: WorkerRunner, folder: Path, n_study: int) -> list[str]:
@@ -75,26 +58,33 @@ def test_a_command_that_is_not_there(tmp_path: Path) -> None:
         CommandRunner(settings, tmp_path / "log").run(tmp_path, tmp_path / "out", "name")
 
 
-def test_a_worker_stays_and_is_renewed_after_some_studies(worker: RunnerSettings, tmp_path: Path) -> None:
-    runner = WorkerRunner(worker, tmp_path / "log")
+def test_a_worker_stays_and_is_renewed_after_some_studies(tmp_path: Path) -> None:
+    runner = make_worker(tmp_path, studies_per_worker=2)
     calls = [analysed_by(runner, tmp_path, n_study) for n_study in range(3)]
     runner.stop()
     assert [n_calls for n_calls, _ in calls] == ["1", "2", "1"]
     assert len({process for _, process in calls}) == 2
 
 
-def test_a_worker_that_crashes_costs_one_study(worker: RunnerSettings, tmp_path: Path) -> None:
-    runner = WorkerRunner(worker, tmp_path / "log")
+def test_a_worker_that_crashes_costs_one_study(tmp_path: Path) -> None:
+    runner = make_worker(tmp_path)
     with pytest.raises(TransientError, match="WORKER_DIED"):
         runner.run(tmp_path / "crash", tmp_path / "out", "name")
     assert analysed_by(runner, tmp_path, 1)[0] == "1"
     runner.stop()
 
 
-def test_a_worker_that_hangs_is_replaced(worker: RunnerSettings, tmp_path: Path) -> None:
-    runner = WorkerRunner(worker.model_copy(update={"timeout_s": 2.0}), tmp_path / "log")
+def test_a_worker_that_hangs_is_ended_and_replaced(tmp_path: Path) -> None:
+    runner = make_worker(tmp_path, timeout_s=2)
     with pytest.raises(TransientError, match="TIMEOUT"):
         runner.run(tmp_path / "slow", tmp_path / "out", "name")
-    runner = WorkerRunner(worker, tmp_path / "log")
     assert analysed_by(runner, tmp_path, 1)[0] == "1"
+    runner.stop()
+
+
+def test_a_worker_that_cannot_write_its_results_says_so_and_goes_on(tmp_path: Path) -> None:
+    runner = make_worker(tmp_path)
+    with pytest.raises(TransientError, match="DISK_FULL"):
+        runner.run(tmp_path / "full", tmp_path / "out", "name")
+    assert analysed_by(runner, tmp_path, 1)[0] == "2"
     runner.stop()

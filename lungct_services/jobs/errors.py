@@ -3,7 +3,7 @@
 ::
 
     StepError
-    ├── Unreachable      Orthanc does not answer: the job waits, no attempt is counted
+    ├── Unreachable      the other side does not answer: the job waits, no attempt is counted
     ├── TransientError   tried again until the attempts are used up
     ├── FinalError       the same would happen again: a dead letter at once
     ├── IneligibleError  no series may be analysed: an answer, not a fault
@@ -29,7 +29,16 @@ class StepError(Exception):
 
 
 class Unreachable(StepError):  # noqa: N818 - a state of the other side
-    """Orthanc does not answer."""
+    """The other side does not answer.
+
+    Attributes:
+        wait_s: for so long the other side asks to be left alone.
+    """
+
+    def __init__(self, code: str, wait_s: float = 0.0) -> None:
+        """Keep code and wait."""
+        super().__init__(code)
+        self.wait_s = wait_s
 
 
 class TransientError(StepError):
@@ -41,7 +50,7 @@ class FinalError(StepError):
 
 
 class IneligibleError(StepError):
-    """No series may be analysed; the codes of the reasons, each once."""
+    """No series may be analysed; holds the codes of the reasons, each once."""
 
 
 class UnchangedError(StepError):

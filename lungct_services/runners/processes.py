@@ -1,4 +1,4 @@
-"""How a study is analysed: by a worker process that stays warm, or by any program. Never through a shell."""
+"""Runners: each analyses one study at a time in another process, which is never a shell."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from lungct_services.gateway.errors import TransientError
-from lungct_services.gateway.settings import RunnerSettings
+from lungct_services.jobs.errors import TransientError
+from lungct_services.runners.settings import RunnerSettings
 
-ROOT = Path(__file__).resolve().parents[2]
+WORKER = "lungct_services.runners.worker"
 _GRACE_S = 10.0
 """Between the request to end and the end by force."""
 
 
 class Runner(Protocol):
-    """Analyses one study at a time; what came of it is in ``result.json``."""
+    """Analyses one study at a time; ``result.json`` tells what came of it."""
 
     def run(self, study: Path, results: Path, name: str) -> None:
-        """Analyse.
+        """Analyse a study.
 
         Args:
             study: folder of the images.
@@ -41,7 +40,7 @@ class Runner(Protocol):
 
 
 def make_runner(settings: RunnerSettings, log_file: Path) -> Runner:
-    """The runner that the settings ask for; what it starts writes its log to a file."""
+    """Return the runner that the settings ask for; what it starts writes its log to a file."""
     kind = CommandRunner if settings.kind == "command" else WorkerRunner
     return kind(settings, log_file)
 
@@ -84,10 +83,17 @@ class CommandRunner:
 
 
 class WorkerRunner:
-    """Hands studies to ``python -m lungct_services.gateway.worker``, started when needed and renewed now and then."""
+    """Hands studies to a warm worker process, which is started when needed and renewed now and then."""
 
-    def __init__(self, settings: RunnerSettings, log_file: Path) -> None:
-        """Start nothing yet."""
+    def __init__(self, settings: RunnerSettings, log_file: Path, module: str = WORKER) -> None:
+        """Start nothing yet.
+
+        Args:
+            settings: models and settings of the analysis, and the limits of a worker.
+            log_file: receives what the worker writes to standard error.
+            module: run as ``python -m MODULE SETTINGS MODELS``, and speaks as ``worker.py`` does.
+        """
+        self._module = module
         self._settings = settings
         self._log_file = log_file
         self._process: subprocess.Popen[bytes] | None = None
@@ -97,14 +103,13 @@ class WorkerRunner:
         """Have the worker analyse the study."""
         process = self._worker()
         request = {"input": str(study), "output": str(results)}
-        assert process.stdin  # noqa: S101
         try:
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()
-            _wait_for_line(process, self._settings.timeout_s)
+            answer = _ask(process, json.dumps(request).encode() + b"\n", self._settings.timeout_s)
         except (TransientError, OSError) as error:
             self.stop()
             raise error if isinstance(error, TransientError) else TransientError("WORKER_DIED") from None
+        if answer:
+            raise TransientError(answer)
 
     def stop(self) -> None:
         """End the worker."""
@@ -115,11 +120,10 @@ class WorkerRunner:
         if self._process is not None and self._n_studies >= self._settings.studies_per_worker:
             self.stop()
         if self._process is None or self._process.poll() is not None:
-            places = (self._settings.application, self._settings.models, self._settings.settings)
+            places = (self._settings.settings, self._settings.models)
             with self._log_file.open("wb") as log:
                 self._process = subprocess.Popen(  # noqa: S603
-                    [sys.executable, "-m", "lungct_services.gateway.worker", *map(str, places)],
-                    cwd=ROOT,
+                    [sys.executable, "-m", self._module, *(str(place or "") for place in places)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
@@ -141,14 +145,18 @@ def end(process: subprocess.Popen[bytes]) -> None:
             process.wait(_GRACE_S)
 
 
-def _wait_for_line(process: subprocess.Popen[bytes], timeout_s: float) -> None:
-    assert process.stdout  # noqa: S101
-    give_up = time.monotonic() + timeout_s
-    ready, _, _ = select.select([process.stdout], [], [], max(0.0, give_up - time.monotonic()))
+def _ask(process: subprocess.Popen[bytes], request: bytes, timeout_s: float) -> str:
+    if process.stdin is None or process.stdout is None:
+        raise ValueError("the process was started without pipes")
+    process.stdin.write(request)
+    process.stdin.flush()
+    ready, _, _ = select.select([process.stdout], [], [], timeout_s)
     if not ready:
         raise TransientError("TIMEOUT")
-    if not process.stdout.readline():
+    answer = process.stdout.readline()
+    if not answer:
         raise TransientError("WORKER_DIED")
+    return answer.decode().strip()
 
 
 def _filled(argument: str, places: dict[str, str]) -> str:

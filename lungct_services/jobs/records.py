@@ -1,4 +1,4 @@
-"""What the parts of the gateway hand to each other."""
+"""What services and their queue hand to each other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Arrival:
-    """A study that is complete, as the feed reports it.
+    """A study that is complete and may be analysed.
 
     Attributes:
         version: digest of its CT instances; empty where it has none.

@@ -1,0 +1,1 @@
+"""Analyses of studies in processes of their own: a warm worker, or any program."""
