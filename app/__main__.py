@@ -19,6 +19,7 @@ from lungct.errors import OutputError
 from lungct.journal import Journal
 from lungct.output import RESULT_FILE
 from lungct.process import prepare_process
+from lungct.report.summary import summary
 from lungct.run import run_into
 from lungct.settings import read_settings
 
@@ -41,10 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OutputError as error:
         logger.error("%s", error)
         return error.exit_code
-    if journal.findings and result.findings:
-        from lungct.report.summary import summary  # imports torch
-
-        print(summary(journal.findings))
+    if result.findings:
+        print(summary(result))
         print(f"{', '.join([RESULT_FILE, *result.outputs])} in {arguments.output}")
     return result.exit_code
 
