@@ -9,32 +9,27 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from collections.abc import Iterable
+from collections.abc import Sequence as Items
 from datetime import date, datetime
-from functools import lru_cache
 from typing import Any
 from unicodedata import category
 
 from pydicom import Dataset
-from pydicom.dataelem import RawDataElement, convert_raw_data_element
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import PersonName
 
-from lungct.dicom_read.plain import PlainFile, one_tag
-
 DAMAGED = (
     OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError,
     OverflowError, RecursionError, struct.error, zlib.error, BytesLengthException,
 )  # fmt: skip
-"""What pydicom raises on bytes that are no valid data set, often only when an element is looked at."""
-
-Header = Dataset | PlainFile
-"""What attributes are looked up in."""
-
-_BYTES = {"OB", "OW"}
-_OFTEN_EQUAL = {"AS", "CS", "DA", "DS", "IS", "LO", "PN", "SH", "UI", "US"}
+"""What pydicom raises on bytes that are no valid data set, often only when an element is looked at. To be
+caught around calls of pydicom alone: in code of ours most of these are faults of ours."""
 
 _DAYS_PER_YEAR = 365.25
 _AGE_UNITS_PER_YEAR = {"D": _DAYS_PER_YEAR, "W": _DAYS_PER_YEAR / 7, "M": 12.0, "Y": 1.0}
@@ -46,13 +41,8 @@ _TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """Unicode's marks that turn the direction of what follows: they can make a text read as another one."""
 
 
-def as_dataset(header: Header) -> Dataset:
-    """All of it as pydicom has it."""
-    return header.dataset if isinstance(header, PlainFile) else header
-
-
-def frame_group(dataset: Header, frame: int, group: str) -> Header:
-    """Where the attributes of one frame stand.
+def frame_group(dataset: Dataset, frame: int, group: str) -> Dataset:
+    """Return the data set in which the attributes of one frame stand.
 
     Args:
         dataset: an image.
@@ -61,54 +51,62 @@ def frame_group(dataset: Header, frame: int, group: str) -> Header:
 
     Returns:
         The group's item, per-frame before shared (empty where neither is there); for a single-frame
-        image the dataset itself.
+        image the data set itself.
     """
-    if isinstance(dataset, PlainFile) and _tag("PerFrameFunctionalGroupsSequence") not in dataset.elements:
-        return dataset
-    dataset = as_dataset(dataset)
     if "PerFrameFunctionalGroupsSequence" not in dataset:
         return dataset
-    shared = dataset.get("SharedFunctionalGroupsSequence") or []
-    for owner in (dataset.PerFrameFunctionalGroupsSequence[frame], *shared):
-        if items := owner.get(group):
-            return Dataset(items[0])
+    per_frame = items_of(dataset, "PerFrameFunctionalGroupsSequence")
+    owners = [per_frame[frame]] if frame < len(per_frame) else []
+    for owner in (*owners, *items_of(dataset, "SharedFunctionalGroupsSequence")):
+        if items := items_of(owner, group):
+            return items[0]
     return Dataset()
 
 
-def value_of(dataset: Header, keyword: str) -> Any:
-    """The value as pydicom gives it; None where missing or where its bytes do not fit its type."""
+def value_of(dataset: Dataset, keyword: str) -> Any:
+    """Return the value as pydicom gives it; None where missing or where its bytes do not fit its type."""
     try:
-        if isinstance(dataset, PlainFile):
-            element = dataset.elements.get(_tag(keyword))
-            if element is None:
-                return None
-            if element.VR in _BYTES:
-                return element.value
-            if element.VR in _OFTEN_EQUAL and element.value is not None and _is_plain_text(element.value):
-                return _converted(keyword, element.VR, element.value)
-        return as_dataset(dataset).get(keyword)
+        return dataset.get(keyword)
     except DAMAGED:
         return None
 
 
-@lru_cache(1024)
-def _tag(keyword: str) -> BaseTag:
-    return one_tag(int(Tag(keyword)))
+def items_of(dataset: Dataset, keyword: str) -> Items[Dataset]:
+    """Return the items of a sequence; none where it is missing, damaged or no sequence."""
+    value = value_of(dataset, keyword)
+    return value if isinstance(value, Sequence) else ()
+
+
+class SharedValues:
+    """Values that the headers of a scan have in common, each converted once: pydicom takes its time for it.
+
+    To be dropped with the scan, since names of patients are among them.
+    """
+
+    def __init__(self, keywords: Iterable[str]) -> None:
+        """Share the values of these attributes."""
+        self._tags = tuple(map(Tag, keywords))
+        self._elements: dict[tuple[BaseTag, str | None, bytes], DataElement] = {}
+
+    def share_with(self, dataset: Dataset) -> None:
+        """Give a data set the values that an earlier one had in the same bytes."""
+        for tag in self._tags:
+            raw = dataset.get_item(tag) if tag in dataset else None
+            if not (isinstance(raw, RawDataElement) and raw.value and _is_plain_text(raw.value)):
+                continue
+            key = tag, raw.VR, raw.value
+            if (element := self._elements.get(key)) is not None:
+                dataset[tag] = element
+            elif value_of(dataset, keyword_for_tag(tag)) is not None:
+                self._elements[key] = dataset[tag]
 
 
 def _is_plain_text(value: bytes) -> bool:
-    """No character set changes what it says."""
+    """Return whether the value says the same in every character set."""
     return value.isascii() and b"\x1b" not in value
 
 
-@lru_cache(4096)
-def _converted(keyword: str, vr: str, value: bytes) -> Any:
-    """Most values are the same in all images of a study, and pydicom takes its time to convert one."""
-    raw = RawDataElement(_tag(keyword), vr, len(value), value, 0, False, True)
-    return convert_raw_data_element(raw).value
-
-
-def text(dataset: Header, keyword: str) -> str:
+def text(dataset: Dataset, keyword: str) -> str:
     """The value as text, several values joined by a backslash as in DICOM; empty where there is none."""
     value = value_of(dataset, keyword)
     try:
@@ -121,7 +119,7 @@ def text(dataset: Header, keyword: str) -> str:
         return ""
 
 
-def numbers(dataset: Header, keyword: str, count: int) -> tuple[float, ...] | None:
+def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
     """Exactly ``count`` finite numbers, or None."""
     value = value_of(dataset, keyword)
     values = value if isinstance(value, MultiValue) else [value]
@@ -132,13 +130,13 @@ def numbers(dataset: Header, keyword: str, count: int) -> tuple[float, ...] | No
     return found if len(found) == count and all(map(math.isfinite, found)) else None
 
 
-def number(dataset: Header, keyword: str) -> float | None:
+def number(dataset: Dataset, keyword: str) -> float | None:
     """One finite number, or None."""
     found = numbers(dataset, keyword, 1)
     return found[0] if found else None
 
 
-def integer(dataset: Header, keyword: str) -> int | None:
+def integer(dataset: Dataset, keyword: str) -> int | None:
     """One whole number, or None."""
     found = number(dataset, keyword)
     return None if found is None else int(found)
@@ -149,7 +147,7 @@ def legible(value: str) -> str:
     return "".join(" " if category(letter) in _CONTROLS or letter in _TURNS else letter for letter in value)
 
 
-def readable_name(dataset: Header, keyword: str = "PatientName") -> str:
+def readable_name(dataset: Dataset, keyword: str = "PatientName") -> str:
     """A person's name as people write it: ``Yamada Tarou (山田 太郎)``."""
     value = value_of(dataset, keyword)
     if not isinstance(value, PersonName):
@@ -162,7 +160,7 @@ def readable_name(dataset: Header, keyword: str = "PatientName") -> str:
     return alphabetic or ideographic
 
 
-def age_years(dataset: Header) -> float | None:
+def age_years(dataset: Dataset) -> float | None:
     """Patient's Age (0010,1010), else from birth date and study date, else None.
 
     ``000Y`` is what anonymisers leave behind; newborns carry days, weeks or months.
@@ -177,7 +175,7 @@ def age_years(dataset: Header) -> float | None:
     return float(studied.year - born.year - birthday_to_come)
 
 
-def _day(dataset: Header, keyword: str) -> date | None:
+def _day(dataset: Dataset, keyword: str) -> date | None:
     """A DICOM date (DA), None where missing or malformed."""
     try:
         return datetime.strptime(text(dataset, keyword), "%Y%m%d").date()

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby
 from math import prod
-from pathlib import Path
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
+from pydicom import Dataset
+from pydicom.encaps import get_frame
+from pydicom.pixels import get_decoder
 
-from lungct.dicom_read.decoding import PLUGINS, Decoder, DecodingError, StoredArray
-from lungct.dicom_read.files import read_file
-from lungct.dicom_read.headers import (
-    DAMAGED,
-    Header,
-    frame_group,
-    integer,
-    number,
-    text,
-    value_of,
-)
+from lungct.decoding import PLUGINS, DecodingError, EncodedFrame, StoredArray, decode_frames
+from lungct.dicom_read.files import DeflatedTooLargeError, read_dataset
+from lungct.dicom_read.headers import DAMAGED, frame_group, integer, number, text, value_of
 from lungct.dicom_read.privacy import printable
 from lungct.errors import PixelDataError
 from lungct.records import HuArray, SliceHeader
@@ -36,10 +27,35 @@ AIR_HU = -1024
 TISSUE_HU = (-900, 3071)
 """A padding value in this range is a wrong header: what it would hide is tissue."""
 
-MOST_THREADS = 4
-"""Each has a process that decodes, of some 80 MB."""
-
 _HOUNSFIELD_TYPES = ("", "HU", "US")
+
+_DECODER_ATTRIBUTES = {
+    "rows": "Rows",
+    "columns": "Columns",
+    "samples_per_pixel": "SamplesPerPixel",
+    "planar_configuration": "PlanarConfiguration",
+    "photometric_interpretation": "PhotometricInterpretation",
+    "bits_allocated": "BitsAllocated",
+    "bits_stored": "BitsStored",
+    "pixel_representation": "PixelRepresentation",
+}
+"""What decoding needs to know, by pydicom's names."""
+
+
+@dataclass(frozen=True)
+class _Coding:
+    """How stored values of a slice become Hounsfield units.
+
+    Attributes:
+        place: of the slice among those that are read.
+        padding: Pixel Padding Value and Range Limit, None where there is none.
+    """
+
+    place: int
+    image: SliceHeader
+    slope: float
+    intercept: float
+    padding: tuple[int, int] | None
 
 
 def read_slices_hu(slices: Sequence[SliceHeader]) -> HuArray:
@@ -53,48 +69,58 @@ def read_slices_hu(slices: Sequence[SliceHeader]) -> HuArray:
         PixelDataError: a slice cannot be decoded, is constant, or does not tell its Hounsfield units.
     """
     volume_hu: HuArray | None = None
-    for place, slice_hu in _decoded(slices):
+    for coding, stored in _stored_slices(slices):
+        slice_hu = _slice_hu(stored, coding)
         if volume_hu is None:  # not before one is decoded: headers tell any size
             volume_hu = np.empty((len(slices), *slice_hu.shape), slice_hu.dtype)
         volume_hu = volume_hu.astype(np.promote_types(volume_hu.dtype, slice_hu.dtype), copy=False)
-        volume_hu[place] = slice_hu
+        volume_hu[coding.place] = slice_hu
     assert volume_hu is not None  # noqa: S101
     return volume_hu
 
 
-def _decoded(slices: Sequence[SliceHeader]) -> Iterator[tuple[int, HuArray]]:
-    """Hounsfield units of every slice and its place, file by file, some files at a time."""
-    places: dict[Path, list[int]] = defaultdict(list)
-    for place, image in enumerate(slices):
-        places[image.path].append(place)
-
-    def of_file(in_file: list[int]) -> Iterator[tuple[int, HuArray]]:
-        dataset = _read(slices[in_file[0]])
-        for place in in_file:
-            yield place, _slice_hu(dataset, slices[place], decoder)
-
-    n_threads = min(os.cpu_count() or 1, MOST_THREADS)
-    with closing(Decoder()) as decoder, ThreadPoolExecutor(n_threads) as pool:
-        decoded: Iterable[Iterable[tuple[int, HuArray]]] = map(of_file, places.values())
-        if len(places) > 1 and _is_compressed(slices[0]):  # else threads wait for each other
-            decoded = pool.map(lambda in_file: list(of_file(in_file)), places.values())
-        yield from chain.from_iterable(decoded)
+def _stored_slices(slices: Sequence[SliceHeader]) -> Iterator[tuple[_Coding, StoredArray]]:
+    """Stored values of every slice, file by file; neighbours of one kind are decoded together."""
+    by_file = sorted(range(len(slices)), key=lambda place: (slices[place].path, place))
+    read = chain.from_iterable(
+        _read_file([(place, slices[place]) for place in places])
+        for _, places in groupby(by_file, key=lambda place: slices[place].path)
+    )
+    for is_encoded, frames in groupby(read, key=lambda one: isinstance(one[1], EncodedFrame)):
+        if is_encoded:
+            yield from _decoded(cast(Iterator[tuple[_Coding, EncodedFrame]], frames))
+        else:
+            yield from cast(Iterator[tuple[_Coding, StoredArray]], frames)
 
 
-def _is_compressed(image: SliceHeader) -> bool:
-    return _read(image, with_pixels=False).file_meta.get("TransferSyntaxUID") in PLUGINS
+def _decoded(frames: Iterator[tuple[_Coding, EncodedFrame]]) -> Iterator[tuple[_Coding, StoredArray]]:
+    try:
+        for coding, stored in decode_frames(frames):
+            _require_greyscale(stored, coding.image)
+            yield coding, stored
+    except DecodingError as error:
+        raise _undecodable(error.key.image) from error
 
 
-def _slice_hu(dataset: Header, image: SliceHeader, decoder: Decoder) -> HuArray:
-    slope, intercept = _rescale(dataset, image)
-    stored = _decode(dataset, image, decoder)
+def _read_file(images: list[tuple[int, SliceHeader]]) -> Iterator[tuple[_Coding, EncodedFrame | StoredArray]]:
+    """Frames of one file: compressed ones as they are, others as stored values."""
+    dataset = _read(images[0][1])
+    for place, image in images:
+        slope, intercept = _rescale(dataset, image)
+        coding = _Coding(place, image, slope, intercept, _padding(dataset))
+        syntax = _transfer_syntax(dataset, image)
+        yield coding, _encoded_frame(dataset, image) if syntax in PLUGINS else _native_frame(dataset, image)
+
+
+def _slice_hu(stored: StoredArray, coding: _Coding) -> HuArray:
     ends = int(stored.min()), int(stored.max())
     if ends[0] == ends[1]:
-        message = f"{image.name} has the same value in every pixel; export it again or remove it"
+        message = f"{coding.image.name} has the same value in every pixel; export it again or remove it"
         raise PixelDataError(message, "CONSTANT_PIXELS")
-    values = _rescaled(stored, ends, slope, intercept)
-    if (padding := _padding(dataset, stored)) is not None:
-        values[padding & ((values < TISSUE_HU[0]) | (values > TISSUE_HU[1]))] = AIR_HU
+    values = _rescaled(stored, ends, coding.slope, coding.intercept)
+    if coding.padding is not None:
+        is_padding = _find_padding(stored, coding.padding)
+        values[is_padding & ((values < TISSUE_HU[0]) | (values > TISSUE_HU[1]))] = AIR_HU
     return _as_int16_if_exact(values)
 
 
@@ -132,8 +158,8 @@ def _fit_16_bits(lowest: int, highest: int) -> bool:
     return bool(limits.min <= lowest and highest <= limits.max)
 
 
-def _rescale(dataset: Header, image: SliceHeader) -> tuple[float, float]:
-    """Slope and intercept of the slice itself."""
+def _rescale(dataset: Dataset, image: SliceHeader) -> tuple[float, float]:
+    """Return slope and intercept of the slice itself."""
     transform = frame_group(dataset, image.frame, "PixelValueTransformationSequence")
     slope, intercept = number(transform, "RescaleSlope"), number(transform, "RescaleIntercept")
     if slope is None or intercept is None:
@@ -145,17 +171,20 @@ def _rescale(dataset: Header, image: SliceHeader) -> tuple[float, float]:
     return slope, intercept
 
 
-def _read(image: SliceHeader, *, with_pixels: bool = True) -> Header:
+def _read(image: SliceHeader) -> Dataset:
     try:
-        return read_file(image.path, with_pixels=with_pixels)
+        return read_dataset(image.path, with_pixels=True)
+    except DeflatedTooLargeError as error:
+        message = f"{image.name} inflates to more than its header can hold; send it uncompressed"
+        raise PixelDataError(message, "DEFLATED_TOO_LARGE") from error
     except DAMAGED as error:
         raise PixelDataError(
             f"{image.name} can no longer be read; send it again", "UNREADABLE_FILE"
         ) from error
 
 
-def _decode(dataset: Header, image: SliceHeader, decoder: Decoder) -> StoredArray:
-    """Stored values ``[rows, columns]`` of one frame."""
+def _transfer_syntax(dataset: Dataset, image: SliceHeader) -> str:
+    """Return the transfer syntax, which is one that can be read."""
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if syntax is None:
         message = f"{image.name} does not state its transfer syntax; export it again"
@@ -165,36 +194,68 @@ def _decode(dataset: Header, image: SliceHeader, decoder: Decoder) -> StoredArra
         encoding = printable(syntax.name)
         message = f"{image.name} is encoded as {encoding}, which is not supported; send it uncompressed"
         raise PixelDataError(message, "UNSUPPORTED_COMPRESSION")
+    return str(syntax)
+
+
+def _native_frame(dataset: Dataset, image: SliceHeader) -> StoredArray:
+    """Return stored values ``[rows, columns]`` of an uncompressed frame, not to be written to."""
+    decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
     try:
-        pixels = decoder.stored_values(dataset, image)
-    except DecodingError as error:
-        message = f"{image.name}: pixels cannot be decoded, the file may be incomplete; send it again"
-        raise PixelDataError(message, "UNDECODABLE") from error
-    if not syntax.is_encapsulated and _excess_pixels(dataset) >= min(pixels.shape[:2]):
+        pixels, _ = decoder.as_array(
+            dataset, index=image.frame, raw=True, view_only=True, correct_unused_bits=False
+        )
+    except DAMAGED as error:
+        raise _undecodable(image) from error
+    if _excess_pixels(dataset) >= min(pixels.shape[:2]):
         message = f"{image.name} holds more pixels than its Rows and Columns tell; export it again"
         raise PixelDataError(message, "WRONG_SIZE")
-    if pixels.shape != (image.rows, image.columns):
-        message = f"{image.name} does not decode to one grey value a pixel; send plain CT images"
-        raise PixelDataError(message, "NOT_GREYSCALE")
+    _require_greyscale(pixels, image)
     return pixels
 
 
-def _excess_pixels(dataset: Header) -> int:
-    """Pixels beyond those of all frames; a few are padding, a row or a column of them a wrong size."""
+def _encoded_frame(dataset: Dataset, image: SliceHeader) -> EncodedFrame:
+    told = {name: value_of(dataset, keyword) for name, keyword in _DECODER_ATTRIBUTES.items()}
+    n_frames = integer(dataset, "NumberOfFrames") or 1
+    try:
+        code_stream = get_frame(value_of(dataset, "PixelData"), image.frame, number_of_frames=n_frames)
+    except DAMAGED as error:
+        raise _undecodable(image) from error
+    known = {name: value for name, value in told.items() if value is not None}
+    return EncodedFrame(code_stream, str(dataset.file_meta.TransferSyntaxUID), known)
+
+
+def _undecodable(image: SliceHeader) -> PixelDataError:
+    message = f"{image.name}: pixels cannot be decoded, the file may be incomplete; send it again"
+    return PixelDataError(message, "UNDECODABLE")
+
+
+def _require_greyscale(pixels: StoredArray, image: SliceHeader) -> None:
+    if pixels.shape != (image.rows, image.columns):
+        message = f"{image.name} does not decode to one grey value a pixel; send plain CT images"
+        raise PixelDataError(message, "NOT_GREYSCALE")
+
+
+def _excess_pixels(dataset: Dataset) -> int:
+    """Count pixels beyond those of all frames; a few are padding, a row or a column of them a wrong size."""
     counts = ("NumberOfFrames", "Rows", "Columns", "SamplesPerPixel")
     told = prod(integer(dataset, keyword) or 1 for keyword in counts)
     held = 8 * len(value_of(dataset, "PixelData") or b"") // (integer(dataset, "BitsAllocated") or 8)
     return held - told
 
 
-def _padding(dataset: Header, stored: StoredArray) -> npt.NDArray[np.bool_] | None:
-    """Pixels in the padding range (PS3.3 C.7.5.1.1.2), None where there is no such range.
-
-    Scanners write the padding value signed or unsigned whatever the pixels are, so it wraps to their type.
-    """
+def _padding(dataset: Dataset) -> tuple[int, int] | None:
+    """Return the ends of the padding range (PS3.3 C.7.5.1.1.2), None where there is no such range."""
     value = value_of(dataset, "PixelPaddingValue")
     if not isinstance(value, int):
         return None
     limit = value_of(dataset, "PixelPaddingRangeLimit")
-    ends = np.array([value, limit if isinstance(limit, int) else value]).astype(stored.dtype)
+    return value, limit if isinstance(limit, int) else value
+
+
+def _find_padding(stored: StoredArray, padding: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Mark pixels in the padding range.
+
+    Scanners write the padding value signed or unsigned whatever the pixels are, so it wraps to their type.
+    """
+    ends = np.array(padding).astype(stored.dtype)
     return np.asarray((stored >= ends.min()) & (stored <= ends.max()))

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from functools import lru_cache
 
-from lungct.dicom_read.headers import Header, text
+from pydicom import Dataset
+
+from lungct.dicom_read.headers import text
 
 MASK = "***"
 SHORTEST_WORD = 3
 SHORTEST_WITH_DIGITS = 5
 """Shorter parts of a name or number occur by chance in any file name; Chinese names are shorter."""
 
-_IDENTIFYING = (
+IDENTIFYING = (
     "PatientName",
     "PatientID",
     "OtherPatientIDs",
@@ -24,13 +25,18 @@ _IDENTIFYING = (
 )
 
 
-def identifiers(dataset: Header) -> frozenset[str]:
-    """Everything in a header that names its patient, whole and in parts: letters and digits only."""
-    return _in_parts(tuple(text(dataset, keyword) for keyword in _IDENTIFYING))
+def identifying_texts(dataset: Dataset) -> tuple[str, ...]:
+    """Return the values of a header that name its patient, as they are."""
+    return tuple(text(dataset, keyword) for keyword in IDENTIFYING)
 
 
-@lru_cache
-def _in_parts(values: tuple[str, ...]) -> frozenset[str]:
+def identifiers(dataset: Dataset) -> frozenset[str]:
+    """Return everything in a header that names its patient, whole and in parts: letters and digits only."""
+    return parts_of_names(identifying_texts(dataset))
+
+
+def parts_of_names(values: Iterable[str]) -> frozenset[str]:
+    """Return the letters and digits of identifying texts, whole and in parts."""
     groups = {group for value in values for group in re.split(r"[=\\]", value)}
     wholes = {whole for group in groups if len(whole := _letters(group)) >= SHORTEST_WORD}
     words = {_letters(word) for group in groups for word in re.split(r"[\W_]+", group)}

@@ -9,31 +9,39 @@ from pathlib import Path
 from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import (
+    UID,
     MediaStorageDirectoryStorage,
     SegmentationStorage,
     SurfaceSegmentationStorage,
 )
 
-from lungct.dicom_read.files import read_dataset, read_file, walk
+from lungct.dicom_read.files import read_dataset, walk
 from lungct.dicom_read.headers import (
     DAMAGED,
-    Header,
+    SharedValues,
     age_years,
     frame_group,
     integer,
+    items_of,
     legible,
     number,
     numbers,
     readable_name,
     text,
-    value_of,
 )
-from lungct.dicom_read.privacy import NameMask, identifiers, printable
+from lungct.dicom_read.privacy import IDENTIFYING, NameMask, identifying_texts, parts_of_names, printable
 from lungct.errors import NoDicomError
 from lungct.records import PatientStudy, Reason, Scan, Series, SkippedFile, SliceHeader
 
 _LABEL_MAP_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
 _SEGMENTATIONS = (SegmentationStorage, SurfaceSegmentationStorage, _LABEL_MAP_SEGMENTATION_STORAGE)
+_OFTEN_EQUAL = (
+    "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality", "ImageType",
+    "LossyImageCompression", "AcquisitionNumber", "Rows", "Columns", "ImageOrientationPatient",
+    "PixelSpacing", "SeriesNumber", "Manufacturer", "ConvolutionKernel", "SliceThickness", "BodyPartExamined", "PatientAge",
+    "StudyDate", *IDENTIFYING,
+)  # fmt: skip
+"""Attributes that most images of a study share."""
 _IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
@@ -63,7 +71,8 @@ def scan_folder(root: Path) -> Scan:
         raise NoDicomError("the input folder does not exist or is locked; name a folder with DICOM files")
     found: dict[tuple[str, str, str], list[Series]] = {}
     skipped: list[SkippedFile] = []
-    identifying: set[str] = set()
+    identifying: set[tuple[str, ...]] = set()
+    shared = SharedValues(_OFTEN_EQUAL)
 
     def shown(path: Path) -> str:
         return printable(path.relative_to(root).as_posix() if path != root else path.name)
@@ -74,13 +83,14 @@ def scan_folder(root: Path) -> Scan:
     for path in walk(root, leave_out):
         try:
             dataset = _read_header(path)
-            identifying |= identifiers(dataset)
+            shared.share_with(dataset)
+            identifying.add(identifying_texts(dataset))
             part = _series_of_file(dataset, path, shown(path))
         except _UnusableFileError as error:
             leave_out(path, error.reason.code, error.reason.message)
             continue
         _add(found, dataset, part)
-    mask = NameMask(identifying)
+    mask = NameMask(set().union(*map(parts_of_names, identifying)))
     return Scan(
         root=root,
         series=tuple(_whole_series(found[key], mask) for key in sorted(found)),
@@ -119,7 +129,7 @@ def read_patient_study(series: Series) -> PatientStudy:
     )
 
 
-def _add(found: dict[tuple[str, str, str], list[Series]], dataset: Header, part: Series) -> None:
+def _add(found: dict[tuple[str, str, str], list[Series]], dataset: Dataset, part: Series) -> None:
     key = part.study_uid, part.series_uid, text(dataset, "PatientID")
     found.setdefault(key, []).append(part)
 
@@ -131,11 +141,11 @@ def _exists(root: Path) -> bool:
         return False
 
 
-def _read_header(path: Path) -> Header:
+def _read_header(path: Path) -> Dataset:
     try:
         if path.stat().st_size == 0:
             raise _UnusableFileError("EMPTY_FILE", "has no content")
-        return read_file(path, with_pixels=False)
+        return read_dataset(path, with_pixels=False)
     except InvalidDicomError:
         raise _UnusableFileError("NOT_DICOM", "is not a DICOM file") from None
     except OSError as error:
@@ -144,38 +154,40 @@ def _read_header(path: Path) -> Header:
         raise _UnusableFileError("DAMAGED_HEADER", "has a damaged DICOM header") from error
 
 
-def _series_of_file(dataset: Header, path: Path, name: str) -> Series:
-    """The part of a series that one file holds."""
-    try:
-        _require_image(dataset)
-        frames = len(value_of(dataset, "PerFrameFunctionalGroupsSequence") or [None])
-        slices = tuple(
-            _slice_header(dataset, path, f"{name} frame {frame + 1}" if frames > 1 else name, frame)
-            for frame in range(frames)
-        )
-        return _series(dataset, slices)
-    except DAMAGED as error:
-        raise _UnusableFileError("DAMAGED_HEADER", "has a damaged DICOM header") from error
+def _series_of_file(dataset: Dataset, path: Path, name: str) -> Series:
+    """Return the part of a series that one file holds."""
+    _require_image(dataset)
+    frames = len(items_of(dataset, "PerFrameFunctionalGroupsSequence")) or 1
+    slices = tuple(
+        _slice_header(dataset, path, f"{name} frame {frame + 1}" if frames > 1 else name, frame)
+        for frame in range(frames)
+    )
+    return _series(dataset, slices)
 
 
-def _require_image(dataset: Header) -> None:
-    sop_class = value_of(dataset, "SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
+def _require_image(dataset: Dataset) -> None:
+    sop_class = text(dataset, "SOPClassUID") or _file_header_class(dataset)
     if sop_class == MediaStorageDirectoryStorage:
         raise _UnusableFileError("DICOMDIR", "is a directory of other files")
     if sop_class in _SEGMENTATIONS or not integer(dataset, "Rows") or not integer(dataset, "Columns"):
-        kind = getattr(sop_class, "name", "object without SOP class")
+        kind = UID(sop_class).name if sop_class else "object without SOP class"
         raise _UnusableFileError("NOT_AN_IMAGE", f"is not an image but {kind}")
     if missing := [keyword for keyword in _IDENTIFIERS if not _uid(dataset, keyword)]:
         raise _UnusableFileError("INCOMPLETE_HEADER", f"lacks {', '.join(missing)}")
 
 
-def _uid(dataset: Header, keyword: str) -> str:
+def _file_header_class(dataset: Dataset) -> str:
+    """Return the Media Storage SOP Class of the file header, empty where there is none."""
+    return text(getattr(dataset, "file_meta", Dataset()), "MediaStorageSOPClassUID")
+
+
+def _uid(dataset: Dataset, keyword: str) -> str:
     """One UID; empty where there is none, or several."""
     value = text(dataset, keyword)
     return "" if "\\" in value else value
 
 
-def _slice_header(dataset: Header, path: Path, name: str, frame: int) -> SliceHeader:
+def _slice_header(dataset: Dataset, path: Path, name: str, frame: int) -> SliceHeader:
     """Header of one image or frame."""
     place = frame_group(dataset, frame, "PlanePositionSequence")
     plane = frame_group(dataset, frame, "PlaneOrientationSequence")
@@ -200,7 +212,7 @@ def _slice_header(dataset: Header, path: Path, name: str, frame: int) -> SliceHe
     )
 
 
-def _series(dataset: Header, slices: tuple[SliceHeader, ...]) -> Series:
+def _series(dataset: Dataset, slices: tuple[SliceHeader, ...]) -> Series:
     return Series(
         study_uid=text(dataset, "StudyInstanceUID"),
         series_uid=text(dataset, "SeriesInstanceUID"),
@@ -216,8 +228,8 @@ def _series(dataset: Header, slices: tuple[SliceHeader, ...]) -> Series:
     )
 
 
-def _anatomic_region(dataset: Header) -> str:
-    regions = value_of(frame_group(dataset, 0, "FrameAnatomySequence"), "AnatomicRegionSequence")
+def _anatomic_region(dataset: Dataset) -> str:
+    regions = items_of(frame_group(dataset, 0, "FrameAnatomySequence"), "AnatomicRegionSequence")
     return text(regions[0], "CodeMeaning") if regions else ""
 
 
