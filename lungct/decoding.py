@@ -1,8 +1,8 @@
 """Decode compressed frames in other processes.
 
 Decoders are C and C++. A damaged image can crash them (GDCM with JPEG Lossless does), and a hostile one can
-make them take memory and time without end. Here a crash costs the image, not the analysis, and memory and time
-of every frame are limited.
+make them take memory and time without end. Here a crash costs the image, not the analysis, and the memory and
+time of every frame are limited.
 
 Every one of these processes imports this module, so it imports nothing of ours.
 """
@@ -26,7 +26,7 @@ import numpy.typing as npt
 from loky import cpu_count, get_reusable_executor
 from pydicom import config, uid
 from pydicom.encaps import encapsulate
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 
 PLUGINS: dict[str, str] = {
     uid.JPEGLossless: "gdcm",
@@ -86,8 +86,9 @@ class DecodingError(Exception, Generic[Key]):
 def decode_frames(frames: Iterable[tuple[Key, EncodedFrame]]) -> Iterator[tuple[Key, StoredArray]]:
     """Decode frames side by side and return them in their order, each with its key.
 
-    When a process dies, the frames it leaves are decoded by a single one: the frame with which that one dies too
-    is to blame. A daemonic process may not have children, so there the frames are decoded in the process itself.
+    When a process dies, the frames it leaves are decoded by a single one: the frame with which that one dies
+    too is to blame. A daemonic process may not have children, so there the frames are decoded in the process
+    itself.
 
     Args:
         frames: taken a few at a time, not all at once.
@@ -118,15 +119,19 @@ def decode_frames(frames: Iterable[tuple[Key, EncodedFrame]]) -> Iterator[tuple[
 
 def decode(frame: EncodedFrame) -> StoredArray | None:
     """Return stored values ``[rows, columns]`` as they are, None where the frame cannot be decoded."""
-    attributes = {**frame.attributes, "number_of_frames": 1, "pixel_keyword": "PixelData"}
+    options: dict[str, Any] = {
+        **frame.attributes,
+        "number_of_frames": 1,
+        "pixel_keyword": "PixelData",
+        "correct_unused_bits": False,
+    }
     try:
         pixels, _ = get_decoder(uid.UID(frame.transfer_syntax)).as_array(
             encapsulate([frame.code_stream], has_bot=False),
             index=0,
             raw=True,
             decoding_plugin=PLUGINS[frame.transfer_syntax],
-            correct_unused_bits=False,
-            **attributes,
+            **options,
         )
     except Exception:  # decoders raise what they like, and their texts may quote the file
         return None

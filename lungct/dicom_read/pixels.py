@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, groupby
 from math import prod
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.encaps import get_frame
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 
 from lungct.decoding import PLUGINS, DecodingError, EncodedFrame, StoredArray, decode_frames
 from lungct.dicom_read.files import DeflatedTooLargeError, read_dataset
@@ -40,6 +41,9 @@ _DECODER_ATTRIBUTES = {
     "pixel_representation": "PixelRepresentation",
 }
 """What decoding needs to know, by pydicom's names."""
+
+_AS_THEY_ARE: dict[str, Any] = {"view_only": True, "correct_unused_bits": False}
+"""Neither copied nor cut to Bits Stored."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,28 @@ def read_slices_hu(slices: Sequence[SliceHeader]) -> HuArray:
         volume_hu[coding.place] = slice_hu
     assert volume_hu is not None  # noqa: S101
     return volume_hu
+
+
+def read_samples_hu(samples: Sequence[Sequence[SliceHeader]]) -> Iterator[tuple[int, int, HuArray]]:
+    """Decode some slices of several series; those that :func:`read_slices_hu` would refuse are left out.
+
+    Returns:
+        For every slice the number of its series, its place in the sample, and ``[rows, columns]``.
+    """
+    for series, slices in enumerate(samples):
+        for place, slice_hu in _sound_slices_hu(slices):
+            yield series, place, slice_hu
+
+
+def _sound_slices_hu(slices: Sequence[SliceHeader]) -> list[tuple[int, HuArray]]:
+    try:
+        return [(coding.place, _slice_hu(stored, coding)) for coding, stored in _stored_slices(slices)]
+    except PixelDataError:
+        found = []
+        for place, image in enumerate(slices):
+            with suppress(PixelDataError):
+                found += [(place, _slice_hu(stored, coding)) for coding, stored in _stored_slices([image])]
+        return found
 
 
 def _stored_slices(slices: Sequence[SliceHeader]) -> Iterator[tuple[_Coding, StoredArray]]:
@@ -201,9 +227,7 @@ def _native_frame(dataset: Dataset, image: SliceHeader) -> StoredArray:
     """Return stored values ``[rows, columns]`` of an uncompressed frame, not to be written to."""
     decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
     try:
-        pixels, _ = decoder.as_array(
-            dataset, index=image.frame, raw=True, view_only=True, correct_unused_bits=False
-        )
+        pixels, _ = decoder.as_array(dataset, index=image.frame, raw=True, **_AS_THEY_ARE)
     except DAMAGED as error:
         raise _undecodable(image) from error
     if _excess_pixels(dataset) >= min(pixels.shape[:2]):

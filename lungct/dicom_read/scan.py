@@ -29,7 +29,13 @@ from lungct.dicom_read.headers import (
     readable_name,
     text,
 )
-from lungct.dicom_read.privacy import IDENTIFYING, NameMask, identifying_texts, parts_of_names, printable
+from lungct.dicom_read.privacy import (
+    IDENTIFYING,
+    NameMask,
+    identifying_texts,
+    parts_of_names,
+    printable,
+)
 from lungct.errors import NoDicomError
 from lungct.records import PatientStudy, Reason, Scan, Series, SkippedFile, SliceHeader
 
@@ -38,7 +44,8 @@ _SEGMENTATIONS = (SegmentationStorage, SurfaceSegmentationStorage, _LABEL_MAP_SE
 _OFTEN_EQUAL = (
     "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality", "ImageType",
     "LossyImageCompression", "AcquisitionNumber", "Rows", "Columns", "ImageOrientationPatient",
-    "PixelSpacing", "SeriesNumber", "Manufacturer", "ConvolutionKernel", "SliceThickness", "BodyPartExamined", "PatientAge",
+    "PixelSpacing", "SeriesNumber", "Manufacturer", "ConvolutionKernel", "SliceThickness", "BodyPartExamined",
+    "PatientAge",
     "StudyDate", *IDENTIFYING,
 )  # fmt: skip
 """Attributes that most images of a study share."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pydicom
@@ -21,7 +23,7 @@ from lungct.dicom_read.headers import age_years
 from lungct.dicom_read.privacy import NameMask, identifiers
 from lungct.dicom_read.scan import scan_headers
 from lungct.errors import NoDicomError
-from lungct.records import Series
+from lungct.records import Series, SliceHeader
 from lungct_research.synthesis.phantom.dicom_study import (
     Fault,
     StudyOptions,
@@ -72,7 +74,7 @@ def test_headers_without_files_are_judged_like_files(written: Callable[..., Seri
     assert [image.position_mm for image in verdict.series.slices] == [
         image.position_mm for image in expected.series.slices
     ]
-    assert [file.reason.code for file in from_headers.skipped] == ["DAMAGED_HEADER"]
+    assert [file.reason.code for file in from_headers.skipped] == ["NOT_AN_IMAGE"]
 
 
 def test_studies_and_series_are_kept_apart(
@@ -354,6 +356,44 @@ def test_identifiers_are_masked_however_they_are_written(
     for keyword, value in header.items():
         setattr(dataset, keyword, value)
     assert NameMask(identifiers(dataset))(file_name) == shown
+
+
+@pytest.mark.fault("machine", "A fault of our own while a header is read", "exit code 1, not a skipped file")
+def test_fault_of_our_own_is_no_damaged_header(one_slice: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AttributeError
+
+    monkeypatch.setattr(SliceHeader, "__init__", fail)
+    with pytest.raises(AttributeError):
+        scan_folder(one_slice)
+
+
+def test_no_object_holds_the_name_after_a_scan(tmp_path: Path, chest_hu: np.ndarray) -> None:
+    """A worker that stays warm must not carry a patient from one study into the next."""
+    name = "".join(("Wobbe", "gong"))
+    options = StudyOptions(patient_name=f"{name}^Zenobia", patient_id=f"{name}-7")
+    write_study(chest_hu, tmp_path, options)
+    del options
+    scan = scan_folder(tmp_path)
+    assert select_series(scan).verdicts
+    assert holders_of(name) == []
+
+
+def holders_of(name: str) -> list[object]:
+    """Find all objects that hold a text with this name, but for variables that are the name itself."""
+    gc.collect()
+    holders = []
+    for holder in gc.get_objects():
+        for held in gc.get_referents(holder):
+            text = held.decode("latin-1") if isinstance(held, bytes) else held
+            if (
+                isinstance(text, str)
+                and name in text
+                and held is not name
+                and not isinstance(holder, FrameType)
+            ):
+                holders.append(holder)
+    return holders
 
 
 def test_report_alone_does_not_name_the_patient(one_slice: Path, tmp_path: Path) -> None:
