@@ -28,5 +28,5 @@ def run(n_slices: int) -> None:
 
 def agreement(found: MaskArray, truth: MaskArray) -> str:
     """Dice, sensitivity and precision as the end of a line."""
-    both, n_found, n_true = (np.count_nonzero(mask) for mask in (found & truth, found, truth))
+    both, n_found, n_true = (int(np.count_nonzero(mask)) for mask in (found & truth, found, truth))
     return f"{2 * both / (n_found + n_true):>7.3f}{both / n_true:>13.2f}{both / max(n_found, 1):>11.2f}"

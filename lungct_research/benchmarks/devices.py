@@ -89,7 +89,7 @@ def print_agreement(one: Outputs, other: Outputs) -> None:
         "vessels": (one.vessels, other.vessels),
     }
     for name, (first, second) in pairs.items():
-        differing = np.count_nonzero(first != second) / max(np.count_nonzero(first), 1)
+        differing = np.count_nonzero(first != second) / max(int(np.count_nonzero(first)), 1)
         print(f"{name:<34} Dice {dice(first > 0, second > 0):.5f}, voxels that differ {differing:.2e}")
     shares = [np.array(list(vars(o.classification.probabilities).values())) for o in (one, other)]
     print(f"{'probabilities':<34} differ by at most {np.abs(shares[0] - shares[1]).max():.1e}")

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ def read_ours(study: Path) -> Prepared:
 
 def read_sdk(study: Path) -> Prepared:
     """The operators that MONAI Deploy brings, with a rule that selects CT."""
-    from monai.deploy.core import Fragment
+    from monai.deploy.core.fragment import Fragment
     from monai.deploy.operators import (
         DICOMDataLoaderOperator,
         DICOMSeriesSelectorOperator,
@@ -103,7 +104,7 @@ def _lung_slices(study: Path) -> tuple[np.ndarray, np.ndarray]:
     lobes = segment(volume).lobes
     first = len(lobes) // 2 - N_SLICES // 2
     middle = slice(first, first + N_SLICES)
-    return np.ascontiguousarray(volume.volume_hu[middle]), (lobes[middle] > 0).any(axis=0)
+    return np.ascontiguousarray(volume.volume_hu[middle]), np.any(lobes[middle] > 0, axis=0)
 
 
 def _volume(study: Path) -> CtVolume:
@@ -123,11 +124,11 @@ def _segment_lobes() -> Callable[[CtVolume], LungAnatomy]:
 
 def cnn_ours(_: Path) -> Prepared:
     """The 3-D classifier as the application runs it."""
-    from lungct.networks.classifier3d import build_classifier
+    from lungct.networks.classifier3d import Classifier3d, build_classifier
     from lungct.networks.weights import verify_model
 
     keep_freed_memory()
-    network = build_classifier(verify_model(MODELS, "classifier"), CPU).network
+    network = cast(Classifier3d, build_classifier(verify_model(MODELS, "classifier"), CPU).network)
     volume = torch.rand(1, 1, 64, 224, 224)
     network.shrink = 1  # the whole size, whatever the weights are for
     return lambda: network(volume)
@@ -138,9 +139,10 @@ def cnn_plain(_: Path) -> Prepared:
     from lungct.networks import Classifier3d
 
     network, volume = Classifier3d().eval(), torch.rand(1, 1, 64, 224, 224)
-    for block in list(network)[:4]:
+    for block in cast("list[torch.nn.Sequential]", list(network)[:4]):
         block.__class__, block[0].__class__ = torch.nn.Sequential, torch.nn.Conv3d
-    network = network.to(memory_format=torch.contiguous_format)
+    for weight in network.parameters():
+        weight.data = weight.data.contiguous()
     return lambda: network(volume)
 
 

@@ -58,13 +58,13 @@ def run(n_slices: int | None = None) -> None:
 
 def vessel_figures(phantom: Phantom, found: MaskArray) -> str:
     """Sensitivity and precision."""
-    both, n_true, n_found = (np.count_nonzero(m) for m in (found & phantom.vessels, phantom.vessels, found))
-    return f"{both / n_true:>14.2f}{both / max(n_found, 1):>7.2f}"
+    both, n_true = np.count_nonzero(found & phantom.vessels), np.count_nonzero(phantom.vessels)
+    return f"{both / n_true:>14.2f}{both / max(int(np.count_nonzero(found)), 1):>7.2f}"
 
 
 def airway_figures(phantom: Phantom, found: MaskArray) -> str:
     """Dice down to the segmental bronchi, leak, and sensitivity in each generation."""
-    truth, n_found = phantom.generations, np.count_nonzero(found)
+    truth, n_found = phantom.generations, int(np.count_nonzero(found))
     leak = np.count_nonzero(found[~ndimage.binary_dilation(truth >= 0, np.ones((3, 3, 3)))])
     shares = (np.count_nonzero(found[truth == g]) / np.count_nonzero(truth == g) for g in range(DEEPEST + 1))
     by_generation = "".join(f"{share:>6.2f}" for share in shares)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -48,7 +48,7 @@ def simulate(n_machines: int, service_s: float, per_day: float, seed: int = 1) -
     waits: dict[int, list[float]] = {STAT: [], ROUTINE: []}
     worked = [0.0]
 
-    def study(priority: int) -> Iterator[simpy.Event]:
+    def study(priority: int) -> Generator[simpy.Event]:
         arrived = environment.now
         with machines.request(priority) as turn:
             yield turn
@@ -57,7 +57,7 @@ def simulate(n_machines: int, service_s: float, per_day: float, seed: int = 1) -
             yield environment.timeout(needed_s)
         waits[priority].append(environment.now - arrived)
 
-    def arrivals() -> Iterator[simpy.Event]:
+    def arrivals() -> Generator[simpy.Event]:
         busiest = max(DAY_SHAPE) * per_day / sum(DAY_SHAPE) / HOUR_S
         while environment.now < N_DAYS * 24 * HOUR_S:
             yield environment.timeout(chance.expovariate(busiest))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import SpatialImage
 from PIL import Image
 
 from lungct.dicom_read import read_chest, scan_folder, select_series
@@ -63,7 +65,7 @@ def read_nifti(path: Path) -> CtVolume:
         InputError: the file is missing, damaged or not three-dimensional; the message names it.
     """
     try:
-        image = nibabel.load(path)
+        image = cast(SpatialImage, nibabel.load(path))
         array = np.asarray(image.dataobj)
     except (ImageFileError, EOFError, OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as NIfTI: {type(error).__name__}", "NIFTI") from error

@@ -103,7 +103,10 @@ def _disease_of(name: str) -> Disease:
 def _newest_labels(data_dir: Path, level: str) -> np.ndarray:
     """Labels of COVID-CT-MD; its README says that those of P001 and P006 were corrected in 2021."""
     updated = data_dir / f"{level}-level-labels-updated-1.npy"
-    return np.load(updated if updated.exists() else require(data_dir / f"{level}-level-labels.npy"))
+    labels: np.ndarray = np.load(
+        updated if updated.exists() else require(data_dir / f"{level}-level-labels.npy")
+    )
+    return labels
 
 
 def _caudal_first(cranial_first: np.ndarray, volume: CtVolume, folder: Path) -> BoolArray:

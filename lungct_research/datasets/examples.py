@@ -76,7 +76,8 @@ def _prepare_worker() -> None:
 
 def _make_one(path: Path, make: Callable[..., Example], arguments: tuple[Any, ...]) -> None:
     unfinished = path.with_suffix(".part.npz")
-    np.savez(unfinished, **make(*arguments))
+    arrays: dict[str, Any] = {**make(*arguments)}
+    np.savez(unfinished, **arrays)
     unfinished.rename(path)
 
 

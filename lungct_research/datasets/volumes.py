@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
-from lungct.records import HuArray
 from lungct.records.orientation import canonical_volume, to_canonical
 from lungct_research.datasets.arrays import BoolArray, FloatArray, Labels, Spacing
 from lungct_research.datasets.case import Case
@@ -35,7 +35,7 @@ def read_split(name: str) -> dict[str, list[str]]:
     return split
 
 
-def _read_array(path: Path) -> tuple[HuArray, Spacing]:
+def _read_array(path: Path) -> tuple[npt.NDArray[np.generic], Spacing]:
     """Read a NIfTI volume with its axes turned to S, P, L, and its spacing."""
     volume = to_canonical(read_nifti(path))
     return np.ascontiguousarray(volume.volume_hu), volume.spacing_mm
@@ -73,12 +73,11 @@ def read_grey_chest(data_dir: Path, name: str) -> tuple[FloatArray, Labels, Spac
     mask, _ = _read_array(data_dir / "covid_grey" / f"{name}_seg.nii.gz")
     if name in UPSIDE_DOWN:
         grey, mask = grey[::-1], mask[::-1]
-    grey = grey.astype(np.uint8)
-    volume_hu = hu_of_grey(grey, normal_lung=mask == 2, outside=mask == 0)
+    volume_hu = hu_of_grey(grey.astype(np.uint8), normal_lung=mask == 2, outside=mask == 0)
     return volume_hu, np.ascontiguousarray(mask, np.uint8), spacing_mm
 
 
-def hu_of_grey(grey: HuArray, normal_lung: BoolArray, outside: BoolArray) -> FloatArray:
+def hu_of_grey(grey: Labels, normal_lung: BoolArray, outside: BoolArray) -> FloatArray:
     """Approximate HU of a chest stored as 8-bit grey in an unknown window.
 
     Args:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
+from monai.metrics.hausdorff_distance import compute_hausdorff_distance
+from monai.metrics.surface_distance import compute_average_surface_distance
 from scipy import stats
 
 N_RESAMPLES = 1000
@@ -119,12 +120,16 @@ def surface_distances_mm(
     """
     if not found.any() or not true.any():
         return float("nan"), float("nan")
-    pair = [
+    one, other = (
         np.ascontiguousarray(mask[_around(found | true)], np.float32)[None, None] for mask in (found, true)
-    ]
-    common = {"include_background": True, "spacing": spacing_mm}
-    mean_mm = compute_average_surface_distance(*pair, symmetric=True, **common)
-    worst_mm = compute_hausdorff_distance(*pair, percentile=HAUSDORFF_PERCENTILE, **common)
+    )
+    spacing = list(spacing_mm)
+    mean_mm = compute_average_surface_distance(
+        one, other, include_background=True, symmetric=True, spacing=spacing
+    )
+    worst_mm = compute_hausdorff_distance(
+        one, other, include_background=True, percentile=HAUSDORFF_PERCENTILE, spacing=spacing
+    )
     return float(mean_mm), float(worst_mm)
 
 
@@ -152,7 +157,7 @@ def auroc(score: FloatArray, positive: np.ndarray) -> float:
     return (ranks - n_positive * (n_positive + 1) / 2) / n_pairs
 
 
-def pooled_auroc(scores: list[FloatArray], positives: list[np.ndarray]) -> Estimate:
+def pooled_auroc(scores: Sequence[FloatArray], positives: Sequence[np.ndarray]) -> Estimate:
     """AUROC of the slices of all scans.
 
     Scans are resampled, because the slices of one scan resemble each other.

@@ -17,7 +17,7 @@ import polars as pl
 from lungct.findings.classification import DECISION_CUT_OFF
 from lungct.networks import Classifier3d
 from lungct.networks.classifier3d import CLASSES
-from lungct.networks.device import choose_device, keep_freed_memory
+from lungct.networks.device import DeviceName, choose_device, keep_freed_memory
 from lungct.networks.weights import METADATA_FILE, load_model
 from lungct_research.datasets.manifest import ManifestError, read_manifest
 from lungct_research.evaluation.agreement import N_RESAMPLES
@@ -115,7 +115,7 @@ def _highest_energy(table: pl.DataFrame) -> float | None:
     if "energy" not in table.columns:
         return None
     energies = table.filter(pl.col("split") == "validation")["energy"]
-    return float(energies.quantile(FAMILIAR_SHARE)) if len(energies) >= FEWEST_FOR_ENERGY else None
+    return energies.quantile(FAMILIAR_SHARE) if len(energies) >= FEWEST_FOR_ENERGY else None
 
 
 def _warnings(evidence: Evidence, counts: Counter[str], has_validation: bool) -> list[str]:
@@ -166,7 +166,7 @@ def of_predictions(path: Path) -> Evidence:
     return Evidence(table, is_external(zip(table["split"], table["institution"], strict=True)))
 
 
-def of_manifest(path: Path, models: Path, device: str) -> Evidence:
+def of_manifest(path: Path, models: Path, device: DeviceName) -> Evidence:
     """Predict the cases of a manifest that training has not seen, with the classifier of ``models``."""
     keep_freed_memory()
     on = choose_device(device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,9 @@ from lungct.command.options import (
     models_option,
     out_option,
 )
+
+if TYPE_CHECKING:
+    from lungct.networks.device import DeviceName
 
 PUBLIC_SETS = (
     "medseg",
@@ -72,7 +76,7 @@ def lungs(data: Path, models: Path, part: str) -> None:
 )
 @out_option
 @device_option
-def opacities(data: Path, models: Path, names: tuple[str, ...], out: Path, device: str) -> None:
+def opacities(data: Path, models: Path, names: tuple[str, ...], out: Path, device: DeviceName) -> None:
     """Measure how well opacities are found, beside a baseline without learning.
 
     Writes NAME.json and plots for each data set. Every set is read in the layout in which it is published.
@@ -112,7 +116,7 @@ def classifier(
     external: bool,
     record: bool,
     resamples: int,
-    device: str,
+    device: DeviceName,
 ) -> None:
     """Measure the classifier on test cases, beside the paper's figures.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from monai.visualize import GradCAM
+from monai.visualize.class_activation_maps import GradCAM
 from torch import Tensor, nn
 
 from lungct.anatomy.lungs import segment_lobes

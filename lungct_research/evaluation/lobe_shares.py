@@ -40,7 +40,7 @@ def widened(values: Iterable[float]) -> tuple[float, float]:
 def run(data_dir: Path) -> None:
     """Print a line a lobe."""
     names = [name for part in read_split("anatomies").values() for name in part]
-    of_patients = [shares_of_lung(read_anatomy(data_dir, name) & (AIRWAY_BIT - 1)) for name in names]
+    of_patients = [shares_of_lung(read_anatomy(data_dir, name) & np.uint8(AIRWAY_BIT - 1)) for name in names]
     print(f"{len(names)} patients")
     print(f"{'share of its lung':<20}{'smallest':>10}{'median':>10}{'largest':>10}  widened")
     for lobe in Lobe:

@@ -73,7 +73,8 @@ def _tile(plane: np.ndarray, spacing_mm: list[float], *, upright: bool, smooth: 
     height, width = (round(TILE_PIXELS * mm / max(size_mm)) for mm in size_mm)
     way = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
     tile = np.zeros((TILE_PIXELS, TILE_PIXELS), np.uint8)
-    tile[:height, :width] = Image.fromarray(plane[::-1] if upright else plane).resize((width, height), way)
+    picture = Image.fromarray(plane[::-1] if upright else plane).resize((width, height), way)
+    tile[:height, :width] = np.asarray(picture)
     return tile
 
 

@@ -19,7 +19,7 @@ import torch
 from lungct.anatomy.lungs import segment_lobes
 from lungct.findings.opacities import segment_opacities
 from lungct.networks import LobeUNet
-from lungct.networks.device import choose_device, keep_freed_memory
+from lungct.networks.device import DeviceName, choose_device, keep_freed_memory
 from lungct.networks.int8_unet import build_opacity_model
 from lungct.networks.weights import load_model, verify_model
 from lungct.records import CtVolume, LungAnatomy, MaskArray
@@ -107,7 +107,7 @@ def measure_and_write(name: str, data_dir: Path, out_dir: Path, segmenters: Segm
         print(f"  {path}", flush=True)
 
 
-def run(names: Sequence[str], data_dir: Path, models: Path, out_dir: Path, device: str) -> None:
+def run(names: Sequence[str], data_dir: Path, models: Path, out_dir: Path, device: DeviceName) -> None:
     """Measure the named data sets with the networks of the application."""
     keep_freed_memory()
     segmenters = application(models, choose_device(device))

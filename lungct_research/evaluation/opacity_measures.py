@@ -100,7 +100,7 @@ def classical_opacities(volume: CtVolume, lungs: MaskArray) -> np.ndarray:
     in_plane[1] = ndimage.generate_binary_structure(2, 1)
     opened = ndimage.binary_opening(dense, in_plane, CLASSICAL_OPENINGS)
     full = opened.repeat(2, axis=1).repeat(2, axis=2)
-    return full[:, : lungs.shape[1], : lungs.shape[2]] & (lungs > 0)
+    return np.asarray(full[:, : lungs.shape[1], : lungs.shape[2]] & (lungs > 0))
 
 
 def measure(case: Case, found: np.ndarray, lungs: MaskArray | None, lobes: MaskArray | None) -> ScanMeasures:
@@ -115,7 +115,7 @@ def measure(case: Case, found: np.ndarray, lungs: MaskArray | None, lobes: MaskA
     voxel_ml = case.volume.voxel_ml
     true = None if case.opacity is None else case.opacity > 0
     slice_infected = case.slice_infected if true is None else true.any(axis=(1, 2))
-    measured = {
+    measured: dict[str, Any] = {
         "name": case.name,
         "found_ml": int(found.sum()) * voxel_ml,
         "found_percent": None if lungs is None else _percent(found, lungs > 0),
@@ -140,7 +140,7 @@ def measure(case: Case, found: np.ndarray, lungs: MaskArray | None, lobes: MaskA
 
 def slice_areas_mm2(found: np.ndarray, volume: CtVolume) -> FloatArray:
     """Area of a mask on every slice."""
-    return found.sum(axis=(1, 2)) * volume.spacing_mm[1] * volume.spacing_mm[2]
+    return np.asarray(found.sum(axis=(1, 2)) * volume.spacing_mm[1] * volume.spacing_mm[2])
 
 
 def _percent(found: np.ndarray, part: np.ndarray) -> float:
@@ -195,16 +195,12 @@ def summary(scans: Sequence[ScanMeasures]) -> dict[str, Any]:
     if percents:
         measured["found_percent_of_lungs"] = with_interval(_mean, percents).rounded()
     if counted:
-        measured["dice"] = with_interval(_mean, [scan.dice for scan in counted]).rounded()
+        measured["dice"] = with_interval(_mean, _finite(scan.dice for scan in counted)).rounded()
         for name in ("surface_mm", "hausdorff_mm"):
             measured[name] = with_interval(_mean, _finite(getattr(scan, name) for scan in counted)).rounded()
     if drawn:
         measured |= _of_volumes([scan.found_ml for scan in drawn], [scan.true_ml for scan in drawn])
-    known = [scan for scan in scans if scan.slice_infected is not None]
-    if known:
-        slices = [scan.slice_area_mm2 for scan in known], [scan.slice_infected for scan in known]
-        measured["slice_auroc"] = pooled_auroc(*slices).rounded()
-    return measured | _summary_of_kinds(scans) | _summary_of_lobes(scans)
+    return measured | _of_slices(scans) | _summary_of_kinds(scans) | _summary_of_lobes(scans)
 
 
 def _summary_of_kinds(scans: Sequence[ScanMeasures]) -> dict[str, Any]:
@@ -231,14 +227,19 @@ def _of_one_lobe(lobes: Sequence[LobeMeasures]) -> dict[str, Any]:
     }
     drawn = [lobe for lobe in lobes if lobe.true_ml is not None]
     if drawn:
-        affected = [lobe.dice for lobe in drawn if lobe.true_ml]
+        affected = _finite(lobe.dice for lobe in drawn if lobe.true_ml)
         measured["dice_where_affected"] = with_interval(_mean, affected).rounded()
         measured |= _of_volumes([lobe.found_ml for lobe in drawn], [lobe.true_ml for lobe in drawn])
-    known = [lobe for lobe in lobes if lobe.slice_infected is not None]
-    if known:
-        slices = [lobe.slice_area_mm2 for lobe in known], [lobe.slice_infected for lobe in known]
-        measured["slice_auroc"] = pooled_auroc(*slices).rounded()
-    return measured
+    return measured | _of_slices(lobes)
+
+
+def _of_slices(parts: Sequence[ScanMeasures | LobeMeasures]) -> dict[str, Any]:
+    """Measure how well the found area tells slices that show an infection, where somebody said which do."""
+    known = [(part.slice_area_mm2, part.slice_infected) for part in parts if part.slice_infected is not None]
+    if not known:
+        return {}
+    areas_mm2, infected = zip(*known, strict=True)
+    return {"slice_auroc": pooled_auroc(areas_mm2, infected).rounded()}
 
 
 def _of_volumes(found_ml: list[float], true_ml: list[float | None]) -> dict[str, Any]:

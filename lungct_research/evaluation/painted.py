@@ -57,8 +57,8 @@ def painted_kinds(data_dir: Path) -> Iterator[Case]:
 def _around(data_dir: Path, anatomy: str, number: int, disease: Disease, only: Kind | None = None) -> Case:
     rng = np.random.default_rng([int(anatomy), number])
     host = with_confounder(synthetic_host(data_dir, anatomy, rng, HOST_SPACING_MM), rng)
-    volume_hu, opacity, kinds = add_infection(host, rng, disease, only)
-    opacity, lungs = (square((part > 0).astype(np.uint8), 0) for part in (opacity, host.lungs))
+    volume_hu, mask, kinds = add_infection(host, rng, disease, only)
+    opacity, lungs = (square((part > 0).astype(np.uint8), 0) for part in (mask, host.lungs))
     return Case(
         f"{anatomy}-{only or disease}",
         canonical_volume(square(volume_hu, OUTSIDE_HU), host.spacing_mm),

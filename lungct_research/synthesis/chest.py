@@ -37,6 +37,10 @@ EFFUSION_HU = (-5.0, 30.0)
 """Own decision: effusion is found in 5 to 10 % of CTs of COVID-19, more often in bacterial pneumonia."""
 
 
+Place = float | FloatArray
+"""Where something is in mm, the same everywhere or slice by slice."""
+
+
 @dataclass(frozen=True, eq=False)
 class SyntheticChest:
     """A synthetic chest and its truth.
@@ -71,7 +75,7 @@ def make_chest(
         effusion_share: probability of fluid beside a lung.
     """
     codes = _place(anatomy, rng, spacing_mm)
-    lobes = codes & (AIRWAY_BIT - 1)
+    lobes = codes & np.uint8(AIRWAY_BIT - 1)
     airways = codes >= AIRWAY_BIT
     depth_mm = signed_depth_mm(lobes > 0, spacing_mm)
     painter = _Painter(rng, spacing_mm, lobes, depth_mm)
@@ -114,7 +118,7 @@ class _Painter:
         self.rng, self.spacing_mm, self.lobes, self.depth_mm = rng, spacing_mm, lobes, depth_mm
         self.lung = lobes > 0
         self.z, self.y, self.x = axes_mm(lobes.shape, spacing_mm)
-        self.low_z, self.high_z = _extent(self.lung.any((1, 2)), spacing_mm[0])
+        self.low_z, self.high_z = _extent(np.asarray(self.lung.any((1, 2))), spacing_mm[0])
         self.centre_y, self.half_y = self._outline(1)
         self.centre_x, self.half_x = self._outline(2)
         power = rng.uniform(2.2, 3.0)
@@ -130,8 +134,8 @@ class _Painter:
 
     def _outline(self, axis: int) -> tuple[FloatArray, FloatArray]:
         """Centre and half width in mm of the rib cage along one axis, smooth, ``[slices, 1, 1]``."""
-        profile = self.lung.any(3 - axis)
-        slices = np.flatnonzero(profile.any(1))
+        profile = np.asarray(self.lung.any(3 - axis))
+        slices = np.flatnonzero(np.any(profile, 1))
         low = profile.argmax(1).astype(float)
         high = profile.shape[1] - profile[:, ::-1].argmax(1).astype(float)
         every = np.arange(len(profile))
@@ -202,9 +206,9 @@ class _Painter:
         if self.rng.random() < 0.6:
             volume_hu[abdomen & gas & (self.depth_mm < -7)] = -990
 
-    def _ball(self, centre: tuple[object, object, object], radii: tuple[float, float, float]) -> FloatArray:
+    def _ball(self, centre: tuple[Place, Place, Place], radii: tuple[float, float, float]) -> FloatArray:
         axes = zip((self.z, self.y, self.x), centre, radii, strict=True)
-        return np.sqrt(sum(((axis - at) / radius) ** 2 for axis, at, radius in axes))
+        return np.asarray(np.sqrt(sum(((axis - at) / radius) ** 2 for axis, at, radius in axes)))
 
     def _paint_bones(self, volume_hu: FloatArray, body: BoolArray) -> None:
         slope = self.pick(0.3, 0.7)
@@ -286,7 +290,7 @@ class _Painter:
         pressed = side & ~fluid & near_wall & (self.depth_mm < deep_mm + pressed_mm) & (deep_mm > 1)
         volume_hu[pressed] = np.maximum(volume_hu[pressed], self.pick(-300, 60))
         volume_hu[fluid] = self.pick(*EFFUSION_HU)
-        return fluid
+        return np.asarray(fluid)
 
 
 def _extent(present: BoolArray, step_mm: float) -> tuple[float, float]:

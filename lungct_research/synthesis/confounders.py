@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy import ndimage
 
 from lungct_research.datasets.arrays import FloatArray
-from lungct_research.synthesis.fields import signed_depth_mm, smooth_field
+from lungct_research.synthesis.fields import blur, signed_depth_mm, smooth_field
 from lungct_research.synthesis.lesions.kinds import Blending, Kind, Lesion
 from lungct_research.synthesis.lesions.painting import (
     SMOOTHING_MM,
@@ -62,7 +61,7 @@ def add_dependent_atelectasis(host: Host, rng: np.random.Generator) -> FloatArra
     layer_mm = rng.uniform(3, 9) * (1 + 0.5 * smooth_field(rng, lungs.shape, host.spacing_mm, 30.0))
     share = np.clip(1 - from_back_mm / np.maximum(layer_mm, 0.5), 0, 1) * (lungs & ~host.lumen)
     air_share = np.clip((SOFT_TISSUE_HU - host.volume_hu) / 900, 0, 1)
-    return host.volume_hu + (rng.uniform(50, 250) * share * air_share).astype(np.float32)
+    return np.asarray(host.volume_hu + (rng.uniform(50, 250) * share * air_share).astype(np.float32))
 
 
 def add_emphysema(host: Host, rng: np.random.Generator) -> FloatArray:
@@ -75,7 +74,7 @@ def add_emphysema(host: Host, rng: np.random.Generator) -> FloatArray:
     smooth = _smooth_hu(host)
     parenchyma = np.clip((-600 - smooth) / 100, 0, 1)
     fall_hu = np.clip(smooth - rng.uniform(*EMPHYSEMA_HU), 0, None)
-    return host.volume_hu - (weight * parenchyma * fall_hu).astype(np.float32)
+    return np.asarray(host.volume_hu - (weight * parenchyma * fall_hu).astype(np.float32))
 
 
 def add_reticulation(host: Host, rng: np.random.Generator) -> FloatArray:
@@ -86,7 +85,8 @@ def add_reticulation(host: Host, rng: np.random.Generator) -> FloatArray:
     field = smooth_field(rng, depth_mm.shape, host.spacing_mm, rng.uniform(*RETICULATION_KNOT_MM))
     lines = np.clip(1 - np.abs(field) / 0.3, 0, 1)
     air_share = np.clip((SOFT_TISSUE_HU - _smooth_hu(host)) / 900, 0, 1)
-    return host.volume_hu + (rng.uniform(*RETICULATION_HU) * weight * lines * air_share).astype(np.float32)
+    rise_hu = rng.uniform(*RETICULATION_HU) * weight * lines * air_share
+    return np.asarray(host.volume_hu + rise_hu.astype(np.float32))
 
 
 def add_solid_nodules(host: Host, rng: np.random.Generator) -> FloatArray:
@@ -117,4 +117,4 @@ CONFOUNDERS: dict[str, Callable[[Host, np.random.Generator], FloatArray]] = {
 
 
 def _smooth_hu(host: Host) -> FloatArray:
-    return ndimage.gaussian_filter(host.volume_hu, [SMOOTHING_MM / step for step in host.spacing_mm])
+    return blur(host.volume_hu, SMOOTHING_MM, host.spacing_mm)

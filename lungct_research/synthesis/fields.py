@@ -40,8 +40,8 @@ def smooth_field(
     """Random ``[slices, rows, columns]`` of mean 0 and deviation 1 that changes over about ``knot_mm``."""
     knots = [n + 1 for n in grid_shape(shape, spacing_mm, knot_mm)]
     lattice = resize(rng.standard_normal(knots, dtype=np.float32), tuple(2 * n for n in knots))
-    field = resize(ndimage.uniform_filter(lattice, 3), shape)
-    return (field - field.mean()) / max(float(field.std()), 1e-6)
+    field: FloatArray = resize(ndimage.uniform_filter(lattice, 3), shape)
+    return np.asarray((field - field.mean()) / max(float(field.std()), 1e-6), np.float32)
 
 
 def signed_depth_mm(mask: BoolArray, spacing_mm: Spacing) -> FloatArray:
@@ -60,6 +60,12 @@ def signed_depth_mm(mask: BoolArray, spacing_mm: Spacing) -> FloatArray:
     depth -= ndimage.distance_transform_edt(~inside, sampling=step_mm)
     half_voxel = np.sign(depth) * float(step_mm.mean()) / 2
     return resize((depth - half_voxel).astype(np.float32), mask.shape)
+
+
+def blur(volume: FloatArray, sigma_mm: float, spacing_mm: Spacing) -> FloatArray:
+    """Smooth a volume with a Gaussian of the same width in mm along all axes."""
+    smooth: FloatArray = ndimage.gaussian_filter(volume, [sigma_mm / step for step in spacing_mm])
+    return smooth
 
 
 def axes_mm(shape: tuple[int, ...], spacing_mm: Spacing) -> tuple[FloatArray, FloatArray, FloatArray]:

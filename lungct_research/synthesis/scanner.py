@@ -61,7 +61,7 @@ def scan(
     noise = rng.standard_normal(seen.shape, dtype=np.float32)
     noise = ndimage.gaussian_filter(noise, rng.uniform(*GRAIN_VOXELS))
     noise *= rng.uniform(*protocol.noise_hu) / max(float(noise.std()), 1e-6)
-    return np.clip(seen + noise, *HU_RANGE).astype(np.float32)
+    return np.asarray(np.clip(seen + noise, *HU_RANGE), np.float32)
 
 
 def _moved(volume_hu: FloatArray, rng: np.random.Generator, slice_mm: float) -> FloatArray:

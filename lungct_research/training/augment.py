@@ -154,4 +154,5 @@ def _rough_ball(shape: tuple[int, ...], place: int, spacing_mm: float, generator
     n_knots = [max(round(n * spacing_mm / 30), 2) for n in shape]
     knots = torch.randn(1, 1, *n_knots, generator=generator, device=device)
     rough = functional.interpolate(knots, shape, mode="trilinear", align_corners=True)[0, 0]
-    return (0.5 + (1 - level + 0.25 * rough) * radius).clamp(0, 1)
+    share: Tensor = (0.5 + (1 - level + 0.25 * rough) * radius).clamp(0, 1)
+    return share

@@ -14,9 +14,9 @@ from lungct.command.options import (
     device_option,
     existing_file,
     existing_folder,
-    packaged_models,
     seed_option,
 )
+from lungct.file_names import packaged_models
 
 Function = Callable[..., None]
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import torch
 import yaml
@@ -117,11 +117,21 @@ def train_and_evaluate(
     save_with_card(options.out, card, loaded.network, evaluation)
 
 
-def initial_network(options: Options, build: Callable[[], nn.Module]) -> nn.Module:
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def initial_network(options: Options, build: Callable[[], Network]) -> Network:
     """The network that training begins with: untrained, or with the weights that ``--from`` names."""
     if options.start is None:
         return build()
-    return load_model(options.start.parent, options.start.name, build, torch.device("cpu")).network
+    loaded = load_model(options.start.parent, options.start.name, build, torch.device("cpu"))
+    return cast(Network, loaded.network)
+
+
+def channels_last(network: Network) -> Network:
+    """Store the weights of a 2-D network with their channels last, which is faster."""
+    arranged: Network = cast(Any, network).to(memory_format=torch.channels_last)
+    return arranged
 
 
 def fit(

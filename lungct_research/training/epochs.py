@@ -12,7 +12,9 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from monai.transforms import Compose, Rand3DElastic, RandFlip, RandGaussianNoise
+from monai.transforms.compose import Compose
+from monai.transforms.intensity.array import RandGaussianNoise
+from monai.transforms.spatial.array import Rand3DElastic, RandFlip
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from monai.data import Dataset
-from monai.optimizers import LearningRateFinder, generate_param_groups
-from monai.transforms import Compose, RandAffined, RandScaleIntensityd, RandShiftIntensityd
+from monai.data.dataset import Dataset
+from monai.optimizers.lr_finder import LearningRateFinder
+from monai.optimizers.utils import generate_param_groups
+from monai.transforms.compose import Compose
+from monai.transforms.intensity.dictionary import RandScaleIntensityd, RandShiftIntensityd
+from monai.transforms.spatial.dictionary import RandAffined
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
@@ -125,7 +128,7 @@ def freeze_encoder(network: nn.Module, *, frozen: bool) -> None:
     network.encoder.requires_grad_(not frozen)
 
 
-def spread_rates(network: nn.Module, rates: tuple[float, float]) -> list[dict]:
+def spread_rates(network: nn.Module, rates: tuple[float, float]) -> list[dict[str, Any]]:
     """Parameter groups of a U-Net on a ResNet, rates growing evenly from the first to the last layer."""
     stem = [lambda named: named[0].startswith(("encoder.conv1", "encoder.bn1"))]
     blocks = [lambda net, name=name: getattr(net.encoder, name) for name in ENCODER_LAYERS]

@@ -63,7 +63,10 @@ def train(options: Options) -> None:
     """Train, saving interim weights with every checkpoint."""
     recipe = read_recipe(options.config or DEFAULT_RECIPE, LobeRecipe)
     examples = [
-        tuple(torch.from_numpy(example[key]).to(options.device) for key in ("image", "labels"))
+        (
+            torch.from_numpy(example["image"]).to(options.device),
+            torch.from_numpy(example["labels"]).to(options.device),
+        )
         for example in training_examples(options, recipe)
     ]
     network = initial_network(options, LobeUNet)
@@ -74,7 +77,8 @@ def train(options: Options) -> None:
         generator = step_generator(options, step)
         shape = view_shape(recipe.largest_view, generator)
         picks = torch.randint(len(examples), (recipe.batch,), generator=generator, device=options.device)
-        views = [augmented(*examples[index], shape, generator) for index in picks.tolist()]
+        chosen = [examples[index] for index in picks.tolist()]
+        views = [augmented(image, labels, shape, generator) for image, labels in chosen]
         logits = trainer.forward(torch.stack([image for image, _ in views])[:, None])
         losses = [lobe_loss(one[None], labels) for one, (_, labels) in zip(logits, views, strict=True)]
         return torch.stack(losses).mean()

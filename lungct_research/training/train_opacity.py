@@ -46,6 +46,7 @@ from lungct_research.synthesis.phantom.thorax import Phantom, make_thorax
 from lungct_research.training.cards import OPACITY
 from lungct_research.training.common import (
     Options,
+    channels_last,
     fit,
     initial_network,
     step_generator,
@@ -88,7 +89,7 @@ def train(options: Options) -> None:
         _train_staged(options, slices, options.config)
         return
     shown = {key: torch.from_numpy(array).to(options.device) for key, array in slices.items()}
-    network = initial_network(options, opacity_unet).to(memory_format=torch.channels_last)
+    network = channels_last(initial_network(options, opacity_unet))
     batch, size = BATCH[options.device.type], CROP_SIZE[options.device.type]
 
     trainer = Trainer(network, options.run_dir, LEARNING_RATE, AVERAGE_DECAY, options.device)
@@ -143,8 +144,8 @@ def dice_and_ml(found: np.ndarray, true: np.ndarray, voxel_ml: float = 1.0) -> d
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
-    """What the network sees in every fourth slice of a chest, true mask and kinds of painted lesions."""
+class Prediction:
+    """What the network sees in slices of a chest, true mask and kinds of painted lesions."""
 
     probability: FloatArray
     volume_hu: FloatArray
@@ -154,7 +155,7 @@ class Case:
     kinds: np.ndarray | None = None
 
     def found(self, threshold: float) -> np.ndarray:
-        """Opacities as the application would mark them."""
+        """Mark opacities as the application would."""
         probability = torch.from_numpy(self.probability)
         return marked(probability, self.volume_hu, self.lungs, threshold, self.spacing_mm[2])
 
@@ -164,7 +165,7 @@ class Case:
         return float(np.prod(self.spacing_mm)) / 1000
 
 
-def choose_threshold(cases: Sequence[Case]) -> tuple[float, dict[str, Any]]:
+def choose_threshold(cases: Sequence[Prediction]) -> tuple[float, dict[str, Any]]:
     """The threshold that finds the true volume, of those with nearly the best Dice.
 
     Dice hardly changes over a wide range of thresholds while the volume, which the report is about, does.
@@ -183,7 +184,7 @@ def choose_threshold(cases: Sequence[Case]) -> tuple[float, dict[str, Any]]:
     }
 
 
-def mean_dice_by_kind(cases: Sequence[Case], threshold: float) -> dict[str, float]:
+def mean_dice_by_kind(cases: Sequence[Prediction], threshold: float) -> dict[str, float]:
     """Mean Dice of every kind of lesion over the painted chests that have it."""
     found = [dice_by_kind(case.found(threshold), case.kinds) for case in cases if case.kinds is not None]
     return {
@@ -193,13 +194,13 @@ def mean_dice_by_kind(cases: Sequence[Case], threshold: float) -> dict[str, floa
     }
 
 
-def agreement(cases: Sequence[Case], other: nn.Module, threshold: float) -> list[float]:
+def agreement(cases: Sequence[Prediction], other: nn.Module, threshold: float) -> list[float]:
     """Dice of the masks of the cases with those of another network."""
     pairs = [(case, replace(case, probability=probabilities(other, case.volume_hu))) for case in cases]
     return [round(dice(one.found(threshold), two.found(threshold)), 4) for one, two in pairs]
 
 
-def _painted_cases(options: Options, network: nn.Module) -> Iterator[Case]:
+def _painted_cases(options: Options, network: nn.Module) -> Iterator[Prediction]:
     rng = np.random.default_rng(7)
     real = [
         real_host(options.data, name, HOST_SPACING_MM) for name in read_split("real_chests")["validation"]
@@ -213,7 +214,7 @@ def _painted_cases(options: Options, network: nn.Module) -> Iterator[Case]:
             yield replace(case, kinds=square(kinds, 0)[EVERY_FOURTH])
 
 
-def _phantom_cases(network: nn.Module) -> Iterator[Case]:
+def _phantom_cases(network: nn.Module) -> Iterator[Prediction]:
     for seed in VALIDATION_PHANTOMS:
         phantom = _phantom(seed)
         if phantom.opacity.any():
@@ -228,10 +229,10 @@ def _case(
     mask: np.ndarray,
     spacing_mm: Spacing,
     step: slice = EVERY_FOURTH,
-) -> Case:
+) -> Prediction:
     whole_hu = square(volume_hu, OUTSIDE_HU)[step]
     inside, true = (square(part > 0, 0)[step] for part in (lungs, mask))
-    return Case(probabilities(network, whole_hu), whole_hu, inside, true, spacing_mm)
+    return Prediction(probabilities(network, whole_hu), whole_hu, inside, true, spacing_mm)
 
 
 def _phantom(seed: int) -> Phantom:
@@ -241,7 +242,7 @@ def _phantom(seed: int) -> Phantom:
 
 def evaluate(options: Options, model: LoadedModel) -> Evaluation:
     """Threshold, and Dice and volumes on painted validation cases, held-out phantoms and COVID-19 chests."""
-    network = model.network.to(memory_format=torch.channels_last)
+    network = channels_last(model.network)
     cases = [*_painted_cases(options, network), *_phantom_cases(network)]
     threshold, validation = choose_threshold(cases)
     maxima = activation_maxima(

@@ -120,13 +120,16 @@ def learning_rate_share(share: float) -> float:
     return float(0.01 + 0.99 * (1 + np.cos(np.pi * progress)) / 2)
 
 
-def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
     """Exponential moving average that forgets faster at first: by (1 + n) / (10 + n) after ``n`` updates.
 
     What the weights were at the start is then soon gone, however slow the average is later.
     """
 
-    def update(averaged: list[Tensor], current: list[Tensor], n: Tensor | int) -> None:
+    def update(averaged: Tensors, current: Tensors, n: Tensor | int) -> None:
         get_ema_multi_avg_fn(min(decay, (1 + int(n)) / (10 + int(n))))(averaged, current, n)
 
     return update

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from lungct_research.datasets.arrays import BoolArray, FloatArray, Spacing
-from lungct_research.synthesis.fields import smooth_field
+from lungct_research.synthesis.fields import blur, smooth_field
 from lungct_research.synthesis.lesions.kinds import (
     DENSE_HU,
     RING_COMPLETE,
@@ -69,7 +68,7 @@ def lesion_weight(shape_mm: FloatArray, border_mm: float, lumen: BoolArray) -> F
         border_mm: width over which it fades.
         lumen: airways, same shape.
     """
-    return (np.clip(0.5 + shape_mm / border_mm, 0, 1) * ~lumen).astype(np.float32)
+    return np.asarray(np.clip(0.5 + shape_mm / border_mm, 0, 1) * ~lumen, np.float32)
 
 
 def paint(
@@ -86,7 +85,7 @@ def paint(
         lesion: how it looks.
         rng: source of its inner texture.
     """
-    smooth = ndimage.gaussian_filter(host.volume_hu, [SMOOTHING_MM / step for step in host.spacing_mm])
+    smooth = blur(host.volume_hu, SMOOTHING_MM, host.spacing_mm)
     normal_hu = _parenchyma_hu(smooth[(host.lungs > 0) & ~host.lumen])
     rise_hu = np.maximum(_target_hu(host, shape_mm, lesion, rng) - normal_hu, LEAST_RISE_HU)
     room_hu = np.clip(SOFT_TISSUE_HU - smooth, 0, None)
@@ -95,7 +94,7 @@ def paint(
     else:
         aerated_hu = SOFT_TISSUE_HU - normal_hu - NOISE_BAND_HU
         change_hu = rise_hu * np.clip(room_hu / max(aerated_hu, 1.0), 0, 1)
-    return host.volume_hu + (weight * change_hu).astype(np.float32)
+    return np.asarray(host.volume_hu + (weight * change_hu).astype(np.float32))
 
 
 def _parenchyma_hu(smooth_hu: FloatArray) -> float:

@@ -40,7 +40,7 @@ def place_lesions(
 ) -> list[Placed]:
     """All lesions of one patient, those that cover others last; no lobe is filled where all are ``only``."""
     if disease is Disease.OTHER_INFECTION:
-        side = _side(host, rng.integers(2)) if rng.random() < ONE_SIDED_SHARE else host.lungs > 0
+        side = _side(host, int(rng.integers(2))) if rng.random() < ONE_SIDED_SHARE else host.lungs > 0
         if only is None and rng.random() < LOBAR_SHARE:
             return list(_lobar(host, rng, side))
         n, radius_mm, spread = int(rng.integers(4, 18)), 9.0, 0.5
@@ -115,7 +115,8 @@ def basal(host: Host, strength: float) -> FloatArray:
     front, back = np.flatnonzero(lungs.any((0, 2)))[[0, -1]]
     height = (np.arange(lungs.shape[0]) - low) / max(high - low, 1)
     forward = (back - np.arange(lungs.shape[1])) / max(back - front, 1)
-    return np.exp(-strength * height)[:, None, None] * np.exp(-0.5 * strength * forward)[None, :, None]
+    downward, backward = np.exp(-strength * height), np.exp(-0.5 * strength * forward)
+    return np.asarray(downward[:, None, None] * backward[None, :, None])
 
 
 def _side(host: Host, left: int) -> BoolArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from lungct_research.datasets.arrays import FloatArray, Spacing
 from lungct_research.synthesis.fields import axes_mm, smooth_field
@@ -18,6 +19,7 @@ from lungct_research.synthesis.lesions.kinds import (
 from lungct_research.synthesis.lesions.painting import Host
 
 Box = tuple[slice, ...]
+Point = npt.NDArray[np.floating]
 Shape = tuple[FloatArray, Box]
 """Depth in mm inside a lesion and the box of the volume that holds it."""
 
@@ -96,12 +98,12 @@ def tree_in_bud(host: Host, rng: np.random.Generator, centre_mm: FloatArray) -> 
     return np.max(depths, axis=0).astype(np.float32), box
 
 
-def _distance_to_twig_mm(offsets: list[FloatArray], start: FloatArray, end: FloatArray) -> FloatArray:
+def _distance_to_twig_mm(offsets: list[FloatArray], start: Point, end: Point) -> FloatArray:
     way = end - start
     along = sum((offset - at) * step for offset, at, step in zip(offsets, start, way, strict=True))
     share = np.clip(along / max(float(way @ way), 1e-6), 0, 1)
     parts = zip(offsets, start, way, strict=True)
-    return np.sqrt(sum((offset - at - share * step) ** 2 for offset, at, step in parts))
+    return np.asarray(np.sqrt(sum((offset - at - share * step) ** 2 for offset, at, step in parts)))
 
 
 def _box(host: Host, centre_mm: FloatArray, reach_mm: float) -> Box:

@@ -9,10 +9,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from lungct_research.synthesis.phantom.dicom_encoding import Syntax, save
-from lungct_research.synthesis.phantom.dicom_faults import Fault, break_datasets, break_files
+from lungct_research.synthesis.phantom.dicom_encoding import save
+from lungct_research.synthesis.phantom.dicom_faults import break_datasets, break_files
 from lungct_research.synthesis.phantom.dicom_objects import enhanced_image, single_images
-from lungct_research.synthesis.phantom.study_options import DEFAULT_OPTIONS, Orientation, StudyOptions
+from lungct_research.synthesis.phantom.study_options import (
+    DEFAULT_OPTIONS,
+    Fault,
+    Orientation,
+    StudyOptions,
+    Syntax,
+)
 
 __all__ = ["Fault", "Orientation", "StudyOptions", "Syntax", "write_localizer", "write_study"]
 

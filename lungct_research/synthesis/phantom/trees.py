@@ -115,8 +115,8 @@ class Trees:
 
 def plant(anatomy: Anatomy, grid: Grid, lobes: npt.NDArray[np.uint8], rng: np.random.Generator) -> Trees:
     """Draw arteries with their bronchi, and veins, into the lobes of ``grid``."""
-    shares = (np.zeros(grid.shape, np.float32) for _ in range(3))
-    trees = Trees(*shares, np.full(grid.shape, -1, np.int8))
+    vessels, lumen, walls = (np.zeros(grid.shape, np.float32) for _ in range(3))
+    trees = Trees(vessels, lumen, walls, np.full(grid.shape, -1, np.int8))
     calibre, wall_share = float(rng.uniform(0.85, 1.2)), float(rng.uniform(*WALL_SHARE))
     bronchi: list[tuple[int, Capsule]] = []
     for lobe in Lobe:
@@ -127,8 +127,8 @@ def plant(anatomy: Anatomy, grid: Grid, lobes: npt.NDArray[np.uint8], rng: np.ra
         trunk = min(half, len(spots) - half)
         same_side, own = _side(lobes, lobe), lobes == lobe.label
         for where, tips in ((same_side, range(trunk, 2 * half + 2)), (own, range(trunk))):
-            vessels = [branch.capsule(calibre) for branch in (*arteries, *veins) if branch.tips in tips]
-            cover(trees.vessels, grid, vessels, where)
+            tubes = [branch.capsule(calibre) for branch in (*arteries, *veins) if branch.tips in tips]
+            cover(trees.vessels, grid, tubes, where)
         bronchi.extend(_bronchi(anatomy, arteries, calibre, wall_share))
     _draw_bronchi(trees, grid, bronchi, wall_share, anatomy.mediastinum.windpipe[-len(HILA) :])
     np.minimum(trees.vessels, 1 - trees.lumen - trees.walls, out=trees.vessels)

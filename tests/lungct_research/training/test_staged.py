@@ -19,7 +19,7 @@ from lungct_research.training.staged import (
     stage_loader,
     train_by_stages,
 )
-from lungct_research.training.train_opacity import PAPER_RECIPE, Case, card, mean_dice_by_kind
+from lungct_research.training.train_opacity import PAPER_RECIPE, Prediction, card, mean_dice_by_kind
 
 CPU = torch.device("cpu")
 SHIPPED = StagedRecipe.model_validate(yaml.safe_load(PAPER_RECIPE.read_text()))
@@ -66,9 +66,9 @@ def test_dice_is_averaged_over_the_painted_chests_that_have_a_kind() -> None:
     coarse_mm = (5.0, 5.0, 5.0)
     all_found, half_found = (np.array([[[label, b, c, 0]]], np.uint8) for b, c in ((label, 0), (0, label)))
     chest = found, np.full(found.shape, -700.0, np.float32), np.ones(found.shape, bool)
-    cases = [Case(*chest, kinds > 0, coarse_mm, kinds) for kinds in (all_found, half_found)]
-    cases += [Case(*chest, found > 0.5, coarse_mm)]
-    cases += [Case(*chest, found > 1, coarse_mm, np.zeros((1, 1, 4), np.uint8))]
+    cases = [Prediction(*chest, kinds > 0, coarse_mm, kinds) for kinds in (all_found, half_found)]
+    cases += [Prediction(*chest, found > 0.5, coarse_mm)]
+    cases += [Prediction(*chest, found > 1, coarse_mm, np.zeros((1, 1, 4), np.uint8))]
     assert mean_dice_by_kind(cases, 0.5) == {"nodule": 0.75}
 
 
