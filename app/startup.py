@@ -12,7 +12,7 @@ HOLOSCAN_STACK_BYTES = 32 * 1024**2
 
 
 def prepare_holoscan() -> None:
-    """Call once, after :func:`lungct.process.prepare_process`, before ``monai`` or ``holoscan`` is imported."""
+    """Make the process fit for Holoscan; call it before the first import of ``monai`` or ``holoscan``."""
     os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "OFF")
     _need_no_home()
     _enlarge_stack()

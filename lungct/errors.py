@@ -31,16 +31,18 @@ class LungCtError(Exception):
     Attributes:
         exit_code: what the process returns.
         status: the ``status`` of ``result.json``.
+        default_code: the code of errors that name no narrower one.
         code: machine-readable reason, stable across versions, e.g. ``GAP_TOO_WIDE``.
     """
 
     exit_code: ClassVar[int] = 1
     status: ClassVar[str] = "internal_error"
+    default_code: ClassVar[str] = "INTERNAL_ERROR"
 
     def __init__(self, message: str, code: str = "") -> None:
-        """Keep the one-line ``message`` and the machine-readable ``code`` (default: the class's name)."""
+        """Keep the one-line ``message`` and the machine-readable ``code``."""
         super().__init__(message)
-        self.code = code or type(self).__name__
+        self.code = code or self.default_code
 
 
 class SettingsError(LungCtError):
@@ -48,6 +50,7 @@ class SettingsError(LungCtError):
 
     exit_code = 2
     status = "bad_settings"
+    default_code = "BAD_SETTINGS"
 
 
 class NoEligibleSeriesError(LungCtError):
@@ -55,6 +58,7 @@ class NoEligibleSeriesError(LungCtError):
 
     exit_code = 3
     status = "no_eligible_series"
+    default_code = "NO_ELIGIBLE_SERIES"
 
 
 class InputError(LungCtError):
@@ -62,22 +66,31 @@ class InputError(LungCtError):
 
     exit_code = 4
     status = "bad_input"
+    default_code = "BAD_INPUT"
 
 
 class NoDicomError(InputError):
     """The input folder holds no DICOM image."""
 
+    default_code = "NO_DICOM"
+
 
 class PixelDataError(InputError):
     """A file's pixels cannot be decoded or do not hold a CT image."""
+
+    default_code = "BAD_PIXELS"
 
 
 class GeometryError(InputError):
     """The slices of a series do not form a volume."""
 
+    default_code = "BAD_GEOMETRY"
+
 
 class NoLungError(InputError):
     """The volume shows no lungs, so there is nothing to classify or measure."""
+
+    default_code = "NO_LUNG"
 
 
 class OutputError(LungCtError):
@@ -85,6 +98,7 @@ class OutputError(LungCtError):
 
     exit_code = 5
     status = "cannot_write"
+    default_code = "CANNOT_WRITE"
 
 
 class ModelError(LungCtError):
@@ -92,28 +106,28 @@ class ModelError(LungCtError):
 
     exit_code = 6
     status = "bad_model"
+    default_code = "BAD_MODEL"
 
 
 def without_text(error: Exception) -> LungCtError:
-    """An error raised on purpose as it is; of any other only its type and place.
+    """Return an error raised on purpose as it is; of any other tell only its type and place.
 
     The text of an unforeseen error may quote the input, and with it the patient.
     """
     if isinstance(error, LungCtError):
         return error
-    if _is_lack_of_memory(error):
+    if _is_out_of_memory(error):
         message = "not enough memory: give the process more (8 GiB for 300 slices), or set device to cpu"
         return LungCtError(message, "OUT_OF_MEMORY")
     if type(error).__name__ == "AcceleratorError":
         return LungCtError("the GPU failed during the run: try again, or set device to cpu", "GPU_FAILED")
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown place"
-    name = type(error).__name__
-    return LungCtError(f"internal error: {name} at {place}; please report it", name)
+    return LungCtError(f"internal error: {type(error).__name__} at {place}; please report it")
 
 
-def _is_lack_of_memory(error: Exception) -> bool:
-    """NumPy and C++ raise MemoryError; torch has a class of its own for the GPU, and none for the CPU."""
+def _is_out_of_memory(error: Exception) -> bool:
+    """Know the errors of NumPy and C++ (MemoryError), of torch's GPUs (a class), of its CPUs (a text)."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"

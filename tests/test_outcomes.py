@@ -48,13 +48,13 @@ def small_study(folder: Path, *faults: Fault) -> Path:
     return folder
 
 
-@pytest.mark.fault("files", "Empty folder", "exit code 4, `NoDicomError`")
+@pytest.mark.fault("files", "Empty folder", "exit code 4, `NO_DICOM`")
 def test_empty_folder_is_bad_input(tmp_path: Path, outcome: Outcome) -> None:
     (tmp_path / "study").mkdir()
     run = outcome(tmp_path / "study")
     assert run.exit_code == 4
     assert run.files == ["result.json"]
-    assert run.result["reason"]["code"] == "NoDicomError"
+    assert run.result["reason"]["code"] == "NO_DICOM"
     assert "the input folder holds no DICOM image" in run.log
 
 
@@ -91,14 +91,14 @@ def test_truncated_file_is_named(tmp_path: Path, outcome: Outcome) -> None:
     assert run.result["reason"]["message"] in run.log
 
 
-@pytest.mark.fault("chest", "A body without lungs", "exit code 4, `NoLungError`")
+@pytest.mark.fault("chest", "A body without lungs", "exit code 4, `NO_LUNG`")
 def test_chest_without_lungs_is_refused(tmp_path: Path, outcome: Outcome) -> None:
     volume_hu = np.full((70, 32, 32), -1000, np.int16)
     volume_hu[:, 4:28, 4:28] = 40
     write_study(volume_hu, tmp_path / "study", StudyOptions(spacing_mm=(2.5, 8, 8)))
     run = outcome(tmp_path / "study")
     assert run.exit_code == 4
-    assert run.result["reason"]["code"] == "NoLungError"
+    assert run.result["reason"]["code"] == "NO_LUNG"
 
 
 @pytest.mark.fault("models", "Empty models folder", "exit code 6 before any image is read")
@@ -152,7 +152,8 @@ def test_unforeseen_error_is_told_without_its_text(
     monkeypatch.setattr("operators.dicom_loader.scan_folder", fail)
     run = outcome(small_study(tmp_path / "study"))
     assert run.exit_code == 1
-    assert run.result["reason"]["code"] == "ValueError"
+    assert run.result["reason"]["code"] == "INTERNAL_ERROR"
+    assert "ValueError at test_outcomes.py" in run.result["reason"]["message"]
     assert PLANTED["patient_name"] not in run.log + json.dumps(run.result)
 
 

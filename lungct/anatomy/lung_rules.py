@@ -62,7 +62,7 @@ def without_outside_air(probabilities: Tensor, grid: Tensor) -> Tensor:
 
     Args:
         probabilities: ``[6, slices, rows, columns]``.
-        grid: of :func:`lungct.anatomy.lungs.coarse_grid`.
+        grid: of :func:`lungct.networks.lobe_unet.coarse_grid`.
     """
     air = grid[0, 0].cpu().numpy() < AERATED_GREY
     in_plane = np.zeros((3, 3, 3), bool)
@@ -82,7 +82,7 @@ def without_doubtful_gas(probabilities: Tensor, grid: Tensor) -> Tensor:
 
     Args:
         probabilities: ``[6, slices, rows, columns]``.
-        grid: of :func:`lungct.anatomy.lungs.coarse_grid`.
+        grid: of :func:`lungct.networks.lobe_unet.coarse_grid`.
     """
     gas = (grid[0, 0].cpu().numpy() < EMPTY_GREY) & _possible(probabilities)
     return _without_doubtful(probabilities, gas, CERTAIN_LUNG, RIM_VOXELS)
@@ -96,7 +96,7 @@ def without_doubtful_fat(probabilities: Tensor, grid: Tensor) -> Tensor:
 
     Args:
         probabilities: ``[6, slices, rows, columns]``.
-        grid: of :func:`lungct.anatomy.lungs.coarse_grid`.
+        grid: of :func:`lungct.networks.lobe_unet.coarse_grid`.
     """
     grey = grid[0, 0].cpu().numpy()
     fat = (grey > FAT_GREY[0]) & (grey < FAT_GREY[1]) & _possible(probabilities)
@@ -136,7 +136,7 @@ def with_dents_filled(probabilities: Tensor, grid: Tensor) -> Tensor:
 
     Args:
         probabilities: ``[6, slices, rows, columns]``; between the lobes they keep their proportions.
-        grid: of :func:`lungct.anatomy.lungs.coarse_grid`.
+        grid: of :func:`lungct.networks.lobe_unet.coarse_grid`.
     """
     lung = 1.0 - probabilities[0]
     inside = ((lung > CERTAIN_LUNG) | ((lung > POSSIBLE_LUNG) & (grid[0, 0] < AERATED_GREY))).cpu().numpy()

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lungct.anatomy.fissures import follow_fissures, nearest_label
-from lungct.anatomy.full_resolution import SLAB_SLICES, Box, box_around, interpolated, slabs
+from lungct.anatomy.full_resolution import Box, box_around, interpolated, slabs
 from lungct.anatomy.lung_rules import (
     CERTAIN_LUNG,
     POSSIBLE_LUNG,
@@ -22,8 +22,8 @@ from lungct.anatomy.lung_rules import (
 )
 from lungct.anatomy.trachea import without_trachea
 from lungct.errors import NoLungError
-from lungct.networks.inputs import window
-from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE
+from lungct.networks.inputs import as_tensor, average_to_spacing
+from lungct.networks.lobe_unet import coarse_grid, coarse_probabilities
 from lungct.networks.lungmask import Lungmask
 from lungct.networks.weights import LoadedModel
 from lungct.records import CtVolume, Lobe, LungAnatomy, MaskArray
@@ -67,7 +67,7 @@ def segment_lobes(volume: CtVolume, model: LoadedModel | Lungmask) -> LungAnatom
 
 def _segment_by_network(volume: CtVolume, model: LoadedModel) -> LungAnatomy:
     device = next(model.network.parameters()).device
-    volume_hu = torch.from_numpy(np.ascontiguousarray(volume.volume_hu)).to(device)
+    volume_hu = as_tensor(volume.volume_hu).to(device)
     grid = coarse_grid(volume_hu, volume.spacing_mm)
     probabilities = coarse_probabilities(grid, model.network)
     probabilities = without_doubtful_gas(without_outside_air(probabilities, grid), grid)
@@ -93,58 +93,13 @@ def _require_aerated_lung(volume: CtVolume, lobes: MaskArray) -> None:
         NoLungError: the volume shows no lungs.
     """
     hu, lungs = (
-        _averaged(torch.from_numpy(np.ascontiguousarray(array)), volume.spacing_mm, AERATED_GRID_MM)
+        average_to_spacing(as_tensor(array), volume.spacing_mm, AERATED_GRID_MM)
         for array in (volume.volume_hu, lobes > 0)
     )
     voxel_ml = volume.voxel_ml * lobes.size / hu.numel()
     aerated_ml = int(((hu < AERATED_HU) & (lungs > 0.5)).sum()) * voxel_ml
     if aerated_ml < SMALLEST_LUNGS_ML:
         raise NoLungError(f"no lungs found (only {aerated_ml:.0f} mL with air): send a CT of the chest")
-
-
-def coarse_grid(volume_hu: Tensor, spacing_mm: tuple[float, float, float]) -> Tensor:
-    """The chest as the lobe network takes it, before padding.
-
-    Args:
-        volume_hu: ``[slices, rows, columns]``, axes S, P, L.
-        spacing_mm: of the three axes.
-
-    Returns:
-        ``[1, 1, slices, rows, columns]`` in the lung window, every voxel the average of about 2.5 mm cubed.
-    """
-    return window(_averaged(volume_hu, spacing_mm, GRID_SPACING_MM)[None, None])
-
-
-def _averaged(volume_hu: Tensor, spacing_mm: tuple[float, float, float], wanted_mm: float) -> Tensor:
-    """The volume ``[slices, rows, columns]`` on a grid of about that spacing.
-
-    First in the plane, a slice at a time, then along the slices: that uses all cores.
-    """
-    n_slices, n_rows, n_columns = (
-        max(1, round(n * mm / wanted_mm)) for n, mm in zip(volume_hu.shape, spacing_mm, strict=True)
-    )
-    in_plane = torch.cat(
-        [
-            functional.adaptive_avg_pool2d(part.float(), (n_rows, n_columns))
-            for part in volume_hu.split(SLAB_SLICES)
-        ]
-    )
-    averaged: Tensor = functional.adaptive_avg_pool3d(in_plane[None], (n_slices, n_rows, n_columns))[0]
-    return averaged
-
-
-def pad_to_stride(grid: Tensor) -> Tensor:
-    """Pad the far end of the last three axes with air up to a multiple of the network's stride."""
-    padding = [pad for n in reversed(grid.shape[2:]) for pad in (0, -n % STRIDE)]
-    return functional.pad(grid, padding)
-
-
-@torch.inference_mode()
-def coarse_probabilities(grid: Tensor, network: torch.nn.Module) -> Tensor:
-    """Class probabilities ``[6, slices, rows, columns]`` on the grid of :func:`coarse_grid`."""
-    n_slices, n_rows, n_columns = grid.shape[2:]
-    logits: Tensor = network(pad_to_stride(grid))[0, :, :n_slices, :n_rows, :n_columns]
-    return logits.softmax(dim=0)
 
 
 def lobe_territories(
@@ -161,7 +116,7 @@ def lobe_territories(
         uint8 ``[slices, rows, columns]`` on a grid of about 2 mm: :attr:`Lobe.label` in a box around whatever
         may be lung, 0 outside.
     """
-    fine_hu = _averaged(volume_hu, spacing_mm, FISSURE_GRID_SPACING_MM)
+    fine_hu = average_to_spacing(volume_hu, spacing_mm, FISSURE_GRID_SPACING_MM)
     fine_spacing_mm = [
         n * mm / n_fine for n, mm, n_fine in zip(volume_hu.shape, spacing_mm, fine_hu.shape, strict=True)
     ]

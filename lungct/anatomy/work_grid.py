@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lungct.networks.inputs import as_tensor
 from lungct.records import MaskArray
 
 Box = tuple[slice, slice, slice]
@@ -64,7 +65,7 @@ def lay_grid(
 
 def to_grid(array: npt.NDArray[np.generic], grid: WorkGrid, device: torch.device | str = "cpu") -> Tensor:
     """The box of ``array`` on the grid, float32, interpolated linearly; averaged where much finer."""
-    part = torch.from_numpy(np.ascontiguousarray(array[grid.box])).to(device).float()
+    part = as_tensor(array[grid.box]).to(device).float()
     much_finer = [n > 1.6 * wanted for n, wanted in zip(part.shape, grid.shape, strict=True)]
     coarser = [w if finer else n for finer, n, w in zip(much_finer, part.shape, grid.shape, strict=True)]
     return resized(resized(part, coarser, "area"), grid.shape)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from lungct.errors import ModelError
-from lungct.networks.inputs import classifier_input
+from lungct.networks.classifier3d import class_logits
 from lungct.networks.weights import LoadedModel
 from lungct.records import Classification, CtVolume, Diagnosis, LungAnatomy, Probabilities
 
@@ -33,16 +32,11 @@ def classify(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel) -> Clas
     temperature = model.parameters.get("temperature", 1.0)
     if temperature <= 0:
         raise ModelError(f"{model.info.name}: temperature {temperature} in model.json must be above 0")
-    device = next(model.network.parameters()).device
-    volume_hu, lobes = (
-        torch.from_numpy(np.ascontiguousarray(array)).to(device)
-        for array in (volume.volume_hu, anatomy.lobes)
-    )
-    logits = model.network(classifier_input(volume_hu, lobes))
+    logits = class_logits(volume.volume_hu, anatomy.lobes, model.network)
     if not logits.isfinite().all():
         raise ModelError("the classifier gives no finite numbers: install the model again", "NOT_FINITE")
-    shares = (logits[0] / temperature).softmax(dim=0)
-    energy = -float(logits[0].logsumexp(dim=0))
+    shares = (logits / temperature).softmax(dim=0)
+    energy = -float(logits.logsumexp(dim=0))
     return Classification(
         Probabilities(*shares.tolist()), model.info, energy, model.parameters.get("highest_energy")
     )

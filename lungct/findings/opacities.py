@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import cc3d
 import numpy as np
@@ -12,16 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lungct.networks.inputs import SEGMENTER_SHAPE, segmenter_input
+from lungct.networks.inputs import SEGMENTER_SHAPE, as_tensor
+from lungct.networks.opacity_unet import Box, opacity_probabilities
 from lungct.networks.weights import LoadedModel
-from lungct.records import CtVolume, LungAnatomy, MaskArray, Opacities
+from lungct.records import CtVolume, HuArray, LungAnatomy, MaskArray, Opacities
 
 BoolArray = npt.NDArray[np.bool_]
-Box = tuple[slice, slice]
-EVERYWHERE: Box = (slice(None), slice(None))
-
-BATCH_SLICES = 8
-"""More slices at a time are no faster on a CPU."""
 
 SMALLEST_OPACITY_ML = 0.1
 """Smaller pieces are noise: a sphere of 6 mm, the size below which nodules are not followed up either."""
@@ -53,14 +49,14 @@ def segment_opacities(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel
     Args:
         volume: canonical volume.
         anatomy: lobes on the same grid; only slices that hold lung are looked at.
-        model: see :func:`lungct.networks.int8_unet.build_opacity_model`; with the parameter ``threshold``.
+        model: see :func:`lungct.networks.opacity_unet.build_opacity_model`; has the parameter ``threshold``.
     """
     mask = np.zeros(volume.volume_hu.shape, np.uint8)
     lungs = anatomy.lobes > 0
     lung_slices = np.flatnonzero(lungs.any(axis=(1, 2)))
     footprint: BoolArray = np.logical_or.reduce(lungs, axis=0)
     seen, place = seen_around(footprint), around(footprint, footprint.shape)
-    for batch, probability in _in_batches(volume.volume_hu, lung_slices, model.network, seen):
+    for batch, probability in opacity_probabilities(volume.volume_hu, lung_slices, model.network, seen):
         inside = (batch, *place)
         mask[inside] = marked(
             probability[:, *place],
@@ -72,24 +68,6 @@ def segment_opacities(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel
     found = (slice(*lung_slices[[0, -1]] + (0, 1)), *place) if lung_slices.size else ()
     mask[found] = _without_specks(mask[found], volume.voxel_ml)
     return Opacities(mask, model.info)
-
-
-def _in_batches(
-    volume_hu: np.ndarray, slices: npt.NDArray[np.intp], network: torch.nn.Module, seen: Box
-) -> Iterator[tuple[npt.NDArray[np.intp], Tensor]]:
-    """Slices and what :func:`opacity_probability` says of them; fewer at a time where memory is short."""
-    n_at_once = BATCH_SLICES
-    while slices.size:
-        batch = slices[:n_at_once]
-        try:
-            probability = opacity_probability(volume_hu[batch], network, seen)
-        except torch.OutOfMemoryError:
-            if n_at_once == 1:
-                raise
-            n_at_once //= 2
-            continue
-        yield batch, probability
-        slices = slices[n_at_once:]
 
 
 def seen_around(footprint: BoolArray) -> Box:
@@ -117,20 +95,20 @@ def around(footprint: BoolArray, shape: Sequence[int], multiple: int = 1) -> Box
 
 
 def marked(
-    probability: Tensor, slices_hu: np.ndarray, lungs: BoolArray, threshold: float, pixel_mm: float
+    probability: Tensor, slices_hu: HuArray, lungs: BoolArray, threshold: float, pixel_mm: float
 ) -> BoolArray:
     """Opacities on axial slices, by probability, density and width.
 
     Densities are means of 3 x 3 voxels, lest noise decide.
 
     Args:
-        probability: ``[slices, rows, columns]``, see :func:`opacity_probability`.
+        probability: ``[slices, rows, columns]`` of :func:`lungct.networks.opacity_unet.opacity_probability`.
         slices_hu: the same shape.
         lungs: the same shape; nothing outside is marked.
         threshold: probability from which a voxel that is not airy is marked by itself.
         pixel_mm: spacing in the slices.
     """
-    hu = torch.from_numpy(np.ascontiguousarray(slices_hu)).to(probability.device, torch.float32)
+    hu = as_tensor(slices_hu).to(probability.device, torch.float32)
     mean_hu = functional.avg_pool2d(hu[:, None], 3, 1, 1, count_include_pad=False)[:, 0]
     core = ((probability > threshold) & (mean_hu > AERATED_BELOW_HU)).cpu().numpy() & lungs
     dense = (probability > DENSE_ABOVE_PROBABILITY) & (mean_hu > DENSE_ABOVE_HU)
@@ -146,29 +124,6 @@ def _touched(plane: BoolArray, by: BoolArray) -> BoolArray:
     is_touched[pieces[by & plane]] = True
     touched: BoolArray = is_touched[pieces]
     return touched
-
-
-@torch.inference_mode()
-def opacity_probability(slices_hu: np.ndarray, network: torch.nn.Module, seen: Box = EVERYWHERE) -> Tensor:
-    """Probability of opacity on the slices' own grid.
-
-    Args:
-        slices_hu: ``[slices, rows, columns]``, axes S, P, L.
-        network: takes three equal channels.
-        seen: rows and columns, of 320, that the network looks at; elsewhere the probability is 0.
-
-    Returns:
-        ``[slices, rows, columns]`` in (0, 1), on the network's device.
-    """
-    images = segmenter_input(
-        torch.from_numpy(np.ascontiguousarray(slices_hu)).to(next(network.parameters()).device)
-    )
-    shown = images[..., *seen].expand(-1, 3, -1, -1)
-    probability = torch.zeros_like(images)
-    probability[..., *seen] = network(shown.contiguous(memory_format=torch.channels_last)).sigmoid()
-    return functional.interpolate(probability, slices_hu.shape[1:], mode="bilinear", align_corners=False)[
-        :, 0
-    ]
 
 
 def _without_thin_parts(masks: Tensor, pixel_mm: float) -> BoolArray:

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lungct.networks.device import multiplies_bfloat16
+from lungct.networks.inputs import as_tensor, classifier_input
 from lungct.networks.weights import LoadedModel, VerifiedModel, build_model
+from lungct.records import HuArray, MaskArray
 
 CLASSES = ("covid19", "other_infection", "no_infection")
 """Order of the classifier's outputs."""
@@ -78,6 +80,22 @@ def build_classifier(verified: VerifiedModel, device: torch.device) -> LoadedMod
     if isinstance(model.network, Classifier3d) and multiplies_bfloat16(device):
         model.network.round_to_bfloat16()
     return model
+
+
+@torch.inference_mode()
+def class_logits(volume_hu: HuArray, lobes: MaskArray, network: nn.Module) -> Tensor:
+    """Return the logits ``[3]`` of a chest, in the order of :data:`CLASSES`.
+
+    Args:
+        volume_hu: ``[slices, rows, columns]``, axes S, P, L.
+        lobes: the same shape, non-zero inside the lungs.
+        network: :class:`Classifier3d` with its weights.
+    """
+    device = next(network.parameters()).device
+    hu = as_tensor(volume_hu).to(device)
+    mask = as_tensor(lobes).to(device)
+    logits: Tensor = network(classifier_input(hu, mask))
+    return logits[0]
 
 
 class _Block(nn.Sequential):

@@ -7,9 +7,12 @@ composition", Int. J. Remote Sensing 12(10): 2133-2151.
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.dlpack import from_dlpack
 
 WINDOW_LEVEL_HU = -500.0
 WINDOW_WIDTH_HU = 1500.0
@@ -17,6 +20,13 @@ CLASSIFIER_SHAPE = (64, 224, 224)
 SEGMENTER_SHAPE = (320, 320)
 BCET_MEAN = 110 / 255
 """Mean of the output range (0, 1): Guo's 110 of 255; the paper gives no value (ADR 0005)."""
+AVERAGED_SLICES = 16
+"""Slices averaged at a time, which bounds the memory. Own decision."""
+
+
+def as_tensor(array: npt.NDArray[np.generic]) -> Tensor:
+    """Return the array as a tensor; it shares the memory of a contiguous one and must not be written."""
+    return from_dlpack(np.ascontiguousarray(array))
 
 
 def window(volume_hu: Tensor) -> Tensor:
@@ -94,3 +104,21 @@ def bcet(images: Tensor, mean: float | Tensor = BCET_MEAN) -> Tensor:
 
     monotone = turning_point.isfinite() & ((turning_point <= low) | (turning_point >= high))
     return torch.where(monotone, parabola, (images - low) / span).clamp(0.0, 1.0)
+
+
+def average_to_spacing(volume_hu: Tensor, spacing_mm: tuple[float, float, float], wanted_mm: float) -> Tensor:
+    """Average a volume ``[slices, rows, columns]`` on an isotropic grid of about the wanted spacing.
+
+    First in the plane, a slice at a time, then along the slices: that uses all cores.
+    """
+    n_slices, n_rows, n_columns = (
+        max(1, round(n * mm / wanted_mm)) for n, mm in zip(volume_hu.shape, spacing_mm, strict=True)
+    )
+    in_plane = torch.cat(
+        [
+            functional.adaptive_avg_pool2d(part.float(), (n_rows, n_columns))
+            for part in volume_hu.split(AVERAGED_SLICES)
+        ]
+    )
+    averaged: Tensor = functional.adaptive_avg_pool3d(in_plane[None], (n_slices, n_rows, n_columns))[0]
+    return averaged

@@ -18,9 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from lungct.networks import opacity_unet
-from lungct.networks.weights import LoadedModel, VerifiedModel, build_model, loaded
-
 ENGINE = "onednn"
 HIGHEST_WEIGHT = 63
 HIGHEST_UNSIGNED, HIGHEST_SIGNED, ZERO_OF_SIGNED = 255, 127, 128
@@ -146,18 +143,6 @@ class Int8OpacityUnet(nn.Module):
         grey = images[:, :1].contiguous(memory_format=torch.channels_last)
         rounded = torch.quantize_per_tensor(grey, 1 / HIGHEST_UNSIGNED, 0, torch.quint8)
         return cast(Tensor, self.head(self.layers.walk(rounded).dequantize()))
-
-
-def build_opacity_model(verified: VerifiedModel, device: torch.device) -> LoadedModel:
-    """The network in integers on a CPU where ``model.json`` knows its activations, otherwise in float.
-
-    Raises:
-        ModelError: the weights are of another architecture.
-    """
-    maxima = verified.activation_maxima
-    if device.type == "cpu" and maxima and ENGINE in torch.backends.quantized.supported_engines:
-        return loaded(verified, lambda state: Int8OpacityUnet(state, maxima))
-    return build_model(verified, opacity_unet, device)
 
 
 @torch.inference_mode()

@@ -6,8 +6,10 @@ from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.functional import max_pool3d
 
+from lungct.networks.inputs import average_to_spacing, window
 from lungct.networks.weights import LoadedModel, VerifiedModel, build_model
 
 N_CLASSES = 6
@@ -61,6 +63,33 @@ def build_lobe_model(verified: VerifiedModel, device: torch.device) -> LoadedMod
         ModelError: the weights are of another architecture.
     """
     return build_model(verified, LobeUNet, device)
+
+
+def coarse_grid(volume_hu: Tensor, spacing_mm: tuple[float, float, float]) -> Tensor:
+    """Return the chest as the lobe network takes it, before padding.
+
+    Args:
+        volume_hu: ``[slices, rows, columns]``, axes S, P, L.
+        spacing_mm: of the three axes.
+
+    Returns:
+        ``[1, 1, slices, rows, columns]`` in the lung window, every voxel the average of about 2.5 mm cubed.
+    """
+    return window(average_to_spacing(volume_hu, spacing_mm, GRID_SPACING_MM)[None, None])
+
+
+def pad_to_stride(grid: Tensor) -> Tensor:
+    """Pad the far end of the last three axes with air up to a multiple of the network's stride."""
+    padding = [pad for n in reversed(grid.shape[2:]) for pad in (0, -n % STRIDE)]
+    return functional.pad(grid, padding)
+
+
+@torch.inference_mode()
+def coarse_probabilities(grid: Tensor, network: torch.nn.Module) -> Tensor:
+    """Return class probabilities ``[6, slices, rows, columns]`` on the grid of :func:`coarse_grid`."""
+    n_slices, n_rows, n_columns = grid.shape[2:]
+    logits: Tensor = network(pad_to_stride(grid))[0, :, :n_slices, :n_rows, :n_columns]
+    return logits.softmax(dim=0)
 
 
 class _UNet(nn.Module):

@@ -11,9 +11,9 @@ import torch
 
 from lungct.networks.classifier3d import build_classifier
 from lungct.networks.device import choose_device
-from lungct.networks.int8_unet import build_opacity_model
 from lungct.networks.lobe_unet import build_lobe_model
 from lungct.networks.lungmask import Lungmask, load_lungmask
+from lungct.networks.opacity_unet import build_opacity_model
 from lungct.networks.weights import LoadedModel, VerifiedModel, verify_model
 from lungct.settings import Settings
 

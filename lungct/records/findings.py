@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import cached_property, reduce
 from typing import Literal
 
-from lungct.records.images import Chest, MaskArray, QualityFlag
+from lungct.records.images import Chest, MaskArray, QualityFlag, read_only
 
 
 class Lobe(StrEnum):
@@ -77,6 +77,10 @@ class LungAnatomy:
     model: ModelInfo
     confidence: Mapping[Lobe, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Keep the mask from being written."""
+        object.__setattr__(self, "lobes", read_only(self.lobes))
+
     @cached_property
     def lobes_found(self) -> tuple[Lobe, ...]:
         """The lobes that have voxels."""
@@ -94,6 +98,10 @@ class Opacities:
     mask: MaskArray
     model: ModelInfo
 
+    def __post_init__(self) -> None:
+        """Keep the mask from being written."""
+        object.__setattr__(self, "mask", read_only(self.mask))
+
 
 @dataclass(frozen=True, eq=False)
 class BronchovascularTree:
@@ -108,6 +116,11 @@ class BronchovascularTree:
     airways: MaskArray
     vessels: MaskArray
     is_wanted: bool = True
+
+    def __post_init__(self) -> None:
+        """Keep both masks from being written."""
+        object.__setattr__(self, "airways", read_only(self.airways))
+        object.__setattr__(self, "vessels", read_only(self.vessels))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,15 @@ from pydicom.uid import CTImageStorage
 
 Float64Array = npt.NDArray[np.float64]
 MaskArray = npt.NDArray[np.uint8]
+Scalar = TypeVar("Scalar", bound=np.generic)
 HuArray = npt.NDArray[np.int16] | npt.NDArray[np.float32]
+
+
+def read_only(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+    """Return a view of an array that cannot be written through; whoever owns the array still may."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,11 @@ class CtVolume:
     affine_lps: Float64Array
     flags: tuple[QualityFlag, ...] = ()
     images: tuple[SliceHeader, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Keep both arrays from being written."""
+        object.__setattr__(self, "volume_hu", read_only(self.volume_hu))
+        object.__setattr__(self, "affine_lps", read_only(self.affine_lps))
 
     @cached_property
     def spacing_mm(self) -> tuple[float, float, float]:

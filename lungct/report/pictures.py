@@ -8,11 +8,10 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from lungct.networks.inputs import window
+from lungct.networks.inputs import as_tensor, window
 from lungct.records import CtVolume, HuArray, Lobe, LungAnatomy, MaskArray, Opacities
 
 RgbArray = npt.NDArray[np.uint8]
@@ -135,7 +134,7 @@ def draw(plane: Plane, contours: bool) -> Image.Image:
 
 def to_grey_levels(plane_hu: HuArray) -> RgbArray:
     """``[rows, columns]``, the lung window from black to white."""
-    grey: RgbArray = (window(torch.from_numpy(np.ascontiguousarray(plane_hu))).numpy() * 255).astype(np.uint8)
+    grey: RgbArray = (window(as_tensor(plane_hu)).numpy() * 255).astype(np.uint8)
     return grey
 
 

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from lungct.anatomy.lungs import coarse_grid, coarse_probabilities, segment_lobes
+from lungct.anatomy.lungs import segment_lobes
 from lungct.anatomy.vessels import segment_vessels
 from lungct.findings.classification import classify
-from lungct.findings.opacities import opacity_probability, segment_opacities
+from lungct.findings.opacities import segment_opacities
 from lungct.networks import Classifier3d, LobeUNet
 from lungct.networks.device import keep_freed_memory
-from lungct.networks.int8_unet import build_opacity_model
+from lungct.networks.lobe_unet import coarse_grid, coarse_probabilities
+from lungct.networks.opacity_unet import build_opacity_model, opacity_probability
 from lungct.networks.weights import load_model, verify_model
 from lungct.records import Classification, CtVolume, LungAnatomy, MaskArray, Opacities
 from lungct_research.benchmarks.study import N_THREADS, draw_chest

@@ -74,8 +74,8 @@ def read_simpleitk(study: Path) -> Prepared:
 
 def unet_ours(study: Path) -> Prepared:
     """The opacity network as the application runs it, on slices of the study."""
-    from lungct.findings.opacities import BATCH_SLICES, opacity_probability, seen_around
-    from lungct.networks.int8_unet import build_opacity_model
+    from lungct.findings.opacities import seen_around
+    from lungct.networks.opacity_unet import BATCH_SLICES, build_opacity_model, opacity_probability
     from lungct.networks.weights import verify_model
 
     keep_freed_memory()

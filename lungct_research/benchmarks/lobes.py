@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
-from lungct.anatomy.lungs import coarse_grid, coarse_probabilities, segment_lobes
+from lungct.anatomy.lungs import segment_lobes
 from lungct.networks import LobeUNet
 from lungct.networks.device import choose_device, keep_freed_memory
+from lungct.networks.lobe_unet import coarse_grid, coarse_probabilities
 from lungct.networks.weights import load_model
 from lungct_research.benchmarks.measure import HEADER, measure
 from lungct_research.benchmarks.study import N_THREADS, draw_chest

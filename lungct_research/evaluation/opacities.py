@@ -20,7 +20,7 @@ from lungct.anatomy.lungs import segment_lobes
 from lungct.findings.opacities import segment_opacities
 from lungct.networks import LobeUNet
 from lungct.networks.device import DeviceName, choose_device, keep_freed_memory
-from lungct.networks.int8_unet import build_opacity_model
+from lungct.networks.opacity_unet import build_opacity_model
 from lungct.networks.weights import load_model, verify_model
 from lungct.records import CtVolume, LungAnatomy, MaskArray
 from lungct_research.datasets.case import Case

@@ -11,8 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 from torch.nn import functional
 
-from lungct.anatomy.lungs import coarse_grid
-from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE
+from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE, coarse_grid
 from lungct_research.datasets.arrays import FloatArray, Spacing
 from lungct_research.datasets.disease import INFECTIONS
 from lungct_research.datasets.examples import Example, build_examples, load_examples

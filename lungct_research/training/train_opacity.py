@@ -20,10 +20,11 @@ import yaml
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lungct.findings.opacities import BATCH_SLICES, marked, opacity_probability
+from lungct.findings.opacities import marked
 from lungct.networks import opacity_unet
 from lungct.networks.inputs import segmenter_input
 from lungct.networks.int8_unet import Int8OpacityUnet, activation_maxima
+from lungct.networks.opacity_unet import BATCH_SLICES, opacity_probability
 from lungct.networks.weights import LoadedModel
 from lungct_research.datasets.arrays import FloatArray, Spacing
 from lungct_research.datasets.disease import INFECTIONS

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from lungct.anatomy import lung_rules, lungs
 from lungct.errors import NoLungError
-from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE
+from lungct.networks.inputs import window
+from lungct.networks.lobe_unet import GRID_SPACING_MM, STRIDE, coarse_grid, pad_to_stride
 from lungct.networks.weights import LoadedModel
 from lungct.records import CtVolume, Lobe, ModelInfo
 
@@ -74,9 +75,9 @@ def test_volume_without_lungs_is_refused() -> None:
 
 def test_coarse_grid_averages_two_and_a_half_millimetres() -> None:
     volume_hu = torch.arange(16.0).reshape(4, 2, 2) * 10 - 600
-    grid = lungs.coarse_grid(volume_hu, (1.25, 2.5, 2.5))
+    grid = coarse_grid(volume_hu, (1.25, 2.5, 2.5))
     assert grid.shape == (1, 1, 2, 2, 2)
-    expected = lungs.window(volume_hu.reshape(2, 2, 2, 2).mean(dim=1))
+    expected = window(volume_hu.reshape(2, 2, 2, 2).mean(dim=1))
     assert torch.allclose(grid[0, 0], expected)
     assert GRID_SPACING_MM == 2.5
 
@@ -90,7 +91,7 @@ def test_confidence_is_the_mean_probability_of_lobes_that_were_found() -> None:
 
 
 def test_padding_fills_up_to_the_stride_with_air_at_the_end() -> None:
-    padded = lungs.pad_to_stride(torch.ones(1, 1, STRIDE, STRIDE + 1, 3))
+    padded = pad_to_stride(torch.ones(1, 1, STRIDE, STRIDE + 1, 3))
     assert padded.shape == (1, 1, STRIDE, 2 * STRIDE, STRIDE)
     assert padded.sum() == STRIDE * (STRIDE + 1) * 3
 
@@ -108,7 +109,7 @@ def test_air_that_reaches_the_edge_is_no_lung_unless_the_network_is_certain() ->
     """A cropped field of view opens lungs of -900 HU to the edge."""
     grid = torch.ones(1, 1, 1, 5, 5)
     for place in (np.s_[:, 0], np.s_[2, 2], np.s_[:, 4]):
-        grid[0, 0, 0][place] = lungs.window(torch.tensor(-900.0))
+        grid[0, 0, 0][place] = window(torch.tensor(-900.0))
     probabilities = torch.full((6, 1, 5, 5), 0.5)
     probabilities[0, 0, :, 4] = 0.05
     cleared = lung_rules.without_outside_air(probabilities, grid)
@@ -118,7 +119,7 @@ def test_air_that_reaches_the_edge_is_no_lung_unless_the_network_is_certain() ->
 
 
 def test_empty_air_at_the_edge_is_no_lung_however_certain_the_network() -> None:
-    grid = lungs.window(torch.full((1, 1, 1, 3, 3), -1000.0))
+    grid = window(torch.full((1, 1, 1, 3, 3), -1000.0))
     certain = torch.full((6, 1, 3, 3), 0.2)
     certain[0] = 0.0
     assert not lung_rules.without_outside_air(certain, grid)[1:].any()
@@ -127,8 +128,8 @@ def test_empty_air_at_the_edge_is_no_lung_however_certain_the_network() -> None:
 @pytest.mark.parametrize(("certainty", "is_lung"), [(0.5, False), (0.95, True)])
 def test_empty_air_inside_is_lung_only_where_the_network_is_certain(certainty: float, is_lung: bool) -> None:
     """Gas in bowel against a bulla; both weigh nothing."""
-    grid = lungs.window(torch.full((1, 1, 7, 7, 7), 40.0))
-    grid[0, 0, 2:5, 2:5, 2:5] = lungs.window(torch.tensor(-1000.0))
+    grid = window(torch.full((1, 1, 7, 7, 7), 40.0))
+    grid[0, 0, 2:5, 2:5, 2:5] = window(torch.tensor(-1000.0))
     probabilities = torch.zeros(6, 7, 7, 7)
     probabilities[0] = 1.0
     probabilities[0, 1:6, 1:6, 1:6] = 1.0 - certainty
@@ -139,15 +140,15 @@ def test_empty_air_inside_is_lung_only_where_the_network_is_certain(certainty: f
 
 
 def test_aerated_lung_that_the_network_doubts_is_kept() -> None:
-    grid = lungs.window(torch.full((1, 1, 3, 3, 3), -850.0))
+    grid = window(torch.full((1, 1, 3, 3, 3), -850.0))
     doubted = torch.full((6, 3, 3, 3), 0.1)
     doubted[0] = 0.5
     assert torch.equal(lung_rules.without_doubtful_gas(doubted, grid), doubted)
 
 
 def test_certain_lung_beside_gas_is_kept() -> None:
-    grid = lungs.window(torch.full((1, 1, 1, 1, 6), -850.0))
-    grid[..., :3] = lungs.window(torch.tensor(-1000.0))
+    grid = window(torch.full((1, 1, 1, 1, 6), -850.0))
+    grid[..., :3] = window(torch.tensor(-1000.0))
     probabilities = torch.zeros(6, 1, 1, 6)
     probabilities[1] = torch.tensor([0.5, 0.5, 0.5, 0.55, 0.9, 0.9])
     probabilities[0] = 1.0 - probabilities[1]
@@ -162,7 +163,7 @@ def test_bulky_fat_is_lung_only_where_the_network_is_certain(
     hu: int, certainty: float, is_lung: bool
 ) -> None:
     """Fat behind the liver against an opacity, and against tissue, of which fat rules say nothing."""
-    grid = lungs.window(torch.full((1, 1, 14, 14, 14), float(hu)))
+    grid = window(torch.full((1, 1, 14, 14, 14), float(hu)))
     probabilities = torch.zeros(6, 14, 14, 14)
     probabilities[1, 2:12, 2:12, 2:12] = certainty
     probabilities[0] = 1.0 - probabilities[1]
@@ -172,7 +173,7 @@ def test_bulky_fat_is_lung_only_where_the_network_is_certain(
 
 
 def test_likely_lung_in_a_dent_becomes_certain_and_keeps_its_lobe() -> None:
-    grid = lungs.window(torch.full((1, 1, 20, 20, 20), 40.0))
+    grid = window(torch.full((1, 1, 20, 20, 20), 40.0))
     probabilities = torch.zeros(6, 20, 20, 20)
     probabilities[1, 2:18, 2:18, 2:18] = 0.9
     dent = (slice(8, 12), slice(8, 12), slice(2, 6))
@@ -187,7 +188,7 @@ def test_likely_lung_in_a_dent_becomes_certain_and_keeps_its_lobe() -> None:
 
 
 def test_unlikely_lung_in_a_dent_is_left_out() -> None:
-    grid = lungs.window(torch.full((1, 1, 20, 20, 20), 40.0))
+    grid = window(torch.full((1, 1, 20, 20, 20), 40.0))
     probabilities = torch.zeros(6, 20, 20, 20)
     probabilities[1, 2:18, 2:18, 2:18] = 0.9
     probabilities[1, 8:12, 8:12, 2:6] = 0.25

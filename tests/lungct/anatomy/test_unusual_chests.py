@@ -151,7 +151,7 @@ def legs(shape: tuple[int, ...]) -> Volume:
     return hu + np.random.default_rng(0).normal(0, 10, shape)
 
 
-@pytest.mark.fault("chest", "{thing} instead of a chest", "exit code 4, `NoLungError`")
+@pytest.mark.fault("chest", "{thing} instead of a chest", "exit code 4, `NO_LUNG`")
 @pytest.mark.parametrize("thing", [noise, water_phantom, legs], ids=lambda t: t.__name__)
 def test_what_is_no_chest_is_refused(model: LoadedModel, thing: object) -> None:
     with pytest.raises(NoLungError):

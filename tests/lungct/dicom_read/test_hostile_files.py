@@ -179,4 +179,4 @@ def test_empty_values_are_missing_values(study: Callable[..., list[Path]], tmp_p
             if element.keyword not in ("SOPClassUID", "SOPInstanceUID", "PixelData"):
                 element.value = Sequence([Dataset()]) if element.VR == "SQ" else None
         dataset.save_as(path)
-    assert analysed_or_refused(tmp_path / "study") == "NoDicomError"
+    assert analysed_or_refused(tmp_path / "study") == "NO_DICOM"

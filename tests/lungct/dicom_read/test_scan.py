@@ -233,7 +233,7 @@ def test_truncated_file_stays_in_its_series(written: Callable[..., Series]) -> N
 @pytest.mark.fault(
     "files",
     "Folder without any DICOM image",
-    "exit code 4, `NoDicomError`; what was skipped is counted by reason",
+    "exit code 4, `NO_DICOM`; what was skipped is counted by reason",
 )
 def test_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("nothing here")
@@ -241,7 +241,7 @@ def test_folder_without_images_is_refused(tmp_path: Path) -> None:
         select_series(scan_folder(tmp_path))
 
 
-@pytest.mark.fault("files", "Input folder that does not exist", "exit code 4, `NoDicomError`")
+@pytest.mark.fault("files", "Input folder that does not exist", "exit code 4, `NO_DICOM`")
 def test_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NoDicomError, match="input folder does not exist"):
         scan_folder(tmp_path / "nowhere")

@@ -10,7 +10,8 @@ import torch
 
 from lungct.findings.opacities import segment_opacities
 from lungct.networks import opacity_unet
-from lungct.networks.int8_unet import Int8OpacityUnet, activation_maxima, build_opacity_model
+from lungct.networks.int8_unet import Int8OpacityUnet, activation_maxima
+from lungct.networks.opacity_unet import build_opacity_model
 from lungct.networks.weights import verify_model
 from lungct.records import LungAnatomy
 from lungct.records.orientation import canonical_volume
