@@ -25,6 +25,8 @@ MACHINE_REFERENCE = "lidc-0001"
 UPSIDE_DOWN = ("vol1",)
 """Grey chests whose slices run from head to feet, as one sees; their headers do not tell."""
 
+REAL_CHEST_FOLDERS = ("no_infection", "more_chests")
+
 NORMAL_LUNG_HU = -850.0
 MUSCLE_HU = 40.0
 
@@ -48,8 +50,10 @@ def read_anatomy(data_dir: Path, name: str) -> Labels:
 
 
 def read_real_chest(data_dir: Path, name: str) -> tuple[FloatArray, Spacing]:
-    """Read a real chest CT without infection in HU, and its spacing in mm."""
-    volume, spacing_mm = _read_array(data_dir / "no_infection" / f"{name}.nii.gz")
+    """Read a real chest CT in HU, and its spacing in mm; from ``no_infection`` or ``more_chests``."""
+    file = f"{name}.nii.gz"
+    folder = next((each for each in REAL_CHEST_FOLDERS if (data_dir / each / file).exists()), "no_infection")
+    volume, spacing_mm = _read_array(data_dir / folder / file)
     return volume.astype(np.float32), spacing_mm
 
 

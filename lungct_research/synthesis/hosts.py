@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from lungct.anatomy.trachea import find_trachea
 from lungct_research.datasets.arrays import BoolArray, FloatArray, Spacing
 from lungct_research.datasets.disease import INFECTIONS, Disease
 from lungct_research.datasets.volumes import read_anatomy, read_real_chest
@@ -25,6 +26,8 @@ LUNG_BELOW_HU = -500
 LUMEN_BELOW_HU = -930
 LUNG_AT_LEAST_ML = 150.0
 SMOOTHING_MM = 1.5
+SOLID_ABOVE_HU = -300
+"""Between fat and lung that is partly filled. Own decision."""
 
 PHANTOM_DISEASES = (Disease.NO_INFECTION, *INFECTIONS)
 """Diseases of phantoms, in turn by their seeds."""
@@ -80,7 +83,8 @@ def threshold_lungs(volume_hu: FloatArray, spacing_mm: Spacing) -> tuple[BoolArr
     """Lungs of a chest without infection by threshold, and the large airways, which are not lung.
 
     Air that does not touch the image border and is large enough is lung; trachea and main bronchi are the
-    lumen component that reaches highest near the midline; vessels inside the lungs are closed.
+    lumen component that reaches highest near the midline, and what has the shape of a trachea; vessels inside
+    the lungs are closed.
 
     Args:
         volume_hu: ``[slices, rows, columns]``, axes S, P, L.
@@ -100,7 +104,28 @@ def threshold_lungs(volume_hu: FloatArray, spacing_mm: Spacing) -> tuple[BoolArr
     kept[_touching_sides(parts)] = False
     lungs = kept[parts]
     closed = signed_depth_mm(signed_depth_mm(lungs, spacing_mm) > -5.0, spacing_mm) > 5.0
-    return (lungs | (closed & ~near_airways)) & ~airways, near_airways
+    lungs = (lungs | (closed & ~near_airways)) & ~airways
+    trachea = find_trachea(volume_hu, lungs, spacing_mm) if lungs.any() else None
+    if trachea is not None:
+        near_airways = near_airways | (signed_depth_mm(trachea, spacing_mm) > -3.0)
+        lungs &= ~near_airways
+    return lungs, near_airways
+
+
+def solid_above_lung(volume_hu: FloatArray, lungs: BoolArray) -> BoolArray:
+    """Return solid tissue with lung below it, up to the apices: in a chest with a mass it may be lung.
+
+    What has no lung below it, the diaphragm and all that bears it, is never returned.
+
+    Args:
+        volume_hu: ``[slices, rows, columns]``, axes S, P, L.
+        lungs: mask of the same shape, not empty.
+    """
+    with_lung_below = np.maximum.accumulate(lungs, axis=0)
+    apex = np.flatnonzero(lungs.any(axis=(1, 2)))[-1] + 1
+    solid: BoolArray = with_lung_below & ~lungs & (volume_hu > SOLID_ABOVE_HU)
+    solid[apex:] = False
+    return solid
 
 
 def _touching_sides(parts: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:

@@ -70,12 +70,13 @@ def train(options: Options) -> None:
         for example in training_examples(options, recipe)
     ]
     network = initial_network(options, LobeUNet)
-
+    for name, weights in network.named_parameters():
+        weights.requires_grad_(not name.startswith(recipe.frozen))
     trainer = Trainer(network, options.run_dir, recipe.learning_rate, recipe.average_decay, options.device)
 
     def loss_of_step(step: int, _: float) -> Tensor:
         generator = step_generator(options, step)
-        shape = view_shape(recipe.largest_view, generator)
+        shape = view_shape(recipe, generator)
         picks = torch.randint(len(examples), (recipe.batch,), generator=generator, device=options.device)
         chosen = [examples[index] for index in picks.tolist()]
         views = [augmented(image, labels, shape, generator) for image, labels in chosen]

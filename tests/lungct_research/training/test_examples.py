@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from lungct.networks.lobe_unet import N_CLASSES, STRIDE
+from lungct.networks.lobe_unet import N_CLASSES, STRIDE, LobeUNet
 from lungct.networks.weights import save_model
 from lungct.records import Lobe
 from lungct_research.datasets.volumes import read_real_chest, read_split
@@ -28,14 +28,15 @@ from lungct_research.training.train_lobes import DEFAULT_RECIPE, lobe_loss
 from lungct_research.training.trainer import Trainer, learning_rate_share, moving_average
 
 LARGEST_VIEW = (96, 96, 128)
-SPLITS = ("anatomies", "real_chests")
+SPLITS = ("anatomies", "real_chests", "lung_outlines")
 REAL_CT = os.environ.get("LUNGCT_REAL_CT")
 needs_real_ct = pytest.mark.skipif(REAL_CT is None, reason="LUNGCT_REAL_CT is not set")
 
 
 @pytest.mark.parametrize("name", SPLITS)
 def test_parts_of_a_split_do_not_overlap(name: str) -> None:
-    cases = [case for part in read_split(name).values() for case in part]
+    split = read_split(name)
+    cases = [case for part in ("train", "validation", "test") for case in split[part]]
     assert len(cases) == len(set(cases))
 
 
@@ -59,12 +60,13 @@ def _toy_example() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.where(labels > 0, 0.25, 0.9).half(), labels
 
 
-def test_shapes_of_views_fit_the_network() -> None:
-    shapes = {view_shape(LARGEST_VIEW, torch.Generator().manual_seed(seed)) for seed in range(40)}
+def test_shapes_of_views_fit_the_network_and_the_recipe() -> None:
+    recipe = read_recipe(DEFAULT_RECIPE, LobeRecipe)
+    shapes = {view_shape(recipe, torch.Generator().manual_seed(seed)) for seed in range(40)}
     assert len(shapes) == 8
-    assert all(
-        n % STRIDE == 0 and n <= most for shape in shapes for n, most in zip(shape, LARGEST_VIEW, strict=True)
-    )
+    bounds = list(zip(recipe.smallest_view, recipe.largest_view, strict=True))
+    for shape in shapes:
+        assert all(n % STRIDE == 0 and low <= n <= high for n, (low, high) in zip(shape, bounds, strict=True))
 
 
 def test_augmented_views_keep_the_sides() -> None:
@@ -195,9 +197,29 @@ def test_training_from_a_model_begins_with_its_weights(tmp_path: Path) -> None:
     assert torch.allclose(begun.weight, known.weight, atol=1e-3)
 
 
-def test_shipped_recipe_is_valid_and_views_fit_the_network() -> None:
-    recipe = read_recipe(DEFAULT_RECIPE, LobeRecipe)
-    assert all(n % STRIDE == 0 for n in recipe.largest_view)
+@pytest.mark.parametrize("name", ["lobes.yaml", "lobes_cpu.yaml"])
+def test_shipped_recipe_is_valid_and_views_fit_the_network(name: str) -> None:
+    recipe = read_recipe(DEFAULT_RECIPE.with_name(name), LobeRecipe)
+    assert all(n % STRIDE == 0 for n in (*recipe.smallest_view, *recipe.largest_view))
+
+
+def test_frozen_weights_of_a_recipe_are_weights_of_the_network() -> None:
+    recipe = read_recipe(DEFAULT_RECIPE.with_name("lobes_cpu.yaml"), LobeRecipe)
+    names = [name for name, _ in LobeUNet().named_parameters()]
+    assert all(any(name.startswith(begin) for name in names) for begin in recipe.frozen)
+
+
+def test_views_show_shorter_lungs_where_the_diaphragm_has_risen() -> None:
+    image, labels = _toy_example()
+    full = sum(_lung_heights(image, labels, seed) for seed in range(30)) / 30
+    assert full < 0.95 * 12 * 2
+
+
+def _lung_heights(image: torch.Tensor, labels: torch.Tensor, seed: int) -> int:
+    """Slices of the left and of the right lung in one view, together."""
+    _, seen = augmented(image, labels, (32, 32, 32), torch.Generator().manual_seed(seed))
+    lobes = (Lobe.LEFT_UPPER, Lobe.RIGHT_UPPER)
+    return sum(int((seen == lobe.label).any(dim=2).any(dim=1).sum()) for lobe in lobes)
 
 
 def test_recipe_with_a_misspelt_key_is_refused(tmp_path: Path) -> None:
