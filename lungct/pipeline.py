@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lungct.anatomy.lungs import segment_lobes
 from lungct.anatomy.tree import segment_tree
-from lungct.dicom_read import read_chest, scan_folder, select_series
+from lungct.dicom_read import choose_series, read_chest, scan_folder
 from lungct.file_names import packaged_models
 from lungct.findings.classification import classify
 from lungct.findings.conclusion import conclude
@@ -89,7 +89,7 @@ class Analyser:
     def _run_stages(self, study: Path, folder: Path, journal: Journal) -> None:
         settings, models, run = self.settings, self.models, journal.run
         scan = run("dicom_loader", scan_folder, study)
-        selection = run("series_selector", select_series, scan, settings.selection)
+        selection = run("series_selector", choose_series, scan, settings.selection)
         chest = run("preprocessing", read_chest, selection)
         anatomy = run("lung_segmenter", segment_lobes, chest.volume, models.lobes)
         with ThreadPoolExecutor(N_BRANCHES - 1) as beside:

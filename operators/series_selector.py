@@ -6,7 +6,7 @@ from typing import Any
 
 from monai.deploy.core import Fragment
 
-from lungct.dicom_read import select_series
+from lungct.dicom_read import choose_series
 from lungct.records import Scan, Selection
 from lungct.settings import SelectionLimits
 from operators.stage import Stage
@@ -25,4 +25,4 @@ class SeriesSelector(Stage):
 
     def process(self, scan: Scan) -> Selection:
         """The verdict on every series."""
-        return select_series(scan, self.limits)
+        return choose_series(scan, self.limits)

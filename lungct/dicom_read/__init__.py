@@ -3,6 +3,7 @@
 from pydicom import config
 
 from lungct.dicom_read.chest import read_chest
+from lungct.dicom_read.choice import choose_series
 from lungct.dicom_read.scan import read_patient_study, scan_folder
 from lungct.dicom_read.selection import judge, select_series
 from lungct.dicom_read.volume import read_volume
@@ -11,6 +12,7 @@ from lungct.dicom_read.volume import read_volume
 config.settings.reading_validation_mode = config.IGNORE
 
 __all__ = [
+    "choose_series",
     "judge",
     "read_chest",
     "read_patient_study",

@@ -7,6 +7,7 @@ groups (PS3.3 C.7.6.16.1.1).
 from __future__ import annotations
 
 import math
+import re
 import struct
 import zlib
 from collections.abc import Iterable
@@ -30,6 +31,12 @@ DAMAGED = (
 )  # fmt: skip
 """What pydicom raises on bytes that are no valid data set, often only when an element is looked at. To be
 caught around calls of pydicom alone: in code of ours most of these are faults of ours."""
+
+_BREATHS = {
+    "out": re.compile(r"EXS?PIR|(?<![A-Z])EXS?P(?![A-Z])|(?<!R)ESPIR|AUSATM|UITADEM|呼气|呼気|ВЫДОХ"),
+    "in": re.compile(r"INSP|EINATM|INADEM|吸气|吸気|ВДОХ"),
+}
+"""Words for breathing out and in, in the languages that protocols are often named in."""
 
 _DAYS_PER_YEAR = 365.25
 _AGE_UNITS_PER_YEAR = {"D": _DAYS_PER_YEAR, "W": _DAYS_PER_YEAR / 7, "M": 12.0, "Y": 1.0}
@@ -173,6 +180,26 @@ def age_years(dataset: Dataset) -> float | None:
         return None
     birthday_to_come = (studied.month, studied.day) < (born.month, born.day)
     return float(studied.year - born.year - birthday_to_come)
+
+
+def study_date(dataset: Dataset) -> str:
+    """The day of the study, eight digits with the year first; empty where no attribute tells it."""
+    for keyword in ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate"):
+        if (day := _day(dataset, keyword)) is not None:
+            return f"{day:%Y%m%d}"
+    return ""
+
+
+def is_expiration(dataset: Dataset) -> bool:
+    """Whether the series, or else its protocol, is described as taken after breathing out."""
+    described = (_breath(text(dataset, keyword)) for keyword in ("SeriesDescription", "ProtocolName"))
+    return next((breath for breath in described if breath), "") == "out"
+
+
+def _breath(description: str) -> str:
+    """Which way of breathing a text names: ``in``, ``out``, or empty where it names none or both."""
+    named = [way for way, words in _BREATHS.items() if words.search(description.upper())]
+    return named[0] if len(named) == 1 else ""
 
 
 def _day(dataset: Dataset, keyword: str) -> date | None:

@@ -22,11 +22,13 @@ from lungct.dicom_read.headers import (
     age_years,
     frame_group,
     integer,
+    is_expiration,
     items_of,
     legible,
     number,
     numbers,
     readable_name,
+    study_date,
     text,
 )
 from lungct.dicom_read.privacy import (
@@ -100,7 +102,7 @@ def scan_folder(root: Path) -> Scan:
     mask = NameMask(set().union(*map(parts_of_names, identifying)))
     return Scan(
         root=root,
-        series=tuple(_whole_series(found[key], mask) for key in sorted(found)),
+        series=_all_series(found, mask),
         skipped=tuple(replace(file, name=mask(file.name)) for file in skipped),
     )
 
@@ -119,8 +121,7 @@ def scan_headers(headers: Iterable[Dataset]) -> Scan:
             _add(found, header, _series_of_file(header, Path(), name))
         except _UnusableFileError as error:
             skipped.append(SkippedFile(name, error.reason))
-    series = tuple(_whole_series(found[key], NameMask(set())) for key in sorted(found))
-    return Scan(Path(), series, tuple(skipped))
+    return Scan(Path(), _all_series(found, NameMask(set())), tuple(skipped))
 
 
 def read_patient_study(series: Series) -> PatientStudy:
@@ -232,12 +233,20 @@ def _series(dataset: Dataset, slices: tuple[SliceHeader, ...]) -> Series:
         slice_thickness_mm=number(frame_group(dataset, 0, "PixelMeasuresSequence"), "SliceThickness"),
         body_part=text(dataset, "BodyPartExamined") or _anatomic_region(dataset),
         age_years=age_years(dataset),
+        study_date=study_date(dataset),
+        is_expiration=is_expiration(dataset),
     )
 
 
 def _anatomic_region(dataset: Dataset) -> str:
     regions = items_of(frame_group(dataset, 0, "FrameAnatomySequence"), "AnatomicRegionSequence")
     return text(regions[0], "CodeMeaning") if regions else ""
+
+
+def _all_series(found: dict[tuple[str, str, str], list[Series]], mask: NameMask) -> tuple[Series, ...]:
+    """The series in order of their UIDs, with their patients numbered."""
+    numbers = {patient: number for number, patient in enumerate(sorted({key[2] for key in found}))}
+    return tuple(replace(_whole_series(found[key], mask), patient=numbers[key[2]]) for key in sorted(found))
 
 
 def _whole_series(parts: list[Series], mask: NameMask) -> Series:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -62,10 +62,10 @@ DEFAULT_LIMITS = SelectionLimits()
 def select_series(scan: Scan, limits: SelectionLimits = DEFAULT_LIMITS) -> Selection:
     """Judge every series and rank the eligible ones.
 
-    The order is: slices that form a grid before others, thin before thick, lung kernel before others,
-    original axial images before others, more slices before fewer, and the smaller series UID where all else
-    is equal. Slices that form no grid do not exclude a series: reading it tells what is wrong with which
-    file.
+    The order is: later studies before earlier ones where all are of one patient, slices that form a grid
+    before others, inspiration before expiration, thin before thick, lung kernel before others, original axial
+    images before others, more slices before fewer, and the smaller series UID where all else is equal. Slices
+    that form no grid do not exclude a series: reading it tells what is wrong with which file.
 
     Returns:
         Verdicts, eligible series first in their rank; none of rank 1 where no series is eligible.
@@ -76,13 +76,27 @@ def select_series(scan: Scan, limits: SelectionLimits = DEFAULT_LIMITS) -> Selec
     if not scan.series:
         raise NoDicomError(_no_image_message(scan))
     verdicts = [judge(series, limits) for series in scan.series]
+    latest_first = latest_study_first(scan)
     eligible = [(verdict, geometry_problem(verdict.series)) for verdict in verdicts if verdict.eligible]
-    eligible.sort(key=lambda one: _rank_key(one[0].series, one[1], limits))
+    eligible.sort(key=lambda one: (latest_first(one[0].series), _rank_key(one[0].series, one[1], limits)))
     ranked = [
         replace(verdict, rank=rank, preferences=tuple(_preferences(verdict.series, problem, limits)))
         for rank, (verdict, problem) in enumerate(eligible, start=1)
     ]
-    return Selection(scan=scan, verdicts=(*ranked, *(v for v in verdicts if not v.eligible)))
+    all_verdicts = (*ranked, *(v for v in verdicts if not v.eligible))
+    return Selection(scan, all_verdicts, study_dates_seen=study_dates(scan, ranked))
+
+
+def study_dates(scan: Scan, ranked: Sequence[SeriesVerdict]) -> tuple[str, ...]:
+    """Known study dates of the patient whose series ranks first, oldest first; of all where none does."""
+    patients = {verdict.series.patient for verdict in ranked[:1]} or {one.patient for one in scan.series}
+    return tuple(sorted({one.study_date for one in scan.series if one.patient in patients} - {""}))
+
+
+def latest_study_first(scan: Scan) -> Callable[[Series], int]:
+    """Return the key that sorts later studies first; all are equal where the scan has several patients."""
+    is_one_patient = len({series.patient for series in scan.series}) == 1
+    return lambda series: -int(series.study_date or 0) if is_one_patient else 0
 
 
 def judge(series: Series, limits: SelectionLimits = DEFAULT_LIMITS) -> SeriesVerdict:
@@ -188,9 +202,10 @@ def _is_original_axial(series: Series) -> bool:
 
 def _rank_key(
     series: Series, problem: Reason | None, limits: SelectionLimits
-) -> tuple[bool, bool, bool, bool, int, str]:
+) -> tuple[bool, bool, bool, bool, bool, int, str]:
     return (
         problem is not None,
+        series.is_expiration,
         not _is_thin(series, limits),
         not is_lung_kernel(series.manufacturer, series.kernel),
         not _is_original_axial(series),
@@ -203,6 +218,8 @@ def _preferences(series: Series, problem: Reason | None, limits: SelectionLimits
     """What spoke for and against a series, in the order of weight."""
     if problem:
         yield problem
+    if series.is_expiration:
+        yield Reason("EXPIRATION", "described as taken after breathing out")
     limit_mm = limits.recommended_slice_thickness_mm
     if _is_thin(series, limits):
         yield Reason("THIN_SLICES", f"slices of at most {limit_mm:g} mm, as recommended")

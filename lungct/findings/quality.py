@@ -24,7 +24,7 @@ from lungct.records import (
     Selection,
 )
 
-NOT_RECOMMENDED = ("THICK_SLICES", "OTHER_KERNEL")
+NOT_RECOMMENDED = ("THICK_SLICES", "OTHER_KERNEL", "EXPIRATION", "LUNGS_CUT")
 """Preferences of the series selection that limit what the networks can see."""
 
 PLAUSIBLE_LUNG_ML = (1500.0, 9500.0)
@@ -88,9 +88,7 @@ def selection_flags(selection: Selection) -> Iterator[QualityFlag]:
     """An analysed series that is allowed but not as recommended, or one of several studies."""
     studies = {verdict.series.study_uid for verdict in selection.verdicts}
     if len(studies) > 1:
-        yield QualityFlag(
-            "SEVERAL_STUDIES", f"the input holds {len(studies)} studies; one series of one study was analysed"
-        )
+        yield QualityFlag("SEVERAL_STUDIES", _several_studies(len(studies), selection))
     for preference in selection.first.preferences if selection.first else ():
         if preference.code in NOT_RECOMMENDED:
             yield QualityFlag(preference.code, preference.message)
@@ -103,6 +101,23 @@ def selection_flags(selection: Selection) -> Iterator[QualityFlag]:
         yield QualityFlag(
             "LOSSY_COMPRESSION", "the images were compressed with loss; faint opacities may have changed"
         )
+
+
+def _several_studies(n_studies: int, selection: Selection) -> str:
+    """Which study of several was analysed, by its date."""
+    analysed, seen = selection.chosen, selection.study_dates_seen
+    text = f"the input holds {n_studies} studies; one series of one study was analysed"
+    if analysed is None or not seen:
+        return text
+    if not analysed.study_date:
+        return f"{text}, which has no date; dates seen: {', '.join(map(_as_iso, seen))}"
+    newest = "the newest" if analysed.study_date == seen[-1] else "not the newest"
+    return f"{text}, {newest}, of {_as_iso(analysed.study_date)}; dates seen: {', '.join(map(_as_iso, seen))}"
+
+
+def _as_iso(day: str) -> str:
+    """A date of eight digits, written with hyphens."""
+    return f"{day[:4]}-{day[4:6]}-{day[6:]}"
 
 
 def truncation_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[QualityFlag]:

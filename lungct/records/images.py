@@ -115,6 +115,9 @@ class Series:
         kernel: Convolution Kernel.
         has_own_identifiers: False where UIDs of the images were missing, doubled or no UIDs and others
             stand in: no other object knows them, so results must not refer to these images.
+        study_date: eight digits, year first; empty where unknown.
+        patient: number of the patient within the scan, from 0; says nothing about who it is.
+        is_expiration: a description says that the patient had breathed out.
     """
 
     study_uid: str
@@ -129,6 +132,9 @@ class Series:
     body_part: str = ""
     age_years: float | None = None
     has_own_identifiers: bool = True
+    study_date: str = field(default="", repr=False)
+    patient: int = 0
+    is_expiration: bool = False
 
     @property
     def name(self) -> str:

@@ -31,10 +31,10 @@ Prepared = Callable[[], object]
 
 def read_ours(study: Path) -> Prepared:
     """Headers of all series, pixels of the chosen one."""
-    from lungct.dicom_read import read_chest, scan_folder, select_series
+    from lungct.dicom_read import choose_series, read_chest, scan_folder
     from lungct.settings import SelectionLimits
 
-    return lambda: read_chest(select_series(scan_folder(study), SelectionLimits()))
+    return lambda: read_chest(choose_series(scan_folder(study), SelectionLimits()))
 
 
 def read_sdk(study: Path) -> Prepared:

@@ -12,7 +12,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import SpatialImage
 from PIL import Image
 
-from lungct.dicom_read import read_chest, scan_folder, select_series
+from lungct.dicom_read import choose_series, read_chest, scan_folder
 from lungct.dicom_read.headers import text
 from lungct.errors import GeometryError, InputError
 from lungct.records import CtVolume, MaskArray
@@ -46,7 +46,7 @@ def read_ct(path: Path) -> tuple[CtVolume, Facts]:
 
 
 def _read_dicom(folder: Path) -> tuple[CtVolume, Facts]:
-    chest = read_chest(select_series(scan_folder(folder)))
+    chest = read_chest(choose_series(scan_folder(folder)))
     series = chest.selection.analysed
     known = {
         "vendor": series.manufacturer,
