@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -44,6 +45,7 @@ def spacing_of_mm(n_slices: int) -> Spacing:
     return (min(SPACING_MM[0] * SHAPE[0] / n_slices, THICKEST_MM), *SPACING_MM[1:])
 
 
+@lru_cache(maxsize=1)
 def draw_chest(n_slices: int, seed: int = 1) -> tuple[Phantom, CtVolume]:
     """Draw the phantom of COVID-19 in so many slices of 512 x 512."""
     spacing_mm = spacing_of_mm(n_slices)

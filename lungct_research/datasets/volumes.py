@@ -13,6 +13,7 @@ from lungct.records.orientation import canonical_volume, to_canonical
 from lungct_research.datasets.arrays import BoolArray, FloatArray, Labels, Spacing
 from lungct_research.datasets.case import Case
 from lungct_research.datasets.ct_files import read_nifti
+from lungct_research.datasets.densities import NORMAL_LUNG_HU, SOFT_TISSUE_HU
 
 SPLITS_DIR = Path(__file__).parent / "splits"
 
@@ -26,9 +27,6 @@ UPSIDE_DOWN = ("vol1",)
 """Grey chests whose slices run from head to feet, as one sees; their headers do not tell."""
 
 REAL_CHEST_FOLDERS = ("no_infection", "more_chests")
-
-NORMAL_LUNG_HU = -850.0
-MUSCLE_HU = 40.0
 
 
 def read_split(name: str) -> dict[str, list[str]]:
@@ -93,5 +91,5 @@ def hu_of_grey(grey: Labels, normal_lung: BoolArray, outside: BoolArray) -> Floa
     counts = np.bincount(grey[outside].ravel(), minlength=256)[:255].astype(float)
     counts[: lung_grey + 60] = 0
     muscle_grey = int(ndimage.gaussian_filter1d(counts, 2).argmax())
-    hu_a_grey = (MUSCLE_HU - NORMAL_LUNG_HU) / (muscle_grey - lung_grey)
+    hu_a_grey = (SOFT_TISSUE_HU - NORMAL_LUNG_HU) / (muscle_grey - lung_grey)
     return (NORMAL_LUNG_HU + (grey.astype(np.float32) - lung_grey) * hu_a_grey).astype(np.float32)

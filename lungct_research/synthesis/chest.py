@@ -16,6 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from lungct_research.datasets.arrays import BoolArray, FloatArray, Labels, Spacing
+from lungct_research.datasets.densities import EFFUSION_HU
 from lungct_research.datasets.volumes import AIRWAY_BIT
 from lungct_research.synthesis.fields import axes_mm, signed_depth_mm, smooth_field
 from lungct_research.synthesis.scanner import ANY_PROTOCOL, Protocol, scan
@@ -33,7 +34,6 @@ RIB_SPACING_MM = 26.0
 
 EFFUSION_SHARE = 0.12
 EFFUSION_DEPTH_MM = (10.0, 60.0)
-EFFUSION_HU = (-5.0, 30.0)
 """Own decision: effusion is found in 5 to 10 % of CTs of COVID-19, more often in bacterial pneumonia."""
 
 

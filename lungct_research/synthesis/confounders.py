@@ -10,34 +10,24 @@ from collections.abc import Callable
 import numpy as np
 
 from lungct_research.datasets.arrays import FloatArray
+from lungct_research.datasets.densities import EMPHYSEMA_HU, RETICULATION_HU, SOFT_TISSUE_HU, SOLID_NODULE_HU
 from lungct_research.synthesis.fields import blur, signed_depth_mm, smooth_field
 from lungct_research.synthesis.lesions.kinds import Blending, Kind, Lesion
-from lungct_research.synthesis.lesions.painting import (
-    SMOOTHING_MM,
-    SOFT_TISSUE_HU,
-    Host,
-    lesion_weight,
-    paint,
-)
+from lungct_research.synthesis.lesions.painting import SMOOTHING_MM, Host, lesion_weight, paint
 from lungct_research.synthesis.lesions.placement import basal, centres
 from lungct_research.synthesis.lesions.shapes import blob
 
-EMPHYSEMA_HU = (-985.0, -950.0)
-"""Of eight limits on thin slices, only -950 HU gave as much emphysema as the cut lung (Gevenois et al. 1995,
-AJRCCM 152: 653-657); the lower bound is an own decision."""
 EMPHYSEMA_KNOT_MM = (4.0, 12.0)
 EMPHYSEMA_ABOVE = (0.6, 1.5)
 """Deviations of the random field above which lung is destroyed: 27 to 7 % of it at the apex; own decision."""
 
 RETICULATION_DEPTH_MM = (5.0, 25.0)
 RETICULATION_KNOT_MM = (2.5, 5.0)
-RETICULATION_HU = (150.0, 450.0)
 """Fine intersecting lines at bases and periphery, as in fibrosis; own numbers."""
 
 SOLID_NODULE_MM = (8.0, 0.5, 4.0, 30.0)
 """Median, logarithmic deviation, smallest and largest diameter. Own decision, larger than in screening: the
 largest of a positive screen of NLST is 7 mm at the most in 64 % (Gierada et al. 2014, JNCI 106: dju284)."""
-SOLID_NODULE_HU = (0.0, 40.0)
 
 SHARES = {"dependent_atelectasis": 0.4, "emphysema": 0.15, "reticulation": 0.12, "solid_nodules": 0.25}
 """Of hosts; own decision, in the order of what screening finds. Nodules of at least 4 mm: 28 % of smokers

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lungct_research.datasets.arrays import FloatArray
+from lungct_research.datasets.densities import GAS_HU
 from lungct_research.synthesis.fields import signed_depth_mm
 from lungct_research.synthesis.lesions.kinds import Kind
 from lungct_research.synthesis.lesions.painting import Host
@@ -16,8 +17,6 @@ LEAST_DEPTH_MM = 6.0
 
 WALL_SHARE = (0.2, 0.5)
 """Of the depth; own decision."""
-
-GAS_HU = (-990.0, -900.0)
 
 
 def with_cavity(

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from lungct_research.datasets.densities import DENSE_HU, HAZE_HU
 from lungct_research.datasets.disease import Disease
 
 Range = tuple[float, float]
@@ -45,16 +46,6 @@ class Blending(StrEnum):
     ADDITIVE = "additive"
 
 
-HAZE_HU = (-750.0, -600.0, -250.0)
-"""Lowest, commonest and highest density of ground-glass: lesions of COVID-19 peak between -700 and -500 HU
-and average -462 +- 99 HU in the first days ("Lung involvement in patients with coronavirus disease-19: a
-retrospective study based on quantitative CT findings", Chin. J. Acad. Radiol. 2020)."""
-
-DENSE_HU = (-120.0, 60.0)
-"""Consolidation hides the vessels, so it is nearly as dense as blood, a little air left or not; bounds are an
-own decision."""
-
-SEPTA_HU = (100.0, 250.0)
 SEPTA_KNOT_MM = (5.0, 9.0)
 SEPTA_HALF_WIDTH = 0.15
 """Lines of crazy paving outline secondary lobules of 10 to 25 mm (glossary): level lines of a random field

@@ -8,23 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from lungct_research.datasets.arrays import BoolArray, FloatArray, Spacing
+from lungct_research.datasets.densities import DENSE_HU, NORMAL_LUNG_HU, SEPTA_HU, SOFT_TISSUE_HU
 from lungct_research.synthesis.fields import blur, smooth_field
 from lungct_research.synthesis.lesions.kinds import (
-    DENSE_HU,
     RING_COMPLETE,
     SEPTA_HALF_WIDTH,
-    SEPTA_HU,
     SEPTA_KNOT_MM,
     Blending,
     Kind,
     Lesion,
 )
-
-SOFT_TISSUE_HU = 40.0
-"""Density at which nothing is left to fill with lesion."""
-
-PARENCHYMA_HU = -850.0
-"""Of normal lung where a host shows none."""
 
 NOISE_BAND_HU = 60.0
 """Voxels up to this much denser than normal parenchyma count as fully aerated, so that they all rise alike
@@ -100,7 +93,7 @@ def paint(
 def _parenchyma_hu(smooth_hu: FloatArray) -> float:
     """Median of what is aerated."""
     aerated = smooth_hu[smooth_hu < -500]
-    return float(np.median(aerated)) if aerated.size else PARENCHYMA_HU
+    return float(np.median(aerated)) if aerated.size else NORMAL_LUNG_HU
 
 
 def _target_hu(host: Host, shape_mm: FloatArray, lesion: Lesion, rng: np.random.Generator) -> FloatArray:

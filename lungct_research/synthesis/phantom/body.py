@@ -7,20 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from lungct_research.datasets.arrays import BoolArray, FloatArray
+from lungct_research.datasets.densities import (
+    AIR_HU,
+    CARTILAGE_HU,
+    CORTEX_HU,
+    DISC_HU,
+    FAT_HU,
+    LIVER_HU,
+    MARROW_HU,
+    MUSCLE_HU,
+    SOFT_HU,
+    SPLEEN_HU,
+    WATER_HU,
+)
 from lungct_research.synthesis.phantom.anatomy import RIB_PITCH_MM, Anatomy, Regions
 from lungct_research.synthesis.phantom.fields import Capsule, Ellipsoid, Grid, RandomField, Shape, inside
 
-AIR_HU = -1000.0
-FAT_HU = -100.0
-MUSCLE_HU = 52.0
-SOFT_HU = 42.0
-LIVER_HU = 58.0
-SPLEEN_HU = 48.0
-WATER_HU = 12.0
-CARTILAGE_HU = 110.0
-MARROW_HU = 190.0
-CORTEX_HU = 650.0
-DISC_HU = 75.0
 N_RIBS = 12
 RIB_DEPTH_MM = 6.5
 

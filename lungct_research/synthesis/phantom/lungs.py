@@ -9,13 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lungct_research.datasets.arrays import BoolArray, FloatArray
+from lungct_research.datasets.densities import AIRWAY_LUMEN_HU, AIRWAY_WALL_HU
 from lungct_research.synthesis.phantom.anatomy import Anatomy, Regions
 from lungct_research.synthesis.phantom.fields import Grid, RandomField
 from lungct_research.synthesis.phantom.opacities import Opacity, OpacityPainter
 from lungct_research.synthesis.phantom.trees import plant
-
-AIRWAY_WALL_HU = -60.0
-AIRWAY_LUMEN_HU = -985.0
 
 
 @dataclass(frozen=True, eq=False)

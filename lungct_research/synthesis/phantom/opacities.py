@@ -11,14 +11,13 @@ from scipy import ndimage
 
 from lungct.records import LEFT_LOBES, RIGHT_LOBES, Lobe
 from lungct_research.datasets.arrays import BoolArray, FloatArray
+from lungct_research.datasets.densities import CONSOLIDATION_HU, GROUND_GLASS_HU
 from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.anatomy import Anatomy, Regions
 from lungct_research.synthesis.phantom.fields import Box, Ellipsoid, Grid, Point, RandomField
 
 OpacityKind = Literal["ground_glass", "consolidation", "crazy_paving", "reversed_halo", "band", "nodule"]
 
-GROUND_GLASS_HU = (-690.0, -530.0)
-CONSOLIDATION_HU = (-35.0, 42.0)
 BORDER_MM = {"ground_glass": 3.0, "crazy_paving": 2.2, "reversed_halo": 1.6, "consolidation": 1.4}
 FLATNESS = {"band": (0.14, 1.0, 0.8)}
 ROUGHNESS = {"band": 0.25, "reversed_halo": 0.5}

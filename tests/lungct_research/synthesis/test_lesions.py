@@ -3,20 +3,18 @@ import pytest
 from scipy import ndimage
 
 from lungct_research.datasets.arrays import FloatArray
+from lungct_research.datasets.densities import DENSE_HU, HAZE_HU, SEPTA_HU, SOFT_TISSUE_HU
 from lungct_research.datasets.disease import INFECTIONS, Disease
 from lungct_research.synthesis.chest import make_chest
 from lungct_research.synthesis.lesions import Blending, Host, Infection, Kind, Lesion, add_infection
 from lungct_research.synthesis.lesions.kinds import (
     BUD_MM,
-    DENSE_HU,
-    HAZE_HU,
-    SEPTA_HU,
     SOFT_BORDER_MM,
     TREE_REACH_MM,
     draw_kinds,
     draw_lesion,
 )
-from lungct_research.synthesis.lesions.painting import PLEURA_MM, SOFT_TISSUE_HU, lesion_weight, paint
+from lungct_research.synthesis.lesions.painting import PLEURA_MM, lesion_weight, paint
 from lungct_research.synthesis.lesions.placement import nodule_mm, place_lesions
 from lungct_research.synthesis.lesions.shapes import parenchymal_band, subpleural_line, tree_in_bud
 
