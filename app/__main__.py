@@ -34,8 +34,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True)
     logger.setLevel(arguments.log_level)
     prepare_process()
-    from lungct.journal import Journal
-
     journal = Journal()
     try:
         result = run_into(arguments.output, journal, lambda folder: _run_graph(arguments, folder, journal))

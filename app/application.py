@@ -41,17 +41,17 @@ class ChestCtApplication(Application):
     def compose(self) -> None:
         """Wire the operators."""
         noted = {"journal": self.journal}
-        model = noted | {"models": self.models}
+        models = self.models
         loader = DicomLoader(self, name="dicom_loader", input_path=self.input_path, **noted)
         selector = SeriesSelector(self, name="series_selector", limits=self.settings.selection, **noted)
         preprocessing = Preprocessing(self, name="preprocessing", **noted)
-        lung_segmenter = LungSegmenter(self, name="lung_segmenter", **model)
-        classifier = Classifier(self, name="classifier", **model)
-        slice_segmenter = SliceSegmenter(self, name="slice_segmenter", **model)
+        lung_segmenter = LungSegmenter(self, name="lung_segmenter", models=models, **noted)
+        classifier = Classifier(self, name="classifier", models=models, **noted)
+        slice_segmenter = SliceSegmenter(self, name="slice_segmenter", models=models, **noted)
         tree_segmenter = AirwayVesselSegmenter(
             self,
             name="airway_vessel_segmenter",
-            device=self.models.device,
+            device=models.device,
             is_wanted=self.settings.outputs.airways_vessels,
             **noted,
         )

@@ -169,7 +169,7 @@ def keep_largest_pieces(probabilities: Tensor) -> Tensor:
 
 def _largest_piece(mask: BoolArray) -> BoolArray:
     pieces, n_pieces = cc3d.connected_components(mask, connectivity=6, return_N=True)
-    if n_pieces < 2:
+    if n_pieces <= 1:
         return mask
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0

@@ -21,6 +21,7 @@ from lungct.anatomy.lung_rules import (
     without_outside_air,
 )
 from lungct.anatomy.trachea import without_trachea
+from lungct.anatomy.work_grid import MASK_BORDER
 from lungct.errors import NoLungError
 from lungct.networks.inputs import as_tensor, average_to_spacing
 from lungct.networks.lobe_unet import coarse_grid, coarse_probabilities
@@ -97,7 +98,7 @@ def _require_aerated_lung(volume: CtVolume, lobes: MaskArray) -> None:
         for array in (volume.volume_hu, lobes > 0)
     )
     voxel_ml = volume.voxel_ml * lobes.size / hu.numel()
-    aerated_ml = int(((hu < AERATED_HU) & (lungs > 0.5)).sum()) * voxel_ml
+    aerated_ml = int(((hu < AERATED_HU) & (lungs > MASK_BORDER)).sum()) * voxel_ml
     if aerated_ml < SMALLEST_LUNGS_ML:
         raise NoLungError(f"no lungs found (only {aerated_ml:.0f} mL with air): send a CT of the chest")
 
@@ -121,7 +122,7 @@ def lobe_territories(
         n * mm / n_fine for n, mm, n_fine in zip(volume_hu.shape, spacing_mm, fine_hu.shape, strict=True)
     ]
     fine = functional.interpolate(probabilities[None], fine_hu.shape, mode="trilinear")[0]
-    labels = ((first_of_largest(fine[1:]) + 1) * (fine[0] < 0.5)).cpu().numpy()
+    labels = ((first_of_largest(fine[1:]) + 1) * (fine[0] < MASK_BORDER)).cpu().numpy()
     if labels.any():
         box = box_around(fine[0] < 1.0 - POSSIBLE_LUNG, labels.shape)
         moved = follow_fissures(labels[box], fine_hu.cpu().numpy()[box], fine_spacing_mm)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from lungct.anatomy.work_grid import from_grid, lay_grid, to_grid
+from lungct.anatomy.work_grid import MASK_BORDER, from_grid, lay_grid, to_grid
 from lungct.records import CtVolume, Lobe, MaskArray
 
 GRID_MM = (2.5, 2.5, 2.5)
@@ -52,7 +52,7 @@ def find_solid_lung(volume: CtVolume, lobes: MaskArray) -> SolidLung:
     if lobes.any():
         grid = lay_grid(lobes, volume.spacing_mm, GRID_MM, (0.0, 0.0, 0.0))
         hu = to_grid(volume.volume_hu, grid).numpy()
-        lungs = to_grid((lobes > 0).astype(np.uint8), grid).numpy() > 0.5
+        lungs = to_grid((lobes > 0).astype(np.uint8), grid).numpy() > MASK_BORDER
         found = solid_and_far(hu, lungs, grid.spacing_mm)
         if found.any():
             mask[grid.box] = from_grid(found, grid) & (lobes[grid.box] > 0)
@@ -74,6 +74,6 @@ def solid_and_far(
     air_filled = lungs & (mean_hu < AIR_FILLED_HU)
     solid = lungs & (mean_hu > SOLID_HU)
     if not air_filled.any() or not solid.any():
-        return solid
-    far: BoolArray = solid & (ndimage.distance_transform_edt(~air_filled, sampling=spacing_mm) > FAR_MM)
-    return far
+        return np.asarray(solid)
+    distance_mm = ndimage.distance_transform_edt(~air_filled, sampling=spacing_mm)
+    return np.asarray(solid & (distance_mm > FAR_MM))

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
-from lungct.anatomy.work_grid import WorkGrid, dilated, from_grid, lay_grid, to_grid
+from lungct.anatomy.work_grid import MASK_BORDER, WorkGrid, dilated, from_grid, lay_grid, to_grid
 from lungct.records import CtVolume, MaskArray
 
 WORK_SPACING_MM = (1.0, 1.0, 1.0)
@@ -91,7 +91,7 @@ def look_for_trachea(volume: CtVolume, lobes: MaskArray) -> ChestOnGrid | None:
         return None
     grid = lay_grid(lobes, volume.spacing_mm, WORK_SPACING_MM, MARGIN_MM)
     hu = to_grid(volume.volume_hu, grid).numpy()
-    lungs = to_grid((lobes > 0).astype(np.uint8), grid).numpy() > 0.5
+    lungs = to_grid((lobes > 0).astype(np.uint8), grid).numpy() > MASK_BORDER
     trachea = find_trachea(hu, lungs, grid.spacing_mm)
     return None if trachea is None else ChestOnGrid(grid, hu, lungs, trachea)
 

@@ -16,7 +16,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lungct.anatomy.work_grid import dilated, from_grid, lay_grid, narrow_height, resized, to_grid
+from lungct.anatomy.work_grid import (
+    MASK_BORDER,
+    dilated,
+    from_grid,
+    lay_grid,
+    narrow_height,
+    resized,
+    to_grid,
+)
 from lungct.records import CtVolume, MaskArray
 
 FINEST_MM = 0.6
@@ -88,7 +96,7 @@ def segment_vessels(
     wanted = [max(step, FINEST_MM) for step in volume.spacing_mm]
     grid = lay_grid(lobes, volume.spacing_mm, wanted, MARGIN_MM)
     hu = to_grid(volume.volume_hu, grid, device).clamp(*CLIP_HU)
-    lungs = to_grid((lobes > 0).astype(np.uint8), grid, device) > 0.5
+    lungs = to_grid((lobes > 0).astype(np.uint8), grid, device) > MASK_BORDER
     walls = dilated(to_grid(airways, grid, device) > 0.0, AIRWAY_WALL_MM, grid.spacing_mm)
     found = tubes(hu, lungs & ~walls, grid.spacing_mm).cpu().numpy()
     vessels[grid.box] = from_grid(long_pieces(found, grid.spacing_mm), grid) & (lobes[grid.box] > 0)

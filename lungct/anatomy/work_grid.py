@@ -16,6 +16,9 @@ from lungct.records import MaskArray
 
 Box = tuple[slice, slice, slice]
 
+MASK_BORDER = 0.5
+"""A resampled mask ends where half a voxel lies inside: on average neither wider nor narrower."""
+
 
 @dataclass(frozen=True)
 class WorkGrid:
@@ -76,7 +79,7 @@ def from_grid(mask: npt.NDArray[np.bool_], grid: WorkGrid) -> npt.NDArray[np.boo
     shape = [part.stop - part.start for part in grid.box]
     if shape == list(mask.shape):
         return mask
-    return np.asarray((resized(torch.from_numpy(mask).float(), shape) > 0.5).numpy())
+    return np.asarray((resized(torch.from_numpy(mask).float(), shape) > MASK_BORDER).numpy())
 
 
 def resized(values: Tensor, shape: Sequence[int], mode: str = "trilinear") -> Tensor:

@@ -139,7 +139,7 @@ def even_grid(stack: Stack) -> SliceGrid:
         GeometryError: there are fewer than two slices, they lie too far to the side of each other, two
             acquisitions lie between each other, or a gap is too wide to be interpolated.
     """
-    if len(stack.slices) < 2:
+    if len(stack.slices) <= 1:
         raise GeometryError(f"{stack.name} has one position only; send the whole series", "SINGLE_SLICE")
     _require_small_shifts(stack)
     extent_mm = float(stack.distances_mm[-1] - stack.distances_mm[0])

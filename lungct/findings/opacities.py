@@ -131,7 +131,7 @@ def _without_thin_parts(masks: Tensor, pixel_mm: float) -> BoolArray:
     reach = max(round((THINNEST_MM / pixel_mm - 1) / 2), 0)
     width = 2 * reach + 1
     eroded = -_highest_around(-masks[:, None], width, reach)
-    opened: BoolArray = (_highest_around(eroded, width, reach)[:, 0] > 0.5).cpu().numpy()
+    opened: BoolArray = _highest_around(eroded, width, reach)[:, 0].bool().cpu().numpy()
     return opened
 
 
