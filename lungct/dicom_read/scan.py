@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pydicom.uid import (
     SurfaceSegmentationStorage,
 )
 
+from lungct.dicom_read.character_set import find_misfits
 from lungct.dicom_read.files import read_dataset, walk
 from lungct.dicom_read.headers import (
     DAMAGED,
@@ -126,14 +128,16 @@ def scan_headers(headers: Iterable[Dataset]) -> Scan:
 
 def read_patient_study(series: Series) -> PatientStudy:
     """Identifying attributes of the patient and study, decoded from their character set, for the report."""
-    dataset = read_dataset(series.slices[0].path, with_pixels=False)
+    stored = read_dataset(series.slices[0].path, with_pixels=False)
+    dataset = deepcopy(stored)  # elements are decoded in place, and results keep the bytes
     return PatientStudy(
         patient_name=legible(readable_name(dataset)),
         patient_id=legible(text(dataset, "PatientID")),
         institution=legible(text(dataset, "InstitutionName")),
         study_description=legible(text(dataset, "StudyDescription")),
         study_date=legible(text(dataset, "StudyDate")),
-        header=dataset,
+        header=stored,
+        misfits=find_misfits(stored, ("PatientName", "InstitutionName", "StudyDescription")),
     )
 
 

@@ -13,7 +13,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 import lungct
 from lungct.dicom_write.origin import APPLICATION, Origin, finish
-from lungct.dicom_write.references import reference
+from lungct.dicom_write.references import can_refer_to, make_reference
 from lungct.file_names import KEY_SLICES
 from lungct.records import Analysis, SliceHeader
 from lungct.records.orientation import from_canonical
@@ -56,14 +56,15 @@ def _capture(analysis: Analysis, index: int, number: int, origin: Origin) -> SCI
         patient_orientation=("L", "P"),
         pixel_spacing=(1 / PIXELS_PER_MM, 1 / PIXELS_PER_MM),
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        study_instance_uid=origin.header.StudyInstanceUID,
+        study_instance_uid=origin.study_uid,
         **origin.identity("captures", SERIES, "Key slices (AI, research use only)", number),
     )
     capture.BodyPartExamined = "CHEST"
     capture.BurnedInAnnotation = "NO"
     capture.DerivationDescription = "Lung window, contours of lungs (blue) and infectious opacities (orange)"
-    if source is not None:
+    if source is not None and can_refer_to(analysis.chest):
         capture.SourceImageSequence = [_reference(source)]
+    if source is not None:
         capture.LossyImageCompression = "01" if source.is_lossy else "00"
     finish(capture, origin)
     return capture
@@ -91,7 +92,7 @@ def _caption(picture: Image.Image, source: SliceHeader | None) -> None:
 
 
 def _reference(source: SliceHeader) -> Dataset:
-    item = reference(source.sop_class_uid, source.sop_instance_uid)
+    item = make_reference(source.sop_class_uid, source.sop_instance_uid)
     if source.sop_class_uid != CTImageStorage:
         item.ReferencedFrameNumber = source.frame + 1
     item.PurposeOfReferenceCodeSequence = [

@@ -11,7 +11,7 @@ from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
 from lungct.dicom_write.codes import PDF_TITLE
 from lungct.dicom_write.origin import Origin, finish
-from lungct.dicom_write.references import reference
+from lungct.dicom_write.references import make_reference
 
 SERIES = 9304
 
@@ -21,11 +21,11 @@ def encapsulate_pdf(pdf: bytes, images: Sequence[Dataset], origin: Origin) -> SO
 
     Args:
         pdf: the file.
-        images: :func:`lungct.dicom_write.references.list_source_images`.
+        images: :func:`lungct.dicom_write.references.list_source_images`; none where references would lie.
         origin: identity.
     """
     document = SOPClass(
-        study_instance_uid=origin.header.StudyInstanceUID,
+        study_instance_uid=origin.study_uid,
         sop_class_uid=EncapsulatedPDFStorage,
         modality="DOC",
         transfer_syntax_uid=ExplicitVRLittleEndian,
@@ -37,7 +37,10 @@ def encapsulate_pdf(pdf: bytes, images: Sequence[Dataset], origin: Origin) -> SO
     document.DocumentTitle = "Chest CT infection analysis (research use only)"
     document.ConceptNameCodeSequence = [CodedConcept.from_code(PDF_TITLE)]
     document.VerificationFlag = "UNVERIFIED"
-    document.SourceInstanceSequence = [reference(image.SOPClassUID, image.SOPInstanceUID) for image in images]
+    if images:
+        document.SourceInstanceSequence = [
+            make_reference(image.SOPClassUID, image.SOPInstanceUID) for image in images
+        ]
     document.MIMETypeOfEncapsulatedDocument = "application/pdf"
     document.EncapsulatedDocumentLength = len(pdf)
     document.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)

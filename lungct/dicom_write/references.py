@@ -6,13 +6,17 @@ seventh decimal). Geometry was checked when the series was read, so it comes fro
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
+from highdicom import UID
+from highdicom.seg import Segmentation
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage
 
-from lungct.dicom_write.origin import TYPE_2_KEYWORDS, Origin
+from lungct.dicom_write.origin import Origin, valid_uid
+from lungct.dicom_write.patient_study import TYPE_2_KEYWORDS
 from lungct.records import Chest, Series, SliceHeader
 
 
@@ -24,6 +28,8 @@ def list_source_images(chest: Chest, origin: Origin) -> list[Dataset]:
         origin: where frame of reference and identity come from.
     """
     series = chest.selection.analysed
+    if not can_refer_to(chest):
+        series, chest = _with_own_uids(series, chest, origin)
     in_order = chest.source.images or series.slices
     single = {image.sop_instance_uid: image for image in in_order if image.sop_class_uid == CTImageStorage}
     frames = {
@@ -38,8 +44,38 @@ def list_source_images(chest: Chest, origin: Origin) -> list[Dataset]:
     ]
 
 
-def reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
-    """An item that refers to an object."""
+def can_refer_to(chest: Chest) -> bool:
+    """Tell whether each UID of the analysed series leads to one image, so that results may refer to it."""
+    series, positions = chest.selection.analysed, {}
+    for image in series.slices:
+        place = image.sop_instance_uid, image.frame
+        is_doubled = positions.setdefault(place, image.position_mm) != image.position_mm
+        if is_doubled or not UID(image.sop_instance_uid).is_valid:
+            return False
+    return series.has_own_identifiers
+
+
+def drop_references(segmentation: Segmentation) -> None:
+    """Remove what refers to images that no archive would find; the frames keep their place in the patient."""
+    segmentation.pop("ReferencedSeriesSequence", None)
+    for frame in segmentation.PerFrameFunctionalGroupsSequence:
+        for derivation in frame.get("DerivationImageSequence", ()):
+            derivation.SourceImageSequence = []
+
+
+def _with_own_uids(series: Series, chest: Chest, origin: Origin) -> tuple[Series, Chest]:
+    """Return both with a UID of ours for each file: highdicom wants one to build an object."""
+
+    def rename(image: SliceHeader) -> SliceHeader:
+        return replace(image, sop_instance_uid=origin.uid("source", image.path))
+
+    renamed = replace(series, slices=tuple(map(rename, series.slices)))
+    source = replace(chest.source, images=tuple(map(rename, chest.source.images)))
+    return renamed, replace(chest, source=source)
+
+
+def make_reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
+    """Return an item that refers to an object."""
     return _with(ReferencedSOPClassUID=sop_class_uid, ReferencedSOPInstanceUID=sop_instance_uid)
 
 
@@ -70,9 +106,9 @@ def _common(image: SliceHeader, series: Series, origin: Origin) -> Dataset:
     dataset = _with(
         SOPClassUID=image.sop_class_uid,
         SOPInstanceUID=image.sop_instance_uid,
-        StudyInstanceUID=series.study_uid,
-        SeriesInstanceUID=series.series_uid,
-        FrameOfReferenceUID=series.frame_of_reference_uid or origin.uid("frame of reference"),
+        StudyInstanceUID=origin.study_uid,
+        SeriesInstanceUID=valid_uid(series.series_uid),
+        FrameOfReferenceUID=_frame_of_reference_uid(series, origin),
         Modality="CT",
         Rows=image.rows,
         Columns=image.columns,
@@ -83,6 +119,11 @@ def _common(image: SliceHeader, series: Series, origin: Origin) -> Dataset:
         if image.is_lossy and keyword in origin.header:
             dataset[keyword] = origin.header[keyword]
     return dataset
+
+
+def _frame_of_reference_uid(series: Series, origin: Origin) -> UID:
+    uid = series.frame_of_reference_uid
+    return valid_uid(uid) if uid else origin.uid("frame of reference")
 
 
 def _measures(chest: Chest, series: Series) -> dict[str, object]:

@@ -33,7 +33,8 @@ from lungct.dicom_write.codes import (
     OPACITY,
     Site,
 )
-from lungct.dicom_write.origin import Origin, finish
+from lungct.dicom_write.origin import APPLICATION, Origin, finish
+from lungct.dicom_write.references import can_refer_to, drop_references
 from lungct.records import Analysis, Chest, Float64Array, Lobe, MaskArray, ModelInfo
 from lungct.records.orientation import from_canonical
 from lungct.report.pictures import LOBE_RGB, OPACITY_RGB
@@ -177,6 +178,9 @@ def _segmentation(
     segmentation.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization_uid
     for index in segmentation.DimensionIndexSequence:
         index.DimensionOrganizationUID = organization_uid
+    segmentation.ContentCreatorName = APPLICATION
+    if not can_refer_to(chest):
+        drop_references(segmentation)
     finish(segmentation, origin)
     if settings.compression == "deflate":
         segmentation.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian

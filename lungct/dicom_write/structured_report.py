@@ -34,7 +34,8 @@ from pydicom.uid import UID, generate_uid
 
 import lungct
 from lungct.dicom_write import codes as concepts
-from lungct.dicom_write.origin import APPLICATION, Origin, finish
+from lungct.dicom_write.origin import APPLICATION, Origin, finish, valid_uid
+from lungct.dicom_write.references import can_refer_to
 from lungct.records import (
     LEFT_LOBES,
     RIGHT_LOBES,
@@ -81,7 +82,11 @@ def build_structured_report(
     root[-1].ContentSequence.extend(_algorithm(analysis.findings))
     root.append(_evaluations(analysis.findings))
     report = Comprehensive3DSR(
-        evidence=[*images, anatomy, *([opacities] if opacities else [])],
+        evidence=[
+            *(images if can_refer_to(analysis.chest) else ()),
+            anatomy,
+            *([opacities] if opacities else []),
+        ],
         content=content,
         is_complete=True,
         coding_schemes=[concepts.PRIVATE_SCHEME_ITEM],
@@ -112,8 +117,10 @@ def _algorithm(findings: Findings) -> AlgorithmIdentification:
         name=APPLICATION,
         version=lungct.__version__,
         parameters=[
-            f"model {model.name} {model.version}{' (provisional)' if model.provisional else ''}, "
-            f"weights SHA-256 {model.sha256}"
+            _in_ascii(
+                f"model {model.name} {model.version}{' (provisional)' if model.provisional else ''}, "
+                f"weights SHA-256 {model.sha256}"
+            )
             for model in findings.models
         ],
     )
@@ -130,12 +137,17 @@ def _evaluations(findings: Findings) -> ContainerContentItem:
             CodeContentItem(concepts.INVOLVEMENT, involvement, contains),
             TextContentItem(concepts.NOTICE, NOTICE, contains),
             *(
-                TextContentItem(concepts.QUALITY_FLAG, f"{flag.code}: {flag.message}", contains)
+                TextContentItem(concepts.QUALITY_FLAG, _in_ascii(f"{flag.code}: {flag.message}"), contains)
                 for flag in findings.flags
             ),
         ]
     )
     return container
+
+
+def _in_ascii(text: str) -> str:
+    """Messages may quote the header, and the character set of the source may lack letters of another file."""
+    return text.encode("ascii", "replace").decode()
 
 
 def _lobes(analysis: Analysis, segmentation: Segmentation, origin: Origin) -> list[Group]:
@@ -144,7 +156,7 @@ def _lobes(analysis: Analysis, segmentation: Segmentation, origin: Origin) -> li
     return [
         VolumetricROIMeasurementsAndQualitativeEvaluations(
             **_region(lobe.value, concepts.LOBE_SITES[lobe], origin),
-            referenced_segment=_segments(segmentation, [number]),
+            referenced_segment=_segments(segmentation, [number], analysis),
             measurements=[
                 *_extent(quantification.lobes[lobe]),
                 Measurement(concepts.LOBE_SCORE, quantification.lobe_scores[lobe], concepts.SCORE_UNITS),
@@ -175,7 +187,7 @@ def _lungs(analysis: Analysis, segmentation: Segmentation, origin: Origin) -> li
             group = MeasurementsAndQualitativeEvaluations(
                 **_region(identifier, site, origin), measurements=[*_extent(extent), *more]
             )
-            group[0].ContentSequence.extend(_segments(segmentation, segments))
+            group[0].ContentSequence.extend(_segments(segmentation, segments, analysis))
             groups.append(group)
     return groups
 
@@ -185,7 +197,7 @@ def _opacities(analysis: Analysis, segmentation: Segmentation, origin: Origin) -
     region["finding_type"] = concepts.OPACITY
     return VolumetricROIMeasurementsAndQualitativeEvaluations(
         **region,
-        referenced_segment=_segments(segmentation, [1]),
+        referenced_segment=_segments(segmentation, [1], analysis),
         measurements=[_volume(codes.SCT.Volume, analysis.findings.quantification.total.opacity_ml)],
     )
 
@@ -232,8 +244,9 @@ def _volume(name: Code | CodedConcept, volume_ml: float) -> Measurement:
     )
 
 
-def _segments(segmentation: Segmentation, numbers: Sequence[int]) -> ReferencedSegment:
-    series = SourceSeriesForSegmentation(segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID)
+def _segments(segmentation: Segmentation, numbers: Sequence[int], analysis: Analysis) -> ReferencedSegment:
+    series_uid = valid_uid(analysis.chest.selection.analysed.series_uid)
+    series = SourceSeriesForSegmentation(series_uid)
     series.ConceptNameCodeSequence = [CodedConcept.from_code(codes.DCM.SourceSeriesForSegmentation)]
     return ReferencedSegment(
         sop_class_uid=segmentation.SOPClassUID,

@@ -11,7 +11,7 @@ from pydicom import Dataset
 from lungct.dicom_write.capture import draw_key_slices
 from lungct.dicom_write.encapsulated import encapsulate_pdf
 from lungct.dicom_write.origin import find_origin
-from lungct.dicom_write.references import list_source_images
+from lungct.dicom_write.references import can_refer_to, list_source_images
 from lungct.dicom_write.segmentation import (
     build_lobe_segmentation,
     build_opacity_segmentation,
@@ -74,4 +74,4 @@ def _objects(
     if settings.secondary_captures:
         yield from zip(KEY_SLICES, draw_key_slices(analysis, origin), strict=False)
     if pdf is not None:
-        yield REPORT_DICOM, encapsulate_pdf(pdf(), images, origin)
+        yield REPORT_DICOM, encapsulate_pdf(pdf(), images if can_refer_to(analysis.chest) else (), origin)

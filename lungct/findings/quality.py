@@ -18,6 +18,7 @@ from lungct.records import (
     Lobe,
     LungAnatomy,
     ModelInfo,
+    PatientStudy,
     Probabilities,
     QualityFlag,
     Quantification,
@@ -73,6 +74,7 @@ def quality_flags(
     return (
         *chest.volume.flags,
         *selection_flags(chest.selection),
+        *patient_flags(chest.patient),
         *truncation_flags(anatomy, chest.volume),
         *lung_volume_flags(quantification),
         *air_flags(anatomy, chest.volume),
@@ -118,6 +120,16 @@ def _several_studies(n_studies: int, selection: Selection) -> str:
 def _as_iso(day: str) -> str:
     """A date of eight digits, written with hyphens."""
     return f"{day[:4]}-{day[4:6]}-{day[6:]}"
+
+
+def patient_flags(patient: PatientStudy) -> Iterator[QualityFlag]:
+    """Text of the header that was written in another character set than it declares."""
+    if patient.misfits:
+        yield QualityFlag(
+            "NAME_CHARACTER_SET",
+            f"not in the character set that the header declares: {', '.join(patient.misfits)}; the report does "
+            "not print them, and the DICOM results carry the bytes of the source",
+        )
 
 
 def truncation_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[QualityFlag]:

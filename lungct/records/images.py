@@ -148,7 +148,8 @@ class PatientStudy:
     """Identifying attributes that the results carry. Never logged: ``repr`` shows none of them.
 
     Attributes:
-        header: the first image of the series as read, without pixels, for the DICOM objects.
+        header: the first image of the series as stored, without pixels, for the DICOM objects.
+        misfits: keywords of text whose bytes do not fit the character set that the header declares.
     """
 
     patient_name: str = field(default="", repr=False)
@@ -157,6 +158,7 @@ class PatientStudy:
     study_description: str = field(default="", repr=False)
     study_date: str = field(default="", repr=False)
     header: Dataset = field(default_factory=Dataset, repr=False, compare=False)
+    misfits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

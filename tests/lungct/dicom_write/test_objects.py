@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.uid import ImplicitVRLittleEndian
 from pydicom.valuerep import PersonName
 
 import lungct
 from lungct.dicom_write.capture import choose_key_slices
-from lungct.dicom_write.origin import TYPE_2_KEYWORDS
+from lungct.dicom_write.patient_study import TYPE_2_KEYWORDS
 from lungct.dicom_write.write import write_dicom
 from lungct.file_names import DICOM_FILES
 from lungct.records import Analysis
@@ -81,14 +82,63 @@ def test_settings_choose_the_objects(
         ("Δοκιμή^Ωμέγα", "ISO_IR 192"),
     ],
 )
-def test_names_in_any_script_become_utf_8(
+def test_names_in_any_script_stay_themselves(
     edited: Callable[..., Analysis], tmp_path: Path, name: str, character_set: str | list[str]
 ) -> None:
     analysis = edited(SpecificCharacterSet=character_set, PatientName=PersonName(name))
     for dataset in objects(analysis, tmp_path).values():
-        assert dataset.SpecificCharacterSet == "ISO_IR 192"
+        assert dataset.SpecificCharacterSet == character_set
         assert str(dataset.PatientName) == name
-        assert name.split("^", maxsplit=1)[0].encode() in dataset.PatientName.encode(["utf-8"])
+
+
+PLACEHOLDER = "x" * 12
+
+
+@pytest.mark.parametrize("implicit", [False, True], ids=["explicit", "implicit"])
+@pytest.mark.parametrize(
+    ("name", "written", "character_set"),
+    [
+        ("王小明", "gbk", "ISO_IR 100"),
+        ("王小明", "gbk", "ISO_IR 192"),
+        ("Müller", "utf8", None),
+        ("山田太郎", "shift_jis", ["", "ISO 2022 IR 87"]),
+        ("ABC", "ascii", "ISO_IR 999"),
+    ],
+)
+def test_bytes_and_character_set_of_the_source_are_kept(
+    analyse: Analyse,
+    tmp_path: Path,
+    name: str,
+    written: str,
+    character_set: str | list[str] | None,
+    implicit: bool,
+) -> None:
+    stored = name.encode(written).ljust(len(PLACEHOLDER))
+
+    def change(path: Path) -> None:
+        dataset = dcmread(path)
+        dataset.SpecificCharacterSet = character_set
+        dataset.PatientName = dataset.StudyDescription = dataset.PatientComments = PLACEHOLDER
+        dataset.OtherPatientIDsSequence = [Dataset()]
+        dataset.OtherPatientIDsSequence[0].PatientID = PLACEHOLDER
+        if implicit:
+            dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        dataset.save_as(path, implicit_vr=implicit, little_endian=True)
+        path.write_bytes(path.read_bytes().replace(PLACEHOLDER.encode(), stored))
+
+    for name_of_file, dataset in objects(analyse(change), tmp_path).items():
+        assert dataset.get("SpecificCharacterSet") == character_set
+        assert dataset.get_item("PatientName").value == stored
+        content = (tmp_path / "dicom" / f"{name_of_file}.dcm").read_bytes()
+        assert content.count(stored) == 4
+        assert PLACEHOLDER.encode() not in content
+
+
+def test_text_of_any_length_is_carried(edited: Callable[..., Analysis], tmp_path: Path) -> None:
+    long = "Ü" * 3000
+    analysis = edited(SpecificCharacterSet="ISO_IR 100", PatientName=long, StudyDescription=long)
+    for dataset in objects(analysis, tmp_path).values():
+        assert (str(dataset.PatientName), dataset.StudyDescription) == (long, long)
 
 
 def test_patient_and_study_are_those_of_the_source(edited: Callable[..., Analysis], tmp_path: Path) -> None:
@@ -151,7 +201,9 @@ def test_same_analysis_gives_the_same_bytes(analyse: Analyse, tmp_path: Path) ->
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-TIME_STAMPS = {"InstanceCreationDate", "InstanceCreationTime", "ContentDate", "ContentTime"}
+TIME_STAMPS = {
+    f"{what}{part}" for what in ("InstanceCreation", "Content", "Series") for part in ("Date", "Time")
+}
 
 
 def test_only_time_stamps_tell_two_runs_apart(analyse: Analyse, tmp_path: Path) -> None:
@@ -159,6 +211,50 @@ def test_only_time_stamps_tell_two_runs_apart(analyse: Analyse, tmp_path: Path) 
     first, second = objects(analysis, tmp_path), objects(analysis, tmp_path, now)
     for one, other in zip(first.values(), second.values(), strict=True):
         assert {a.keyword for a, b in zip(one, other, strict=True) if a != b} <= TIME_STAMPS
+
+
+def test_series_and_content_have_the_time_of_the_analysis(analyse: Analyse, tmp_path: Path) -> None:
+    for dataset in objects(analyse(), tmp_path).values():
+        assert (dataset.SeriesDate, dataset.SeriesTime) == ("20260102", "030405")
+        assert (dataset.ContentDate, dataset.ContentTime) == ("20260102", "030405")
+
+
+def test_viewers_are_told_who_made_a_segmentation(analyse: Analyse, tmp_path: Path) -> None:
+    assert objects(analyse(), tmp_path)["opacities_seg"].ContentCreatorName == "lungct"
+
+
+def without_uids(uid: Callable[[int], str]) -> Callable[[Path], None]:
+    """Gives every image the UID that a function of its number returns."""
+
+    def change(path: Path) -> None:
+        dataset = dcmread(path)
+        dataset.SOPInstanceUID = uid(int(dataset.InstanceNumber))
+        dataset.save_as(path)
+
+    return change
+
+
+@pytest.mark.parametrize("enhanced", [False, True], ids=["slices", "multi-frame"])
+def test_nothing_refers_to_images_without_identifiers_of_their_own(
+    analyse: Analyse, tmp_path: Path, enhanced: bool
+) -> None:
+    analysis = analyse(enhanced=enhanced)
+    selection = analysis.chest.selection
+    series = replace(selection.analysed, has_own_identifiers=False)
+    selection = replace(selection, verdicts=(replace(selection.verdicts[0], series=series),))
+    replaced = replace(analysis, chest=replace(analysis.chest, selection=selection))
+    source = {image.sop_instance_uid for image in series.slices}
+    for dataset in objects(replaced, tmp_path).values():
+        text = str(dataset)
+        assert not [uid for uid in source if uid in text]
+
+
+def test_doubled_identifiers_lead_to_no_image(analyse: Analyse, tmp_path: Path) -> None:
+    written = objects(analyse(without_uids(lambda _: "1.2.3")), tmp_path)
+    assert all("1.2.3\n" not in str(dataset) for dataset in written.values())
+    anatomy = written["anatomy_seg"]
+    assert anatomy.NumberOfFrames > 0
+    assert not anatomy.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].SourceImageSequence
 
 
 def test_other_weights_version_findings_patient_or_settings_give_other_uids(
