@@ -35,7 +35,9 @@ def deliver(folder: Path, outputs: OutputSettings, analysis: Analysis) -> None:
         with ThreadPoolExecutor() as beside:
             pages = beside.submit(_write_pages, folder, outputs, analysis, created)
             if outputs.label_maps:
-                write_label_maps(folder, analysis.chest.source, analysis.anatomy, analysis.opacities)
+                chest = analysis.chest
+                note = chest.selection.outside_method
+                write_label_maps(folder, chest.source, analysis.anatomy, analysis.opacities, note)
             pdf = pages.result if outputs.dicom.encapsulated_pdf else None
             write_dicom(folder, outputs.dicom, analysis, pdf, created)
             pages.result()

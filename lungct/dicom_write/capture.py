@@ -15,6 +15,7 @@ import lungct
 from lungct.dicom_write.origin import APPLICATION, Origin, finish
 from lungct.dicom_write.references import can_refer_to, make_reference
 from lungct.file_names import KEY_SLICES
+from lungct.findings.quality import SEVERE_FLAGS
 from lungct.records import Analysis, SliceHeader
 from lungct.records.orientation import from_canonical
 from lungct.report.pictures import PIXELS_PER_MM, READABLE, cut_transverse, draw, find_most_affected_slice
@@ -22,6 +23,9 @@ from lungct.report.pictures import PIXELS_PER_MM, READABLE, cut_transverse, draw
 SERIES = 9305
 N_KEY_SLICES = len(KEY_SLICES) - 1
 """Besides the most affected one."""
+
+LINE_HEIGHT = 1.4
+"""Of captions, in heights of their letters."""
 
 
 def draw_key_slices(analysis: Analysis, origin: Origin) -> list[SCImage]:
@@ -47,7 +51,7 @@ def _capture(analysis: Analysis, index: int, number: int, origin: Origin) -> SCI
     plane = cut_transverse(analysis.chest.volume, analysis.anatomy, analysis.opacities, index)
     picture = draw(plane, contours=True)
     source = _source_image(analysis, index)
-    _caption(picture, source)
+    _caption(picture, source, analysis)
     capture = SCImage(
         pixel_array=np.asarray(picture),
         photometric_interpretation="RGB",
@@ -80,7 +84,8 @@ def _source_image(analysis: Analysis, index: int) -> SliceHeader | None:
     return images[int(places[0])] if images and len(places) == 1 else None
 
 
-def _caption(picture: Image.Image, source: SliceHeader | None) -> None:
+def _caption(picture: Image.Image, source: SliceHeader | None, analysis: Analysis) -> None:
+    """Write on top what the picture is, and below it whatever forbids to trust it."""
     pen = ImageDraw.Draw(picture)
     size = picture.height // 32
     text = f"Research use only - {APPLICATION} {lungct.__version__}"
@@ -89,6 +94,16 @@ def _caption(picture: Image.Image, source: SliceHeader | None) -> None:
     elif source is not None and source.instance_number is not None:
         text += f" - image {source.instance_number}"
     pen.text((size // 2, size // 2), text, anchor="lt", font_size=size, **READABLE)
+    for line, warning in enumerate(_warnings(analysis), start=1):
+        top = size // 2 + round(line * LINE_HEIGHT * size)
+        pen.text((size // 2, top), warning, anchor="lt", font_size=size, **READABLE)
+
+
+def _warnings(analysis: Analysis) -> list[str]:
+    raised = {flag.code for flag in analysis.findings.flags}
+    outside_method = analysis.chest.selection.outside_method
+    codes = [code for code in SEVERE_FLAGS if code in raised and not outside_method.startswith(code)]
+    return [*filter(None, (outside_method,)), *codes]
 
 
 def _reference(source: SliceHeader) -> Dataset:

@@ -34,7 +34,8 @@ def encapsulate_pdf(pdf: bytes, images: Sequence[Dataset], origin: Origin) -> SO
     document.ConversionType = "WSD"
     document.AcquisitionDateTime = None
     document.BurnedInAnnotation = "YES"
-    document.DocumentTitle = "Chest CT infection analysis (research use only)"
+    title = ("Chest CT infection analysis (research use only)", origin.outside_method)
+    document.DocumentTitle = "; ".join(filter(None, title))
     document.ConceptNameCodeSequence = [CodedConcept.from_code(PDF_TITLE)]
     document.VerificationFlag = "UNVERIFIED"
     if images:

@@ -31,6 +31,7 @@ class Origin:
         digest: of everything that decides their content; equal digests give equal UIDs.
         serial_number: which software with which weights made them.
         created: the time stamp of all of them, local time.
+        outside_method: :attr:`lungct.records.Selection.outside_method`.
     """
 
     header: Dataset
@@ -38,6 +39,7 @@ class Origin:
     digest: str
     serial_number: str
     created: datetime
+    outside_method: str = ""
 
     def uid(self, *what: object) -> UID:
         """The UID of a part of this analysis: the same in every run that finds the same (ADR 0016)."""
@@ -52,6 +54,8 @@ class Origin:
             description: Series Description.
             instance: Instance Number within the series.
         """
+        if self.outside_method:
+            description = f"{description}, OUTSIDE METHOD"
         return {
             "series_instance_uid": self.uid(kind),
             "series_number": series_number,
@@ -84,6 +88,7 @@ def find_origin(analysis: Analysis, settings: DicomSettings, created: datetime) 
         digest=digest.hexdigest(),
         serial_number=f"{lungct.__version__}-{weights.hexdigest()[:12]}",
         created=created,
+        outside_method=analysis.chest.selection.outside_method,
     )
 
 

@@ -57,10 +57,10 @@ def can_refer_to(chest: Chest) -> bool:
 
 def drop_references(segmentation: Segmentation) -> None:
     """Remove what refers to images that no archive would find; the frames keep their place in the patient."""
-    segmentation.pop("ReferencedSeriesSequence", None)
+    for keyword in ("ReferencedSeriesSequence", "SourceImageSequence"):
+        segmentation.pop(keyword, None)
     for frame in segmentation.PerFrameFunctionalGroupsSequence:
-        for derivation in frame.get("DerivationImageSequence", ()):
-            derivation.SourceImageSequence = []
+        frame.pop("DerivationImageSequence", None)
 
 
 def _with_own_uids(series: Series, chest: Chest, origin: Origin) -> tuple[Series, Chest]:

@@ -44,6 +44,12 @@ from lungct.settings import DicomSettings
 ANATOMY_SERIES, OPACITIES_SERIES, TREE_SERIES = 9301, 9302, 9306
 """Series Numbers of our objects lie beyond those of scanners, so that viewers list them last."""
 
+CONTENT_CREATOR = f"{APPLICATION}^AI"
+"""Viewers show it where they show a person's name, which has more than one component today."""
+
+LONGEST_STRING = 64
+"""Characters of a value of type LO (PS3.5 6.2)."""
+
 _TRANSFER_SYNTAX: dict[str, UID] = {
     "none": ExplicitVRLittleEndian,
     "deflate": ExplicitVRLittleEndian,
@@ -171,20 +177,25 @@ def _segmentation(
         transfer_syntax_uid=_TRANSFER_SYNTAX[settings.compression],
         omit_empty_frames=settings.omit_empty_frames,
         content_label="SEGMENTATION",
-        content_description="Research use only",
+        content_description=_shorten("; ".join(filter(None, ("Research use only", origin.outside_method)))),
         **identity,
     )
     organization_uid = origin.uid("dimensions", segmentation.SOPInstanceUID)
     segmentation.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization_uid
     for index in segmentation.DimensionIndexSequence:
         index.DimensionOrganizationUID = organization_uid
-    segmentation.ContentCreatorName = APPLICATION
+    segmentation.ContentCreatorName = CONTENT_CREATOR
     if not can_refer_to(chest):
         drop_references(segmentation)
     finish(segmentation, origin)
     if settings.compression == "deflate":
         segmentation.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     return segmentation
+
+
+def _shorten(text: str) -> str:
+    """Cut to what a Long String holds."""
+    return text if len(text) <= LONGEST_STRING else f"{text[: LONGEST_STRING - 3]}..."
 
 
 def _on_source_grid(labels: MaskArray, chest: Chest, images: Sequence[Dataset]) -> MaskArray | Volume:

@@ -25,6 +25,9 @@ from lungct.records import (
     Selection,
 )
 
+SEVERE_FLAGS = ("OUTSIDE_METHOD", "ORIENTATION_DOUBTFUL", "SOLID_LUNG")
+"""Codes that forbid to rely on the findings: every page and picture says so before it says anything else."""
+
 NOT_RECOMMENDED = ("THICK_SLICES", "OTHER_KERNEL", "EXPIRATION", "LUNGS_CUT")
 """Preferences of the series selection that limit what the networks can see."""
 
@@ -72,6 +75,7 @@ def quality_flags(
 ) -> tuple[QualityFlag, ...]:
     """All flags of an analysis, those of the input first."""
     return (
+        *method_flags(chest.selection),
         *chest.volume.flags,
         *selection_flags(chest.selection),
         *patient_flags(chest.patient),
@@ -84,6 +88,15 @@ def quality_flags(
         *tree_flags(tree),
         *model_flags(models),
     )
+
+
+def method_flags(selection: Selection) -> Iterator[QualityFlag]:
+    """Rules for the input that the user switched off."""
+    if codes := ", ".join(selection.accepted_codes):
+        yield QualityFlag(
+            "OUTSIDE_METHOD",
+            f"rules were switched off for this analysis ({codes}): nobody validated the result",
+        )
 
 
 def selection_flags(selection: Selection) -> Iterator[QualityFlag]:

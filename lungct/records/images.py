@@ -214,6 +214,11 @@ class Selection:
     accepted_codes: tuple[str, ...] = ()
 
     @property
+    def outside_method(self) -> str:
+        """Code and switched-off rules for whatever has room for one line only; empty where none is off."""
+        return f"OUTSIDE_METHOD: {', '.join(self.accepted_codes)}" if self.accepted_codes else ""
+
+    @property
     def first(self) -> SeriesVerdict | None:
         """The verdict of rank 1, None where no series is eligible."""
         return next((verdict for verdict in self.verdicts if verdict.rank == 1), None)

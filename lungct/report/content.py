@@ -7,21 +7,33 @@ from dataclasses import dataclass
 
 import lungct
 from lungct.findings.classification import DECISION_CUT_OFF
+from lungct.findings.quality import SEVERE_FLAGS
 from lungct.records import (
     Analysis,
+    Chest,
     Extent,
     Lobe,
     ModelInfo,
-    PatientStudy,
     QualityFlag,
     Quantification,
     Selection,
     Validation,
 )
+from lungct.report.glyphs import find_unprintable
 from lungct.report.result import list_software_versions
 from lungct.report.wording import Wording
 
 COLUMNS = ("region", "lung_ml", "opacity_ml", "opacity_percent", "score")
+
+LONGEST_VALUE = 120
+LONGEST_MESSAGE = 600
+"""Characters; DICOM allows 64 in most attributes, but files do not keep to it. Own decision."""
+
+PLACEHOLDER = "\N{WHITE SQUARE}"
+"""Stands for a letter that no font of the PDF has."""
+
+LOBES_IN_DOUBT = "ORIENTATION_DOUBTFUL"
+"""Code of the flag with which no side and no lobe is named with confidence."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,7 @@ class ReportContent:
 
     Attributes:
         header: label and value of what identifies patient and study.
+        banners: what must be read before anything else: one sentence for each severe flag.
         totals: label and value of what the table sums up to.
         conclusion: label and value of infection and involvement.
         validation: what the probabilities are worth.
@@ -69,6 +82,7 @@ class ReportContent:
 
     words: Wording
     header: tuple[tuple[str, str], ...]
+    banners: tuple[str, ...]
     flags_title: str
     flags: tuple[Flag, ...]
     probabilities: tuple[Probability, ...]
@@ -89,10 +103,13 @@ class ReportContent:
 def write_content(analysis: Analysis, words: Wording) -> ReportContent:
     """Put an analysis into words."""
     findings, quantification = analysis.findings, analysis.findings.quantification
+    codes = [flag.code for flag in findings.flags]
+    score_of = quantification.lobe_scores
     cut_off = words.number(DECISION_CUT_OFF, 2)
     return ReportContent(
         words=words,
-        header=_header(analysis.chest.patient, words),
+        header=_header(analysis.chest, words),
+        banners=_banners(codes, analysis.chest.selection, words),
         flags_title=_flags_title(len(findings.flags), words),
         flags=tuple(_flag(flag, words) for flag in findings.flags),
         probabilities=tuple(
@@ -100,10 +117,9 @@ def write_content(analysis: Analysis, words: Wording) -> ReportContent:
             for name, value in vars(findings.probabilities).items()
         ),
         validation=_validation(findings.classifier_validation, words),
-        columns=tuple(words(f"column.{name}") for name in COLUMNS),
+        columns=_columns(codes, words),
         lobes=tuple(
-            _region(lobe.value, quantification.lobes[lobe], words, str(quantification.lobe_scores[lobe]))
-            for lobe in Lobe
+            _region(lobe.value, quantification.lobes[lobe], words, str(score_of[lobe])) for lobe in Lobe
         ),
         lungs=(
             _region("left_lung", quantification.left_lung, words),
@@ -135,8 +151,21 @@ def _software() -> str:
     return ", ".join([f"lungct {lungct.__version__}", *map(" ".join, list_software_versions().items())])
 
 
+def _banners(codes: list[str], selection: Selection, words: Wording) -> tuple[str, ...]:
+    """Return a sentence for each severe flag."""
+    accepted = ", ".join(selection.accepted_codes)
+    return tuple(words(f"severe.{code}", codes=accepted) for code in SEVERE_FLAGS if code in codes)
+
+
+def _columns(codes: list[str], words: Wording) -> tuple[str, ...]:
+    region = "region_doubtful" if LOBES_IN_DOUBT in codes else "region"
+    return tuple(words(f"column.{name}") for name in (region, *COLUMNS[1:]))
+
+
 def _flag(flag: QualityFlag, words: Wording) -> Flag:
-    return Flag(words.get(f"flag.{flag.code}", flag.code), flag.message, flag.code)
+    return Flag(
+        words.get(f"flag.{flag.code}", flag.code), printable(flag.message, LONGEST_MESSAGE), flag.code
+    )
 
 
 def _validation(validation: Validation | None, words: Wording) -> str:
@@ -156,21 +185,50 @@ def format_percent(extent: Extent, words: Wording) -> str:
     return words("not_found") if percent is None else words.number(percent, 1)
 
 
-def _header(patient: PatientStudy, words: Wording) -> tuple[tuple[str, str], ...]:
+def printable(text: str, longest: int = LONGEST_VALUE) -> str:
+    """Return the text cut to a length, with a sign for each letter that the PDF cannot print."""
+    if len(text) > longest:
+        text = f"{text[:longest]}\N{HORIZONTAL ELLIPSIS}"
+    for letter in find_unprintable(text):
+        text = text.replace(letter, PLACEHOLDER)
+    return text
+
+
+def _header(chest: Chest, words: Wording) -> tuple[tuple[str, str], ...]:
+    patient = chest.patient
+    patient_id = printable(patient.patient_id) or words("unknown")
+    name = patient.patient_name
+    if "PatientName" in patient.misfits or find_unprintable(name):
+        name = words("not_printable", id=patient_id)
+    centre, study = (
+        "" if keyword in patient.misfits else printable(value)
+        for keyword, value in (
+            ("InstitutionName", patient.institution),
+            ("StudyDescription", patient.study_description),
+        )
+    )
     values = (
-        ("imaging_centre", patient.institution),
-        ("patient_name", patient.patient_name),
-        ("study", patient.study_description),
-        ("patient_id", patient.patient_id),
-        ("study_date", _iso_date(patient.study_date)),
+        ("imaging_centre", centre),
+        ("patient_name", printable(name)),
+        ("study", study),
+        ("patient_id", patient_id),
+        ("study_date", _study_date(chest, words)),
         ("modality", "CT"),
     )
     return tuple((words(key), value or words("unknown")) for key, value in values)
 
 
+def _study_date(chest: Chest, words: Wording) -> str:
+    """Return the date of the analysed study and, where there were several, the dates of all."""
+    date, seen = _iso_date(chest.patient.study_date), chest.selection.study_dates_seen
+    if len(seen) <= 1:
+        return date
+    return words("study_date_of", date=date or words("unknown"), dates=", ".join(map(_iso_date, seen)))
+
+
 def _iso_date(dicom_date: str) -> str:
     is_full = len(dicom_date) == len("YYYYMMDD") and dicom_date.isdecimal()
-    return f"{dicom_date[:4]}-{dicom_date[4:6]}-{dicom_date[6:]}" if is_full else dicom_date
+    return f"{dicom_date[:4]}-{dicom_date[4:6]}-{dicom_date[6:]}" if is_full else printable(dicom_date)
 
 
 def _flags_title(count: int, words: Wording) -> str:
@@ -208,7 +266,7 @@ def _series(selection: Selection, words: Wording) -> Iterator[str]:
         number=unknown if series.series_number is None else series.series_number,
         images=len(series.slices),
         thickness=unknown if thickness_mm is None else f"{words.number(thickness_mm, 2)} mm",
-        kernel=series.kernel or unknown,
+        kernel=printable(series.kernel) or unknown,
     )
     reasons = [
         words.get(f"preference.{preference.code}", preference.message)

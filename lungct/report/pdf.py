@@ -5,21 +5,17 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 from html import escape
-from pathlib import Path
-from typing import cast
+from itertools import chain
 
 from fpdf import FPDF
 from fpdf.enums import DocumentCompliance
-from fpdf.fonts import TTFFont
 
 import lungct
 from lungct.report import pdf_parts as parts
 from lungct.report.content import ReportContent
+from lungct.report.glyphs import FONTS, TEXT_FONT, choose_fonts
 from lungct.report.illustrations import Illustrations
 from lungct.settings import Paper
-
-_FONTS = Path(__file__).parent / "fonts"
-_CJK_FONT = "DroidSansFallback"
 
 CREATOR = f"lungct {lungct.__version__}"
 
@@ -51,6 +47,7 @@ def render_pdf(
     """
     page = _Document(content, created, paper)
     parts.header(page, content)
+    parts.banners(page, content)
     parts.flags(page, content)
     parts.pictures(page, content, illustrations)
     parts.scales(page, content, illustrations)
@@ -78,13 +75,13 @@ class _Document(FPDF):
         self.add_page()
 
     def _add_fonts(self, content: ReportContent) -> None:
-        """Fonts for all names; the large one only where a name needs it."""
-        self.add_font(parts.FONT, fname=_FONTS / "DejaVuSans.ttf")
-        self.add_font(parts.FONT, "B", fname=_FONTS / "DejaVuSans-Bold.ttf")
-        font = cast(TTFFont, self.fonts[parts.FONT.lower()])
-        if any(ord(letter) not in font.cmap for _, value in content.header for letter in value):
-            self.add_font(_CJK_FONT, fname=_FONTS / f"{_CJK_FONT}.ttf")
-            self.set_fallback_fonts([_CJK_FONT], exact_match=False)
+        """Add the fonts that the text needs; shaping joins letters and orders them from right to left."""
+        self.add_font(parts.FONT, fname=FONTS / f"{TEXT_FONT}.ttf")
+        self.add_font(parts.FONT, "B", fname=FONTS / f"{TEXT_FONT}-Bold.ttf")
+        others = choose_fonts("".join([*chain(*content.header), *(flag.message for flag in content.flags)]))
+        for font in others:
+            self.add_font(font, fname=FONTS / f"{font}.ttf")
+        self.set_fallback_fonts([*others, parts.FONT], exact_match=False)
         self.set_text_shaping(use_shaping_engine=True)
 
     def footer(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from unicodedata import bidirectional
 
 from fpdf import FPDF
 from fpdf.fonts import FontFace
@@ -12,6 +14,7 @@ from lungct.findings.classification import DECISION_CUT_OFF
 from lungct.findings.quantification import MAX_SCORE
 from lungct.records import Involvement
 from lungct.report.content import ReportContent
+from lungct.report.glyphs import choose_fonts
 from lungct.report.illustrations import SEVERITY_BANDS, Illustrations
 
 Rgb = tuple[int, int, int]
@@ -30,6 +33,12 @@ _CLEAN_RGB: Rgb = (0, 90, 60)
 _CLEAN_FILL_RGB: Rgb = (226, 243, 236)
 
 _MM_PER_POINT = 0.46
+_LINE = 0.55
+"""Height of a line in millimetres per point: of plain text, and in boxes."""
+
+_FROM_RIGHT = ("R", "AL")
+_NON_JOINER, _HAIR_SPACE = "\u200c", "\u200a"
+
 _PICTURE_ROWS_MM = (56.0, 52.0)
 _SMALLEST_PICTURE_MM = 30.0
 _BELOW_PICTURES_MM = 152.0
@@ -67,7 +76,30 @@ def _pairs(page: FPDF, pairs: Sequence[tuple[str, str]], value_style: FontFace) 
             row = table.row()
             for label, value in line:
                 row.cell(label, style=FontFace(color=GREY))
-                row.cell(value, style=value_style)
+                row.cell(_part_by_space(value), style=replace(value_style, family=_family(value)))
+
+
+def _family(text: str) -> str:
+    """Return the font of the text's script, so that one font shapes all its letters."""
+    return next(iter(choose_fonts(text)), FONT)
+
+
+def _part_by_space(text: str) -> str:
+    """Put a hair space for what keeps Persian letters apart: it breaks fpdf2's order from right to left."""
+    is_from_right = any(bidirectional(letter) in _FROM_RIGHT for letter in text)
+    return text.replace(_NON_JOINER, _HAIR_SPACE) if is_from_right else text
+
+
+def banners(page: FPDF, content: ReportContent) -> None:
+    """What must be read before anything else, white on red."""
+    page.set_fill_color(*ALERT_RGB)
+    page.set_text_color(*_WHITE)
+    page.set_font(FONT, "B", 9)
+    for text in content.banners:
+        page.multi_cell(
+            page.epw, 9 * _LINE, text, fill=True, align="L", padding=(1, 2), new_x="LMARGIN", new_y="NEXT"
+        )
+        page.ln(1)
 
 
 def flags(page: FPDF, content: ReportContent) -> None:
@@ -81,7 +113,7 @@ def flags(page: FPDF, content: ReportContent) -> None:
     for style, size, text in texts:
         page.set_font(FONT, style, size)
         page.multi_cell(
-            page.epw, size * 0.55, text, fill=True, align="L", padding=(1, 2), new_x="LMARGIN", new_y="NEXT"
+            page.epw, size * _LINE, text, fill=True, align="L", padding=(1, 2), new_x="LMARGIN", new_y="NEXT"
         )
     page.ln(2)
 

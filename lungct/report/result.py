@@ -98,6 +98,7 @@ class InputResult(_Model):
     skipped_files: list[SkippedFileResult]
     series: list[SeriesResult]
     analysed_series_instance_uid: str | None
+    accepted_codes: list[str]
 
     @classmethod
     def of(cls, scan: Scan | None, selection: Selection | None) -> InputResult:
@@ -112,6 +113,7 @@ class InputResult(_Model):
             ],
             series=[SeriesResult.of(verdict) for verdict in (selection.verdicts if selection else ())],
             analysed_series_instance_uid=chosen.series_uid if chosen else None,
+            accepted_codes=list(selection.accepted_codes) if selection else [],
         )
 
 
