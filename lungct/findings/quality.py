@@ -140,8 +140,8 @@ def patient_flags(patient: PatientStudy) -> Iterator[QualityFlag]:
     if patient.misfits:
         yield QualityFlag(
             "NAME_CHARACTER_SET",
-            f"not in the character set that the header declares: {', '.join(patient.misfits)}; the report does "
-            "not print them, and the DICOM results carry the bytes of the source",
+            f"not in the character set that the header declares: {', '.join(patient.misfits)}; the report "
+            "does not print them, and the DICOM results carry the bytes of the source",
         )
 
 

@@ -36,11 +36,14 @@ _MM_PER_POINT = 0.46
 _LINE = 0.55
 """Height of a line in millimetres per point: of plain text, and in boxes."""
 
+MANY_FLAGS = 12
+"""More are set in small letters, so that the conclusion stays on the first page. Own decision."""
+
 _FROM_RIGHT = ("R", "AL")
 _NON_JOINER, _HAIR_SPACE = "\u200c", "\u200a"
 
 _PICTURE_ROWS_MM = (56.0, 52.0)
-_SMALLEST_PICTURE_MM = 30.0
+_SMALLEST_PICTURE_MM = 20.0
 _BELOW_PICTURES_MM = 152.0
 """What follows the first row of pictures on the page, at most; the row gives way to a long list of flags."""
 
@@ -107,9 +110,10 @@ def flags(page: FPDF, content: ReportContent) -> None:
     rgb, fill = (ALERT_RGB, _ALERT_FILL_RGB) if content.flags else (_CLEAN_RGB, _CLEAN_FILL_RGB)
     page.set_fill_color(*fill)
     page.set_text_color(*rgb)
-    texts = [("B", 9, content.flags_title)]
+    texts: list[tuple[str, float, str]] = [("B", 9, content.flags_title)]
     if content.flags:
-        texts.append(("", 8, " · ".join(flag.label for flag in content.flags)))
+        labels = list(dict.fromkeys(flag.label for flag in content.flags))
+        texts.append(("", 8 if len(labels) <= MANY_FLAGS else 6.5, " · ".join(labels)))
     for style, size, text in texts:
         page.set_font(FONT, style, size)
         page.multi_cell(
@@ -234,7 +238,7 @@ def regions(page: FPDF, content: ReportContent) -> None:
     write(page, content.words("quantification"), 10, "B")
     page.set_font(FONT, "", 8)
     with page.table(
-        col_widths=(54, 34, 34, 34, 30),
+        col_widths=(66, 31, 31, 31, 27),
         width=page.epw,
         line_height=4.4,
         borders_layout="HORIZONTAL_LINES",

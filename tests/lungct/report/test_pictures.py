@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -29,6 +30,16 @@ def test_label_maps_lie_on_the_grid_of_the_series(tmp_path: Path, analysis: Anal
     assert image.GetOrigin() == pytest.approx(origin[:3])
     assert image.GetSize() == chest.source.volume_hu.shape[::-1]
     assert image.GetSpacing() == pytest.approx(chest.source.spacing_mm[::-1])
+
+
+def test_readers_of_qform_and_of_sform_see_the_same_place(tmp_path: Path, analysis: Analysis) -> None:
+    write_label_maps(tmp_path, analysis.chest.source, analysis.anatomy, analysis.opacities)
+    for name in (LOBES_FILE, OPACITIES_FILE):
+        image = nib.load(tmp_path / name)
+        (qform, q_code), (sform, s_code) = image.get_qform(coded=True), image.get_sform(coded=True)
+        assert (q_code, s_code) == (1, 1)
+        assert qform == pytest.approx(sform)
+        assert "research use only" in str(image.header["descrip"])
 
 
 def test_label_maps_cover_the_lung_of_the_stored_volume(tmp_path: Path, analysis: Analysis) -> None:
