@@ -29,6 +29,7 @@ from lungct.records import (
 from lungct.report.result import Result
 from lungct.run import run_into
 from lungct.settings import OutputSettings, Settings, read_settings
+from lungct.volume_files import is_volume_file, read_hu_file, select_volume, volume_chest
 
 STAGES = (
     "dicom_loader",
@@ -88,9 +89,16 @@ class Analyser:
 
     def _run_stages(self, study: Path, folder: Path, journal: Journal) -> None:
         settings, models, run = self.settings, self.models, journal.run
-        scan = run("dicom_loader", scan_folder, study)
-        selection = run("series_selector", choose_series, scan, settings.selection)
-        chest = run("preprocessing", read_chest, selection)
+        if is_volume_file(study):
+            outputs = settings.outputs.without_dicom()
+            source = run("dicom_loader", read_hu_file, study)
+            selection = run("series_selector", select_volume, study, source, settings.selection)
+            chest = run("preprocessing", volume_chest, selection, source)
+        else:
+            outputs = settings.outputs
+            scan = run("dicom_loader", scan_folder, study)
+            selection = run("series_selector", choose_series, scan, settings.selection)
+            chest = run("preprocessing", read_chest, selection)
         anatomy = run("lung_segmenter", segment_lobes, chest.volume, models.lobes)
         with ThreadPoolExecutor(N_BRANCHES - 1) as beside:
             measured = beside.submit(_measure, chest, anatomy, models, journal)
@@ -101,7 +109,7 @@ class Analyser:
             )
             opacities, quantification = measured.result()
         records = (chest, anatomy, classification, opacities, tree, quantification)
-        run("report_writer", write_findings, folder, settings.outputs, *records)
+        run("report_writer", write_findings, folder, outputs, *records)
 
 
 def analyse(
@@ -114,7 +122,8 @@ def analyse(
     """Analyse a chest CT as the image does, in this process; :class:`Analyser` spares loading it all again.
 
     Args:
-        study: DICOM file, or folder of them; it may hold other series and other files too.
+        study: DICOM file, or folder of them; it may hold other series and other files too. For research, a
+            NIfTI, NRRD or MetaImage file in Hounsfield units; there are no DICOM objects then.
         out: output folder; made where missing. Files of an earlier run are removed first.
         settings: values, or an ``app.yaml``; defaults where None.
         models: folder of the weights; those that come with the package where None.

@@ -89,6 +89,13 @@ class OutputSettings(_Section):
     report_html: bool = True
     dicom: DicomSettings = Field(default_factory=DicomSettings)
 
+    def without_dicom(self) -> OutputSettings:
+        """Return the same settings with every DICOM object left out."""
+        none = DicomSettings(
+            segmentations=False, structured_report=False, encapsulated_pdf=False, secondary_captures=False
+        )
+        return self.model_copy(update={"dicom": none})
+
 
 class Settings(_Section):
     """Every setting of the pipeline.

@@ -37,6 +37,7 @@ LAYERS = {
         {"report"},
         {"dicom_write", "run"},
         {"delivery"},
+        {"volume_files"},
         {"pipeline"},
         {"command"},
     ),

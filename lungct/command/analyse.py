@@ -22,6 +22,7 @@ EPILOG = """\b
 Examples:
   lungct analyse study -o report            a folder of DICOM files
   lungct analyse study.zip -o report        the same, packed
+  lungct analyse chest.nii.gz -o report     for research: NIfTI, NRRD or MetaImage in Hounsfield units
   lungct analyse study -o report --device cpu --settings site.yaml
 
 \b
@@ -50,9 +51,10 @@ there after every run; its status and reason tell why there are no findings.
 def analyse(
     study: Path, out: Path, models: Path, settings: Path | None, device: str | None, log_level: str
 ) -> None:
-    """Analyse one chest CT: STUDY is a folder, a DICOM file or a .zip.
+    """Analyse one chest CT: a folder, file or .zip.
 
-    Of several series the most suitable one is analysed. On two CPU cores a study takes about a minute.
+    STUDY is a folder with DICOM files, one DICOM file, a .zip of them, or a volume file. Of several series
+    the most suitable one is analysed.
     """
     from lungct.process import prepare_process
 

@@ -7,7 +7,7 @@ from collections import Counter
 from lungct.dicom_read.scan import read_patient_study
 from lungct.dicom_read.volume import read_volume
 from lungct.errors import NoEligibleSeriesError
-from lungct.records import Chest, Selection
+from lungct.records import Chest, Selection, Series
 from lungct.records.orientation import to_canonical
 
 
@@ -19,11 +19,20 @@ def read_chest(selection: Selection) -> Chest:
         GeometryError: the slices form no volume.
         PixelDataError: a slice cannot be decoded or does not hold Hounsfield units.
     """
-    series = selection.chosen
-    if series is None:
-        raise NoEligibleSeriesError(_why_none(selection), "NO_ELIGIBLE_SERIES")
+    series = require_chosen(selection)
     source = read_volume(series)
     return Chest(selection, read_patient_study(series), source, to_canonical(source))
+
+
+def require_chosen(selection: Selection) -> Series:
+    """Return the chosen series.
+
+    Raises:
+        NoEligibleSeriesError: no series was chosen; the message counts the reasons.
+    """
+    if selection.chosen is None:
+        raise NoEligibleSeriesError(_why_none(selection), "NO_ELIGIBLE_SERIES")
+    return selection.chosen
 
 
 def _why_none(selection: Selection) -> str:

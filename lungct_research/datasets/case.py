@@ -13,8 +13,8 @@ import numpy as np
 from lungct.errors import GeometryError, InputError
 from lungct.records import CtVolume, Lobe, MaskArray
 from lungct.records.orientation import to_canonical
+from lungct.volume_files import read_nifti
 from lungct_research.datasets.arrays import BoolArray, Labels
-from lungct_research.datasets.ct_files import read_nifti
 from lungct_research.datasets.disease import Disease
 
 Part = TypeVar("Part")

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
 
-import nibabel
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import SpatialImage
 from PIL import Image
 
 from lungct.dicom_read import choose_series, read_chest, scan_folder
 from lungct.dicom_read.headers import text
 from lungct.errors import GeometryError, InputError
 from lungct.records import CtVolume, MaskArray
-from lungct.records.orientation import LPS_TO_RAS, canonical_volume, to_canonical
+from lungct.records.orientation import canonical_volume, to_canonical
+from lungct.volume_files import read_volume_file
 
-NIFTI = (".nii", ".nii.gz")
 PICTURES = (".png", ".jpg", ".jpeg")
 PICTURE_WINDOW_HU = (-1250.0, 250.0)
 PICTURE_EXTENT_MM = (300.0, 350.0, 350.0)
@@ -41,8 +37,7 @@ def read_ct(path: Path) -> tuple[CtVolume, Facts]:
     if path.is_dir():
         pictures = [file for file in path.iterdir() if file.suffix.lower() in PICTURES]
         return (_read_pictures(pictures), {}) if pictures else _read_dicom(path)
-    volume = read_nifti(path) if path.name.endswith(NIFTI) else _read_itk(path)
-    return to_canonical(volume), {}
+    return to_canonical(read_volume_file(path)), {}
 
 
 def _read_dicom(folder: Path) -> tuple[CtVolume, Facts]:
@@ -56,42 +51,6 @@ def _read_dicom(folder: Path) -> tuple[CtVolume, Facts]:
         "age_years": series.age_years,
     }
     return chest.volume, {name: str(value) for name, value in known.items() if value not in (None, "")}
-
-
-def read_nifti(path: Path) -> CtVolume:
-    """A NIfTI volume as it is stored; its affine, which is RAS, becomes LPS.
-
-    Raises:
-        InputError: the file is missing, damaged or not three-dimensional; the message names it.
-    """
-    try:
-        image = cast(SpatialImage, nibabel.load(path))
-        array = np.asarray(image.dataobj)
-    except (ImageFileError, EOFError, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as NIfTI: {type(error).__name__}", "NIFTI") from error
-    return _volume(path, array, LPS_TO_RAS @ image.affine)
-
-
-def _read_itk(path: Path) -> CtVolume:
-    import SimpleITK as sitk  # noqa: N813
-
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise InputError(f"{path} cannot be read as a volume", "VOLUME_FILE") from error
-    affine = np.eye(4)
-    if image.GetDimension() == 3:
-        affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) @ np.diag(image.GetSpacing())
-        affine[:3, 3] = image.GetOrigin()
-    return _volume(path, sitk.GetArrayFromImage(image).T, affine)
-
-
-def _volume(path: Path, array: np.ndarray, affine_lps: np.ndarray) -> CtVolume:
-    if array.ndim != 3:
-        raise GeometryError(f"{path} has {array.ndim} dimensions: expected 3", "VOLUME_FILE")
-    if not np.issubdtype(array.dtype, np.integer) or np.iinfo(array.dtype).max > np.iinfo(np.int16).max:
-        array = array.astype(np.float32)
-    return CtVolume(array.astype(np.result_type(array, np.int16)), affine_lps)
 
 
 def _read_pictures(files: list[Path]) -> CtVolume:
@@ -121,7 +80,7 @@ def read_lungs(path: Path, volume: CtVolume) -> MaskArray:
     Raises:
         GeometryError: the mask is empty or does not lie on the grid.
     """
-    mask = to_canonical(read_nifti(path) if path.name.endswith(NIFTI) else _read_itk(path))
+    mask = to_canonical(read_volume_file(path))
     corners = np.array([[0, 0, 0, 1], [*volume.volume_hu.shape, 1]]).T
     off_mm = np.abs((mask.affine_lps - volume.affine_lps) @ corners).max()
     if mask.volume_hu.shape != volume.volume_hu.shape or off_mm > min(volume.spacing_mm):

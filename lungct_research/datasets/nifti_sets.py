@@ -10,8 +10,9 @@ import numpy as np
 
 from lungct.records import CtVolume
 from lungct.records.orientation import canonical_volume, to_canonical
+from lungct.volume_files import read_nifti
 from lungct_research.datasets.case import Case, canonical_mask, require, require_any, without_infection
-from lungct_research.datasets.ct_files import read_ct, read_nifti
+from lungct_research.datasets.ct_files import read_ct
 from lungct_research.datasets.disease import Disease
 from lungct_research.datasets.volumes import read_grey_chest, read_real_chest, read_split
 
