@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass
 
 from lungct_services.deidentify.pseudonyms import Pseudonyms
-from lungct_services.gateway.jobs import GatewayJobs
+from lungct_services.gateway.jobs import NOT_SEEN_BEFORE, GatewayJobs
 from lungct_services.gateway.logs import described, log
 from lungct_services.gateway.metrics import Metrics
-from lungct_services.gateway.orthanc import Change, Orthanc, Page
+from lungct_services.gateway.orthanc import PAGE_SIZE, Change, Orthanc, Page
 from lungct_services.gateway.screening import arrival_of
 from lungct_services.gateway.settings import GatewaySettings
 from lungct_services.jobs.errors import FinalError, StepError, TransientError
@@ -60,7 +59,8 @@ class Feed:
         page = self.orthanc.changes(self._since())
         arrivals, begun = self._read(page)
         if page.changes:
-            self.jobs.advance(page.changes[-1].sequence, list(arrivals.values()), sorted(begun))
+            anew = [change.resource for change in page.changes if change.kind == "NewStudy"]
+            self.jobs.advance(page, arrivals.values(), sorted(begun), anew)
         for arrival in arrivals.values():
             log.info("complete", study=arrival.pseudonym, priority=arrival.priority)
         if page.is_last:
@@ -69,13 +69,30 @@ class Feed:
         return page.is_last
 
     def _since(self) -> int:
-        """Where to go on; from the beginning where Orthanc was set up anew and counts from 1 again."""
-        last = self.orthanc.last_sequence()
+        """Return where to go on: in another database of Orthanc behind its end, after a look through all."""
         known = self.jobs.sequence()
+        if known is None and self.settings.orthanc.first_start == "beginning":
+            known = 0
         if known is None:
-            known = last if self.settings.orthanc.first_start == "now" else 0
-            self.jobs.advance(known)
-        return known if known <= last else 0
+            self.jobs.start_anew(last := self.orthanc.last_changes(), [])
+            return last.last
+        if not self._is_same_database(known):
+            last = self.orthanc.last_changes()
+            studies = list(self.orthanc.study_ids())
+            self.jobs.start_anew(last, studies)
+            log.warning("other_database", studies=len(studies))
+            return last.last
+        return known
+
+    def _is_same_database(self, known: int) -> bool:
+        """Whether Orthanc still knows a change that was read.
+
+        Its sequence numbers do not tell: those of a database that was set up anew may be past the old ones.
+        """
+        seen = self.jobs.seen()
+        if not seen:
+            return known <= self.orthanc.last_changes().last
+        return any(change in self.orthanc.changes(change.sequence - 1, 1).changes for change in seen)
 
     def _read(self, page: Page) -> tuple[dict[str, Arrival], set[str]]:
         """Studies that are complete, and those that images came for since; one odd study stops no other."""
@@ -110,14 +127,22 @@ class Feed:
         return None
 
     def _ask_for_forgotten(self) -> None:
-        for study_id in self.jobs.watched(before=time.time() - SETTLED_S):
+        """Look at some studies that were never reported complete, the oldest first."""
+        for study_id, since in self.jobs.watched(self.jobs.now() - SETTLED_S, PAGE_SIZE):
             try:
                 if self.orthanc.study(study_id).is_stable:
-                    self.jobs.advance(self.jobs.sequence() or 0, [self._arrival(study_id)])
+                    is_lost = since == NOT_SEEN_BEFORE and self._has_lost_results(study_id)
+                    self.jobs.arrive(self._arrival(study_id), is_anew=is_lost)
+                else:
+                    self.jobs.watch_longer(study_id)
             except FinalError:
                 self.jobs.forget(study_id)
             except TransientError:
-                continue
+                self.jobs.watch_longer(study_id)
+
+    def _has_lost_results(self, study_id: str) -> bool:
+        uids = self.jobs.results(study_id)
+        return bool(uids) and all(self.orthanc.find_instance(uid) is None for uid in uids)
 
     def _note_connection(self, *, is_connected: bool, reason: str = "") -> None:
         if is_connected != self.is_connected:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from lungct_services.gateway.orthanc import Change, Page
+from lungct_services.jobs.database import Execute
 from lungct_services.jobs.queue import Jobs, add_job
 from lungct_services.jobs.records import Arrival, Job, State
 
 DATABASE = "gateway.sqlite"
+NOT_SEEN_BEFORE = 0.0
+"""The time since when studies of a strange database are watched: they are looked at at once."""
+_KINDS_OF_STUDIES = ("NewStudy", "StableStudy")
+_N_SEEN = 10
+"""Own decision: Orthanc drops the changes of a deleted study, so one would not be enough to know it by."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS feed (id INTEGER PRIMARY KEY CHECK (id = 1), sequence INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS watched (study TEXT PRIMARY KEY, since REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS seen (
+    sequence INTEGER PRIMARY KEY, kind TEXT NOT NULL, resource TEXT NOT NULL, date TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS results (
     uid TEXT PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs, superseded INTEGER NOT NULL DEFAULT 0
 );
@@ -46,30 +56,86 @@ class GatewayJobs(Jobs):
         rows = self.rows("SELECT sequence FROM feed")
         return int(rows[0]["sequence"]) if rows else None
 
-    def advance(self, sequence: int, arrivals: Sequence[Arrival] = (), begun: Sequence[str] = ()) -> None:
-        """Note how far the feed was read, together with what it brought.
+    def advance(
+        self,
+        page: Page,
+        arrivals: Iterable[Arrival] = (),
+        begun: Iterable[str] = (),
+        anew: Iterable[str] = (),
+    ) -> None:
+        """Note that a page of the feed was read, together with what it brought.
 
         Args:
-            sequence: of the last change.
+            page: its study-level changes are remembered, to tell this database of Orthanc from another.
             arrivals: studies that are complete.
             begun: studies that images have come for since.
+            anew: studies that Orthanc did not have before; what was analysed of them earlier was deleted.
         """
+        telling = [change for change in page.changes if change.kind in _KINDS_OF_STUDIES] or page.changes[-1:]
         with self.transaction() as execute:
-            execute("INSERT OR REPLACE INTO feed VALUES (1, ?)", (sequence,))
+            execute("INSERT OR REPLACE INTO feed VALUES (1, ?)", (page.last,))
+            for change in telling[-_N_SEEN:]:
+                execute(
+                    "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)",
+                    (change.sequence, change.kind, change.resource, change.date),
+                )
+            newest = "SELECT sequence FROM seen ORDER BY sequence DESC LIMIT ?"
+            execute(f"DELETE FROM seen WHERE sequence NOT IN ({newest})", (_N_SEEN,))  # noqa: S608
+            for study in anew:
+                _forget_analyses(execute, study)
             for arrival in arrivals:
-                execute("DELETE FROM watched WHERE study = ?", (arrival.study,))
-                add_job(execute, arrival)
+                _arrive(execute, arrival)
             for study in begun:
                 execute("INSERT OR REPLACE INTO watched VALUES (?, ?)", (study, self.now()))
 
-    def watched(self, before: float) -> list[str]:
-        """Return studies whose images began to come before a time and that were never reported complete."""
-        return [row["study"] for row in self.rows("SELECT study FROM watched WHERE since < ?", (before,))]
+    def start_anew(self, page: Page, studies: Iterable[str]) -> None:
+        """Follow another database of Orthanc: from its newest change, after a look at each of its studies."""
+        with self.transaction() as execute:
+            execute("DELETE FROM seen")
+            execute("DELETE FROM watched")
+            execute("INSERT OR REPLACE INTO feed VALUES (1, ?)", (page.last,))
+            for study in studies:
+                execute("INSERT OR REPLACE INTO watched VALUES (?, ?)", (study, NOT_SEEN_BEFORE))
+        self.advance(page)
+
+    def seen(self) -> list[Change]:
+        """Return some changes that were read, the newest first."""
+        rows = self.rows("SELECT sequence, kind, resource, date FROM seen ORDER BY sequence DESC")
+        return [Change(*row) for row in rows]
+
+    def watched(self, before: float, limit: int = -1) -> list[tuple[str, float]]:
+        """Return studies whose images began to come before a time, and since when they are watched."""
+        which = "SELECT study, since FROM watched WHERE since < ? ORDER BY since LIMIT ?"
+        return [(row["study"], row["since"]) for row in self.rows(which, (before, limit))]
+
+    def arrive(self, arrival: Arrival, *, is_anew: bool) -> None:
+        """Take a study that was watched as complete.
+
+        Args:
+            arrival: the study.
+            is_anew: whether what was analysed of it earlier is lost.
+        """
+        with self.transaction() as execute:
+            if is_anew:
+                _forget_analyses(execute, arrival.study)
+            _arrive(execute, arrival)
+
+    def watch_longer(self, study: str) -> None:
+        """Look at a study again when others have had their turn."""
+        with self.transaction() as execute:
+            execute("UPDATE watched SET since = ? WHERE study = ?", (self.now(), study))
 
     def forget(self, study: str) -> None:
         """Watch a study no longer."""
         with self.transaction() as execute:
             execute("DELETE FROM watched WHERE study = ?", (study,))
+
+    def results(self, study: str) -> list[str]:
+        """Return the UIDs of the newest results of a study."""
+        rows = self.rows(
+            "SELECT uid FROM results JOIN jobs ON job = jobs.id WHERE study = ? AND NOT superseded", (study,)
+        )
+        return [row["uid"] for row in rows]
 
     def begin_sending(self, job: Job, uids: Sequence[str]) -> None:
         """Give a job back to be sent; the results of other versions of its study are outdated now."""
@@ -133,3 +199,15 @@ class GatewayJobs(Jobs):
         """Forget a transfer that failed."""
         with self.transaction() as execute:
             execute("DELETE FROM transfers WHERE job = ? AND destination = ?", (job.id, destination))
+
+
+def _arrive(execute: Execute, arrival: Arrival) -> None:
+    execute("DELETE FROM watched WHERE study = ?", (arrival.study,))
+    add_job(execute, arrival)
+
+
+def _forget_analyses(execute: Execute, study: str) -> None:
+    """Forget that versions of a study were analysed, since Orthanc has deleted it with its results."""
+    ended = "study = ? AND ended IS NOT NULL"
+    execute(f"DELETE FROM results WHERE job IN (SELECT id FROM jobs WHERE {ended})", (study,))  # noqa: S608
+    execute(f"UPDATE jobs SET version = 'deleted ' || id, content = '' WHERE {ended}", (study,))  # noqa: S608

@@ -46,13 +46,21 @@ class Change:
     sequence: int
     kind: str
     resource: str
+    date: str
 
 
 @dataclass(frozen=True)
 class Page:
-    """A piece of the change feed; ``is_last`` where nothing newer is known."""
+    """A piece of the change feed.
+
+    Attributes:
+        changes: in the order in which they happened.
+        last: sequence number of the last of them, or where the piece would begin if it is empty.
+        is_last: nothing newer is known.
+    """
 
     changes: tuple[Change, ...]
+    last: int
     is_last: bool
 
 
@@ -103,15 +111,20 @@ class Orthanc:
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=_CONNECTION_RETRIES))
 
-    def changes(self, since: int) -> Page:
-        """What happened after a sequence number."""
-        page = self._json("GET", "/changes", params={"since": since, "limit": PAGE_SIZE})
-        changes = (Change(item["Seq"], item["ChangeType"], item["ID"]) for item in page["Changes"])
-        return Page(tuple(changes), is_last=page["Done"])
+    def changes(self, since: int, limit: int = PAGE_SIZE) -> Page:
+        """Return what happened after a sequence number."""
+        return _page(self._json("GET", "/changes", params={"since": since, "limit": limit}))
 
-    def last_sequence(self) -> int:
-        """Sequence number of the newest change; 0 where there is none."""
-        return int(self._json("GET", "/changes?last")["Last"])
+    def last_changes(self) -> Page:
+        """Return the newest change; none where nothing ever happened."""
+        return _page(self._json("GET", "/changes?last"))
+
+    def study_ids(self) -> Iterator[str]:
+        """Yield the IDs of all studies."""
+        since = 0
+        while ids := self._json("GET", "/studies", params={"since": since, "limit": PAGE_SIZE}):
+            yield from map(str, ids)
+            since += len(ids)
 
     def study_of(self, level: Literal["series", "instances"], resource_id: str) -> str:
         """Orthanc's ID of the study that a series or an instance belongs to."""
@@ -287,6 +300,11 @@ def _seconds_to_wait(retry_after: str) -> float:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
     except (ValueError, OverflowError):
         return 0.0
+
+
+def _page(page: dict[str, Any]) -> Page:
+    changes = (Change(item["Seq"], item["ChangeType"], item["ID"], item["Date"]) for item in page["Changes"])
+    return Page(tuple(changes), page["Last"], is_last=page["Done"])
 
 
 def _study_entry(study: dict[str, Any], series: list[dict[str, Any]]) -> StudyEntry:

@@ -163,8 +163,9 @@ class Jobs(Database):
         return [row["study"] for row in rows]
 
     def n_versions(self, study: str) -> int:
-        """Return how many versions of a study are known."""
-        return int(self.rows("SELECT count(*) AS n FROM jobs WHERE study = ?", (study,))[0]["n"])
+        """Return how many versions of a study are known, without those of an earlier, deleted one."""
+        which = "SELECT count(*) AS n FROM jobs WHERE study = ? AND version NOT LIKE 'deleted %'"
+        return int(self.rows(which, (study,))[0]["n"])
 
     def open_ids(self) -> set[str]:
         """Return the numbers of the jobs that are not at an end."""

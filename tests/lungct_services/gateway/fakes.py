@@ -15,7 +15,7 @@ from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 
 from lungct_services.gateway.orthanc import Change, Page, SendingState, SeriesEntry, StudyEntry
 from lungct_services.gateway.settings import Destination
-from lungct_services.jobs.errors import TransientError
+from lungct_services.jobs.errors import FinalError, TransientError
 
 
 class Killed(BaseException):
@@ -72,6 +72,7 @@ class MemoryOrthanc:
     sent: dict[str, set[str]] = field(default_factory=dict)
     feed: list[Change] = field(default_factory=list)
     is_stable: bool = True
+    set_up: str = "20261128"
     modality: str = "CT"
     downloaded: list[str] = field(default_factory=list)
     refuse: Callable[[str], bool] = lambda _: False
@@ -83,17 +84,30 @@ class MemoryOrthanc:
         self._note(kind)
 
     def _note(self, kind: str) -> None:
-        self.feed.append(Change(len(self.feed) + 1, kind, self.study_id))
+        self.feed.append(Change(len(self.feed) + 1, kind, self.study_id, f"{self.set_up}T{len(self.feed)}"))
 
-    def last_sequence(self) -> int:
-        return len(self.feed)
+    def delete_study(self) -> None:
+        """Orthanc drops the changes of a study together with it."""
+        self.images.clear()
+        self.results.clear()
+        self.feed = [Change(change.sequence, "DeletedAll", "", "") for change in self.feed]
 
-    def changes(self, since: int) -> Page:
-        return Page(tuple(self.feed[since : since + 2]), is_last=since + 2 >= len(self.feed))
+    def last_changes(self) -> Page:
+        return Page(tuple(self.feed[-1:]), len(self.feed), is_last=True)
+
+    def changes(self, since: int, limit: int = 2) -> Page:
+        page = tuple(self.feed[since : since + limit])
+        return Page(page, since + len(page), is_last=since + limit >= len(self.feed))
+
+    def study_ids(self) -> list[str]:
+        return [self.study_id] if self.images or self.results else []
 
     def study(self, study_id: str) -> StudyEntry:
-        assert study_id == self.study_id
-        series = [SeriesEntry("series", self._series_uid(), self.modality, tuple(sorted(self.images)))]
+        if study_id != self.study_id or not self.study_ids():
+            raise FinalError("GONE")
+        series = []
+        if self.images:
+            series = [SeriesEntry("series", self._series_uid(), self.modality, tuple(sorted(self.images)))]
         if self.results:
             series.append(SeriesEntry("ours", "1.2.3.4", "SEG", tuple(self.results)))
         return StudyEntry(study_id, "1.2.3", "20200401", self.is_stable, tuple(series))
@@ -158,6 +172,7 @@ class MemoryRunner:
     n_images: list[int] = field(default_factory=list)
     result: dict[str, Any] = field(default_factory=lambda: {"status": "analysed", "reason": None})
     n_objects: int = 2
+    meanwhile: Callable[[], None] = lambda: None
 
     def run(self, study: Path, results: Path, name: str) -> None:
         assert name.startswith("lungct-")
@@ -172,6 +187,7 @@ class MemoryRunner:
             dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
             dataset.save_as(results / "dicom" / f"{uid}.dcm", enforce_file_format=True)
         self.sets.append(set(uids))
+        self.meanwhile()
 
     def stop(self) -> None:
         pass

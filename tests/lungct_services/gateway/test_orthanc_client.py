@@ -102,7 +102,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_an_object_is_stored_once_found_and_removed(settings: OrthancSettings, image: Path) -> None:
     orthanc, uid = Orthanc(settings), dcmread(image).SOPInstanceUID
-    before = orthanc.last_sequence()
+    before = orthanc.last_changes().last
     instance = orthanc.store(image)
     assert orthanc.store(image) == instance == orthanc.find_instance(uid)
     kinds = [change.kind for change in orthanc.changes(before).changes]
@@ -124,17 +124,18 @@ def test_headers_come_without_pixels(settings: OrthancSettings, image: Path, tmp
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: Path) -> None:
-    with answering(200, b'{"Last": 7}', certificate=certificate) as proxy:
-        assert Orthanc(proxy).last_sequence() == 7
+    feed = b'{"Changes": [], "Done": true, "Last": 7}'
+    with answering(200, feed, certificate=certificate) as proxy:
+        assert Orthanc(proxy).last_changes().last == 7
         with pytest.raises(Unreachable, match="ORTHANC_CERTIFICATE"):
-            Orthanc(proxy.model_copy(update={"ca_file": None})).last_sequence()
+            Orthanc(proxy.model_copy(update={"ca_file": None})).last_changes()
 
 
 def test_an_answer_that_does_not_begin_in_time_is_an_attempt() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(TransientError, match="ORTHANC_TIMEOUT"):
-            Orthanc(OrthancSettings(url=url, timeout_s=0.5)).last_sequence()
+            Orthanc(OrthancSettings(url=url, timeout_s=0.5)).last_changes()
 
 
 def test_an_image_that_comes_byte_by_byte_has_a_total_time(tmp_path: Path) -> None:
@@ -172,12 +173,12 @@ def test_a_wrong_password_is_told_apart_from_silence(
 ) -> None:
     monkeypatch.setenv("LUNGCT_ORTHANC_PASSWORD", "wrong")
     with pytest.raises(Unreachable, match="ORTHANC_REFUSES"):
-        Orthanc(settings.model_copy(update={"password_file": None})).last_sequence()
+        Orthanc(settings.model_copy(update={"password_file": None})).last_changes()
 
 
 def test_nobody_there(settings: OrthancSettings) -> None:
     with pytest.raises(Unreachable, match="ORTHANC_UNREACHABLE"):
-        Orthanc(settings.model_copy(update={"url": "http://127.0.0.1:1"})).last_sequence()
+        Orthanc(settings.model_copy(update={"url": "http://127.0.0.1:1"})).last_changes()
 
 
 def test_what_orthanc_itself_does_not_have_is_gone(settings: OrthancSettings) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -18,7 +17,7 @@ from lungct_services.deidentify.pseudonyms import Pseudonyms
 from lungct_services.gateway.feed import Feed
 from lungct_services.gateway.jobs import GatewayJobs
 from lungct_services.gateway.metrics import Metrics
-from lungct_services.gateway.orthanc import Change, StudyEntry
+from lungct_services.gateway.orthanc import Change, Page, StudyEntry
 from lungct_services.gateway.outcomes import Outcomes
 from lungct_services.gateway.processing import Processor
 from lungct_services.gateway.screening import RECENT, ROUTINE, STAT, arrival_of
@@ -100,6 +99,10 @@ def reasons(life: Life) -> list[str]:
     return [row["reason"] for row in life.open_jobs.latest(tuple(State), -1)]
 
 
+def watched(life: Life) -> list[str]:
+    return [study for study, _ in life.open_jobs.watched(before=life.open_jobs.now() + 1)]
+
+
 def grow_and_work(folder: Path, images: list[Path], bomb: Bomb) -> tuple[MemoryOrthanc, MemoryRunner]:
     """A study comes, is analysed, grows and is analysed again; a killed service is started again."""
     orthanc, runner = MemoryOrthanc(), MemoryRunner()
@@ -136,7 +139,7 @@ def test_own_results_cause_no_second_analysis(
 ) -> None:
     orthanc.receive(images)
     life.work()
-    assert orthanc.last_sequence() > 1
+    assert len(orthanc.feed) > 1
     life.work()
     assert len(runner.sets) == 1
     assert states(life) == {"done": 1}
@@ -320,7 +323,7 @@ def test_a_study_whose_end_orthanc_forgot_to_tell_is_asked_for(
 def test_a_study_that_orthanc_cannot_tell_about_stops_no_other_and_is_asked_for_later(
     life: Life, orthanc: MemoryOrthanc, images: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    orthanc.feed.append(Change(1, "StableStudy", "odd"))
+    orthanc.feed.append(Change(1, "StableStudy", "odd", "20261128"))
     orthanc.receive(images)
     tell = orthanc.study
 
@@ -332,7 +335,7 @@ def test_a_study_that_orthanc_cannot_tell_about_stops_no_other_and_is_asked_for_
     monkeypatch.setattr(orthanc, "study", study)
     life.work()
     assert states(life) == {"done": 1}
-    assert life.open_jobs.watched(before=time.time()) == ["odd"]
+    assert watched(life) == ["odd"]
 
 
 def test_images_that_come_after_a_study_was_complete_are_remembered(
@@ -341,23 +344,79 @@ def test_images_that_come_after_a_study_was_complete_are_remembered(
     orthanc.receive(images[:N_FIRST])
     orthanc.receive(images, kind="NewInstance")
     life.feed.step()
-    assert life.open_jobs.watched(before=time.time()) == ["study"]
+    assert watched(life) == ["study"]
 
 
-def test_an_orthanc_that_was_set_up_anew_is_read_from_its_beginning(
-    life: Life, orthanc: MemoryOrthanc, images: list[Path]
+@pytest.mark.parametrize("n_changes", [1, 30])
+def test_studies_of_another_database_are_all_looked_at_wherever_its_sequence_is(
+    life: Life, orthanc: MemoryOrthanc, runner: MemoryRunner, images: list[Path], n_changes: int
 ) -> None:
-    life.open_jobs.advance(10_000)
+    for _ in range(10):
+        orthanc.receive(images[:N_FIRST], kind="NewInstance")
+    orthanc.receive(images[:N_FIRST])
+    life.work()
+    orthanc.delete_study()
+    orthanc.feed, orthanc.set_up = [], "20261129"
+    for _ in range(n_changes):
+        orthanc.receive(images)
+    life.work()
+    assert runner.n_images == [N_FIRST, N_IMAGES]
+    assert set(orthanc.results) == runner.sets[-1]
+
+
+def test_results_of_a_study_that_was_deleted_meanwhile_are_not_stored(
+    life: Life, orthanc: MemoryOrthanc, runner: MemoryRunner, images: list[Path]
+) -> None:
+    runner.meanwhile = orthanc.delete_study
     orthanc.receive(images)
     life.work()
-    assert states(life) == {"done": 1}
+    assert (states(life), reasons(life)) == ({"failed": 1}, ["GONE"])
+    assert (orthanc.results, orthanc.sent) == ({}, {})
+
+
+def test_results_that_were_stored_while_the_study_was_deleted_are_taken_back(
+    life: Life, orthanc: MemoryOrthanc, images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = orthanc.store
+
+    def store_too_late(path: Path) -> str:
+        orthanc.images.clear()
+        return store(path)
+
+    monkeypatch.setattr(orthanc, "store", store_too_late)
+    orthanc.receive(images)
+    life.work()
+    assert (states(life), orthanc.results) == ({"failed": 1}, {})
+
+
+def test_a_study_that_was_deleted_and_sent_again_is_analysed_again(
+    life: Life, orthanc: MemoryOrthanc, runner: MemoryRunner, images: list[Path]
+) -> None:
+    for _ in range(3):
+        orthanc.receive(images, kind="NewStudy")
+        orthanc.receive(images)
+        life.work()
+        assert set(orthanc.results) == runner.sets[-1]
+        orthanc.delete_study()
+    assert states(life) == {"done": 3}
+
+
+def test_a_study_whose_results_alone_were_removed_is_left_alone(
+    life: Life, orthanc: MemoryOrthanc, runner: MemoryRunner, images: list[Path]
+) -> None:
+    orthanc.receive(images)
+    life.work()
+    orthanc.results.clear()
+    orthanc.receive(images)
+    life.work()
+    assert len(runner.sets) == 1
 
 
 def test_urgent_studies_come_first_then_recent_ones_then_those_that_came_first(life: Life) -> None:
     arrivals = [
         Arrival(name, name, "v", priority) for name, priority in (("a", 2), ("b", 1), ("c", 1), ("d", 0))
     ]
-    life.open_jobs.advance(1, arrivals)
+    life.open_jobs.advance(Page((), 1, is_last=True), arrivals)
     claimed = [life.open_jobs.claim() for _ in arrivals]
     assert [job.study for job in claimed if job] == ["d", "b", "c", "a"]
     assert life.open_jobs.claim() is None
