@@ -34,9 +34,8 @@ def deidentify(studies: Path, out: Path, key: Path, mapping: Path) -> None:
             raise click.UsageError(f"{place.name} would lie among the copies: choose another place")
     if out.exists() and any(out.iterdir()):
         raise click.UsageError("the output folder is not empty: choose another one")
-    copies = Copies(pseudonyms_of(key), out)
+    copies = Copies(pseudonyms_of(key), out, mapping)
     copies.copy_folder(studies)
-    copies.write_mapping(mapping)
     left_out = copies.write_report()
     click.echo(f"{copies.n_copied} objects copied, {left_out.total()} left out")
     for reason, count in left_out.most_common():

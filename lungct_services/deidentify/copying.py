@@ -1,10 +1,8 @@
-"""Copies of files, the report of what was changed, and the mapping that the site keeps."""
+"""Copies of files, and the report of what was changed."""
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,21 +13,31 @@ from pydicom.errors import InvalidDicomError
 
 from lungct.dicom_read.files import read_dataset, walk
 from lungct.dicom_read.headers import DAMAGED, text
-from lungct.dicom_read.privacy import identifiers
+from lungct_services.deidentify.leftovers import identity_of, is_left
+from lungct_services.deidentify.mapping import Mapping
 from lungct_services.deidentify.profile import LONGEST_SHIFT_DAYS, Patient, deidentify
 from lungct_services.deidentify.pseudonyms import Pseudonyms
-from lungct_services.deidentify.refusal import is_left, refusal
+from lungct_services.deidentify.refusal import refusal
 
 REPORT_FILE = "deidentification.json"
-MAPPING_COLUMNS = ("kind", "original", "new")
 
 
 class Copies:
     """Pseudonymised copies below a folder, named by their new UIDs."""
 
-    def __init__(self, pseudonyms: Pseudonyms, out: Path) -> None:
-        """Make nothing yet."""
+    def __init__(self, pseudonyms: Pseudonyms, out: Path, mapping: Path) -> None:
+        """Read the mapping; make nothing yet.
+
+        Args:
+            pseudonyms: from the key of the site.
+            out: folder of the copies.
+            mapping: file that is added to before each copy is written.
+
+        Raises:
+            SettingsError: the mapping cannot be read or written.
+        """
         self._pseudonyms = pseudonyms
+        self._mapping = Mapping(mapping)
         self._out = out
         self._patients: dict[str, Patient] = {}
         self._left_out: Counter[str] = Counter()
@@ -63,35 +71,22 @@ class Copies:
             "attributes": {keyword: dict(counts) for keyword, counts in sorted(self._changes.items())},
         }
 
-    def write_mapping(self, path: Path) -> None:
-        """Add what is new to the mapping, for its owner alone."""
-        known = _read_mapping(path)
-        for patient_id, patient in self._patients.items():
-            known["patient", patient_id] = patient.pseudonym
-            known["days", patient_id] = str(patient.shift.days)
-            known |= {("uid", original): new for original, new in patient.uids.items()}
-        partial = path.with_name(f".{path.name}.partial")
-        with os.fdopen(
-            os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", newline=""
-        ) as file:
-            writer = csv.writer(file)
-            writer.writerow(MAPPING_COLUMNS)
-            writer.writerows((*key, new) for key, new in sorted(known.items()))
-        partial.replace(path)
-
     def _copy(self, path: Path) -> str | None:
         """Code of the reason where there is no copy."""
+        if not path.is_file():  # a pipe would be waited for
+            return "NOT_A_FILE"
         try:
             dataset = read_dataset(path, with_pixels=True)
             dataset.decode()
             if (reason := refusal(dataset)) is not None:
                 return reason
-            before, identifying = dict(_values(dataset)), identifiers(dataset)
+            before, identity = dict(_values(dataset)), identity_of(dataset)
             patient_id = text(dataset, "PatientID")
             patient = self._patients.setdefault(patient_id, Patient(self._pseudonyms, patient_id))
             deidentify(dataset, patient)
-            if is_left(identifying, dataset):
+            if is_left(identity, patient.uids.keys(), dataset):
                 return "IDENTIFIER_LEFT"
+            self._mapping.add(patient)
             self._write(dataset)
         except InvalidDicomError:
             return "NOT_DICOM"
@@ -131,10 +126,3 @@ def _values(dataset: Dataset, place: str = "") -> Iterator[tuple[str, str]]:
 
 def _name(element: DataElement) -> str:
     return element.keyword or f"{element.tag.group:04X}{element.tag.element:04X}"
-
-
-def _read_mapping(path: Path) -> dict[tuple[str, str], str]:
-    if not path.exists():
-        return {}
-    with path.open(newline="") as file:
-        return {(row["kind"], row["original"]): row["new"] for row in csv.DictReader(file)}

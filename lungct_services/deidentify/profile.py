@@ -20,9 +20,9 @@ from dicomanonymizer.simpledicomanonymizer import (
     keep,
     replace_UID,
 )
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
 from pydicom._dicom_dict import DicomDictionary
-from pydicom.datadict import dictionary_has_tag
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
@@ -48,7 +48,10 @@ _TEMPORAL = [
 """All that the standard knows, also what its table does not list."""
 _DATE, _DATE_LENGTH = "%Y%m%d", 8
 _REPEATING_GROUPS = range(0x5000, 0x6100)
-"""Curves and overlays, which the table removes."""
+"""Curves and overlays: the table removes their data and comments, but leaves their labels."""
+_NOT_TEXT = {"SQ", "UN", "OB", "OD", "OF", "OL", "OV", "OW"}
+_PUBLIC = ("1.2.840.10008.", "2.16.840.1.113883.")
+"""Roots of the UIDs that DICOM and HL7 give to kinds of things, not to patients, studies and devices."""
 
 Action = Callable[[Dataset, tuple[int, int]], None]
 
@@ -64,6 +67,7 @@ class Patient:
     pseudonyms: Pseudonyms
     patient_id: str = field(repr=False)
     uids: dict[str, str] = field(default_factory=dict, repr=False)
+    _new: list[tuple[str, str]] = field(default_factory=list, repr=False)
 
     @property
     def pseudonym(self) -> str:
@@ -78,8 +82,16 @@ class Patient:
 
     def uid(self, original: str) -> str:
         """The new UID: a UUID from the key (PS3.5 B.2), so it says nothing without it."""
-        digest = self.pseudonyms.digest("uid", original)
-        return self.uids.setdefault(original, f"2.25.{int.from_bytes(digest[:16])}")
+        if original not in self.uids:
+            digest = self.pseudonyms.digest("uid", original)
+            self.uids[original] = f"2.25.{int.from_bytes(digest[:16])}"
+            self._new.append((original, self.uids[original]))
+        return self.uids[original]
+
+    def new_uids(self) -> list[tuple[str, str]]:
+        """Return original and new of the UIDs that came up since the last call."""
+        found, self._new[:] = list(self._new), []
+        return found
 
 
 def deidentify(dataset: Dataset, patient: Patient) -> None:
@@ -89,7 +101,7 @@ def deidentify(dataset: Dataset, patient: Patient) -> None:
         dataset: of this patient; its file meta information is made anew.
         patient: whose it is.
     """
-    _deidentify_level(dataset, _rules(patient))
+    _deidentify_level(dataset, patient, _rules(patient))
     dataset.PatientName = dataset.PatientID = patient.pseudonym
     dataset.PatientIdentityRemoved = "YES"
     dataset.LongitudinalTemporalInformationModified = "MODIFIED"
@@ -101,33 +113,45 @@ def deidentify(dataset: Dataset, patient: Patient) -> None:
     dataset.preamble = bytes(128)
 
 
-def _deidentify_level(dataset: Dataset, rules: dict[Any, Action]) -> None:
-    """A data set after the items of its sequences."""
-    for tag in list(dataset.keys()):
-        if not dictionary_has_tag(tag) and not tag.is_private and tag.group not in _REPEATING_GROUPS:
-            del dataset[tag]
-    for element in dataset:
-        if element.VR == "SQ":
+def _deidentify_level(dataset: Dataset, patient: Patient, rules: dict[Any, Action]) -> None:
+    """Change the items of all sequences, and then the data set that holds them."""
+    for element in list(dataset):
+        if not _is_understood(element):
+            del dataset[element.tag]
+        elif element.VR == "SQ":
             for item in element.value:
-                _deidentify_level(item, rules)
+                _deidentify_level(item, patient, rules)
+        elif dictionary_VR(element.tag) == "UI":
+            _replace(dataset, element.tag, lambda uid: uid if uid.startswith(_PUBLIC) else patient.uid(uid))
     anonymize_dataset(dataset, base_rules_gen=lambda: rules)
+    for element in dataset:
+        if element.VR == "PN" or dictionary_VR(element.tag) == "PN":
+            element.value = ""
+
+
+def _is_understood(element: DataElement) -> bool:
+    """Return whether the standard knows an element, and it holds what the standard says.
+
+    Writers that convert data sets leave sequences behind as bytes of an unknown kind (UN), with all that
+    stands in them. Curves, overlays and private elements are removed in any case.
+    """
+    tag = element.tag
+    if tag.is_private or tag.group in _REPEATING_GROUPS or not dictionary_has_tag(tag):
+        return False
+    kinds = dictionary_VR(tag).split(" or ")
+    return element.VR in kinds or not ({element.VR, *kinds} & _NOT_TEXT)
 
 
 def _rules(patient: Patient) -> dict[Any, Action]:
     """Action by tag: what the standard's table wants, and what takes its place."""
-
-    def new_uid(dataset: Dataset, tag: tuple[int, int]) -> None:
-        _replace(dataset, tag, patient.uid)
 
     def shifted(dataset: Dataset, tag: tuple[int, int]) -> None:
         _replace(dataset, tag, lambda value: shift_date(value, patient.shift))
 
     rules: dict[Any, Action] = initialize_actions(EDITION)
     for tag, action in rules.items():
-        if action is replace_UID:
-            rules[tag] = new_uid
-        elif action is delete_or_empty_or_replace_UID:
-            rules[tag] = keep  # a sequence of references, whose UIDs are replaced
+        if action in (replace_UID, delete_or_empty_or_replace_UID):
+            rules[tag] = keep  # all UIDs are new by now, those of references too
     rules |= dict.fromkeys(_TEMPORAL, shifted) | dict.fromkeys(_BIRTH, _emptied)
     return rules | {_AGE: _capped_age, _SEX: keep}
 

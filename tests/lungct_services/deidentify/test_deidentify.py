@@ -5,6 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
+import subprocess
+import sys
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -208,3 +212,39 @@ def test_key_and_mapping_may_not_lie_among_the_copies(studies: Path, tmp_path: P
     for name in ("key", "mapping"):
         refused = invoke(studies, tmp_path, **{name: tmp_path / "out" / name})
         assert (refused.exit_code, "among the copies" in refused.stderr) == (2, True)
+
+
+def test_a_killed_run_leaves_no_copy_without_its_line_in_the_mapping(studies: Path, tmp_path: Path) -> None:
+    options = [str(studies), str(tmp_path / "out"), "--key", str(tmp_path / "key")]
+    program = "from lungct.command import main; main()"
+    command = [
+        sys.executable,
+        "-c",
+        program,
+        "deidentify",
+        *options,
+        "--mapping",
+        str(tmp_path / "mapping.csv"),
+    ]
+    process = subprocess.Popen(command)  # noqa: S603
+    while not (copies := list((tmp_path / "out").rglob("*.dcm"))) and process.poll() is None:
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    with (tmp_path / "mapping.csv").open() as file:
+        known = {row["new"] for row in csv.DictReader(file)}
+    assert copies
+    assert {path.stem for path in (tmp_path / "out").rglob("*.dcm")} <= known
+
+
+def test_no_cell_of_the_mapping_is_a_formula_and_later_runs_understand_it(tmp_path: Path) -> None:
+    patient_id = "=cmd|' /C calc'!A0"
+    write_chest(tmp_path / "studies", 1, 2, patient_name="X", patient_id=patient_id)
+    (first, _) = run(tmp_path / "studies", tmp_path)
+    rows = list(csv.reader((tmp_path / "mapping.csv").read_text().splitlines()))
+    assert [cell for row in rows for cell in row if cell[:1] in ("=", "+", "-", "@")] == []
+    assert ["patient", f"'{patient_id}", first.PatientID] in rows
+    shutil.rmtree(tmp_path / "out")
+    run(tmp_path / "studies", tmp_path)
+    again = list(csv.reader((tmp_path / "mapping.csv").read_text().splitlines()))
+    assert sorted(again) == sorted(rows)
