@@ -47,7 +47,7 @@ class Copies:
     def copy_folder(self, folder: Path) -> None:
         """Copy every object that may be passed on."""
         self._out.mkdir(parents=True, exist_ok=True)
-        for path in walk(folder, lambda *_: self._left_out.update(["UNREADABLE_FOLDER"])):
+        for path in walk(folder, lambda _path, code, _why: self._left_out.update([code])):
             if (reason := self._copy(path)) is not None:
                 self._left_out[reason] += 1
 
