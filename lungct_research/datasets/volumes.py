@@ -13,11 +13,7 @@ from lungct.records.orientation import canonical_volume, to_canonical
 from lungct.volume_files import read_nifti
 from lungct_research.datasets.arrays import BoolArray, FloatArray, Labels, Spacing
 from lungct_research.datasets.case import Case
-<<<<<<< HEAD
-from lungct_research.datasets.ct_files import read_nifti
 from lungct_research.datasets.densities import NORMAL_LUNG_HU, SOFT_TISSUE_HU
-=======
->>>>>>> 5a32035 (feat: lungct analyse takes NIfTI, NRRD and MetaImage volumes in Hounsfield units, for research)
 
 SPLITS_DIR = Path(__file__).parent / "splits"
 
