@@ -18,6 +18,7 @@ from lungct.anatomy.lung_rules import (
     with_dents_filled,
     without_doubtful_fat,
     without_doubtful_gas,
+    without_organs,
     without_outside_air,
 )
 from lungct.anatomy.trachea import without_trachea
@@ -72,7 +73,7 @@ def _segment_by_network(volume: CtVolume, model: LoadedModel) -> LungAnatomy:
     grid = coarse_grid(volume_hu, volume.spacing_mm)
     probabilities = coarse_probabilities(grid, model.network)
     probabilities = without_doubtful_gas(without_outside_air(probabilities, grid), grid)
-    probabilities = without_doubtful_fat(probabilities, grid)
+    probabilities = without_organs(without_doubtful_fat(probabilities, grid), grid)
     probabilities = with_dents_filled(keep_largest_pieces(probabilities), grid)
     lobes = np.zeros(volume.volume_hu.shape, np.uint8)
     lung = 1.0 - probabilities[0]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from lungct.anatomy.lungs import AERATED_HU
+from lungct.anatomy.solid_lung import FAR_MM, find_solid_lung
 from lungct.findings.classification import DECISION_CUT_OFF
 from lungct.records import (
     LEFT_LOBES,
@@ -57,6 +58,9 @@ LOWEST_CONFIDENCE = 0.8
 SMALLEST_AERATED_SHARE = 0.2
 """Of a lobe; consolidation of a whole lobe leaves air in its bronchi. Own decision."""
 
+MOST_SOLID_ML = 30.0
+"""Of a lobe, far from air; vessels, nodules and most atelectasis have air beside them. Own decision."""
+
 TRUNCATED_AREA_MM2 = 2000.0
 """Lung area on the outermost slice, or on an edge of the field of view, that only a cut-off lung reaches."""
 
@@ -82,6 +86,7 @@ def quality_flags(
         *truncation_flags(anatomy, chest.volume),
         *lung_volume_flags(quantification),
         *air_flags(anatomy, chest.volume),
+        *solid_lung_flags(anatomy, chest.volume),
         *confidence_flags(anatomy),
         *familiarity_flags(classification),
         *agreement_flags(classification.probabilities, diagnosis, quantification),
@@ -210,6 +215,18 @@ def air_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[QualityFlag]:
             "LOBES_WITHOUT_AIR",
             f"hardly any air in these lobes: {', '.join(without_air)}; consolidation, effusion, collapse "
             "and a removed lung look alike",
+        )
+
+
+def solid_lung_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[QualityFlag]:
+    """Lobes with much solid tissue far from air, which may be no lung."""
+    lobe_ml = find_solid_lung(volume, anatomy.lobes).lobe_ml
+    large = [f"{lobe.replace('_', ' ')} {ml:.0f} mL" for lobe, ml in lobe_ml.items() if ml > MOST_SOLID_ML]
+    if large:
+        yield QualityFlag(
+            "SOLID_LUNG",
+            f"solid and farther than {FAR_MM:.0f} mm from air in these lobes: {', '.join(large)}; "
+            "consolidation, a mass, or tissue that is no lung: the severity score may be wrong",
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from lungct.anatomy.solid_lung import find_solid_lung
 from lungct.findings.quantification import MAX_SCORE, MODERATE_FROM, SEVERE_FROM
 from lungct.records import Analysis, Involvement, LungAnatomy, Opacities
 from lungct.report.pictures import (
@@ -46,7 +47,7 @@ class Illustrations:
         left: the same from the left.
         plain: the most affected transverse slice.
         contours: the same slice with lungs and opacities outlined.
-        coronal: through the middle of the lungs.
+        coronal: through the middle of the lungs, or through most solid lung where that is flagged.
         profile: affected percentage of every slice, as high as ``coronal``.
         shows_opacity: False where there is none; then the transverse slice is that with most lung.
     """
@@ -72,7 +73,8 @@ def illustrate(analysis: Analysis) -> Illustrations:
     plane = crop_to_lungs(cut_transverse(volume, anatomy, opacities, index), anatomy.lobes)
     tree = analysis.tree
     front, left = render_lungs(volume, Structures(anatomy.lobes, opacities.mask, tree.airways, tree.vessels))
-    coronal_plane = cut_coronal(volume, anatomy, opacities, _middle_row(anatomy))
+    row = _most_solid_row(analysis) if _is_solid_flagged(analysis) else _middle_row(anatomy)
+    coronal_plane = cut_coronal(volume, anatomy, opacities, row)
     return Illustrations(
         front=front,
         left=left,
@@ -82,6 +84,16 @@ def illustrate(analysis: Analysis) -> Illustrations:
         profile=draw_profile(measure_affected_percent(anatomy, opacities), coronal_plane),
         shows_opacity=bool(opacities.mask.any()),
     )
+
+
+def _is_solid_flagged(analysis: Analysis) -> bool:
+    return any(flag.code == "SOLID_LUNG" for flag in analysis.findings.flags)
+
+
+def _most_solid_row(analysis: Analysis) -> int:
+    """Return the row whose coronal plane cuts most of the solid lung far from air."""
+    solid = find_solid_lung(analysis.chest.volume, analysis.anatomy.lobes).mask
+    return int(np.count_nonzero(solid, axis=(0, 2)).argmax())
 
 
 def _middle_row(anatomy: LungAnatomy) -> int:

@@ -17,6 +17,7 @@ from lungct.findings.quality import (
     lung_volume_flags,
     model_flags,
     selection_flags,
+    solid_lung_flags,
     tree_flags,
     truncation_flags,
 )
@@ -292,3 +293,25 @@ def test_provisional_models_are_named() -> None:
     assert codes(flags) == ["MODELS_PROVISIONAL"]
     assert "opacity" in flags[0].message
     assert "lungs" not in flags[0].message.split(":")[1]
+
+
+def test_solid_lung_far_from_air_is_flagged_with_its_millilitres() -> None:
+    volume, anatomy = chest_with_solid_lower_half(40)
+    (flag,) = solid_lung_flags(anatomy, volume)
+    assert flag.code == "SOLID_LUNG"
+    assert "left lower 100 mL" in flag.message
+
+
+@pytest.mark.parametrize("hu", [-850, -300])
+def test_air_filled_or_hazy_lung_is_not_flagged(hu: int) -> None:
+    volume, anatomy = chest_with_solid_lower_half(hu)
+    assert not codes(solid_lung_flags(anatomy, volume))
+
+
+def chest_with_solid_lower_half(hu: int) -> tuple[CtVolume, LungAnatomy]:
+    """One lobe of 100 x 50 x 50 mm; the upper half is air-filled."""
+    lobes = np.zeros((40, 20, 20), np.uint8)
+    lobes[:] = Lobe.LEFT_LOWER.label
+    volume_hu = np.full(lobes.shape, -850, np.int16)
+    volume_hu[:20] = hu
+    return CtVolume(volume_hu, np.diag([2.5, 2.5, 2.5, 1.0])[[2, 1, 0, 3]]), LungAnatomy(lobes, MODEL)
