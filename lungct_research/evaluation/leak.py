@@ -15,14 +15,13 @@ import torch
 
 from lungct.anatomy.lungs import segment_lobes
 from lungct.anatomy.solid_lung import find_solid_lung
-from lungct.dicom_read import read_chest, scan_folder, select_series
 from lungct.errors import NoLungError
 from lungct.networks import LobeUNet
 from lungct.networks.device import keep_freed_memory
 from lungct.networks.weights import load_model
 from lungct.records import CtVolume, Lobe, MaskArray
-from lungct.records.orientation import canonical_volume, to_canonical
-from lungct_research.datasets.ct_files import read_nifti
+from lungct.records.orientation import canonical_volume
+from lungct_research.datasets.ct_files import read_ct
 from lungct_research.synthesis.diaphragm import raise_diaphragm
 from lungct_research.synthesis.hosts import threshold_lungs
 
@@ -53,7 +52,7 @@ class Leak:
 
 
 def find_chests(folder: Path) -> Iterator[tuple[str, CtVolume]]:
-    """Read every chest of a folder: NIfTI files in LPS, and folders of DICOM files.
+    """Read every chest of a folder: NIfTI files, and folders of DICOM files.
 
     Args:
         folder: searched with its sub-folders; files named ``*_seg`` or ``*_lobes`` are passed over.
@@ -61,9 +60,9 @@ def find_chests(folder: Path) -> Iterator[tuple[str, CtVolume]]:
     for path in sorted(folder.rglob("*.nii.gz")):
         name = path.name.removesuffix(".nii.gz")
         if not name.endswith(("_seg", "_lobes")):
-            yield name, to_canonical(read_nifti(path))
+            yield name, read_ct(path)[0]
     for study in sorted({path.parent for path in folder.rglob("*.dcm")}):
-        yield study.name, read_chest(select_series(scan_folder(study))).volume
+        yield study.name, read_ct(study)[0]
 
 
 def measure_leak(
