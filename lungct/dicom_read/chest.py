@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from lungct.dicom_read.lying import flag_orientation
 from lungct.dicom_read.scan import read_patient_study
 from lungct.dicom_read.volume import read_volume
 from lungct.errors import NoEligibleSeriesError
@@ -21,7 +22,9 @@ def read_chest(selection: Selection) -> Chest:
     """
     series = require_chosen(selection)
     source = read_volume(series)
-    return Chest(selection, read_patient_study(series), source, to_canonical(source))
+    volume = to_canonical(source)
+    volume = volume.with_flags(*flag_orientation(volume))
+    return Chest(selection, read_patient_study(series), source, volume)
 
 
 def require_chosen(selection: Selection) -> Series:
