@@ -28,7 +28,9 @@ WINDPIPE_HU = -800.0
 WINDPIPE_MM2 = (50.0, 700.0)
 WINDPIPE_OFF_MM = 30.0
 FEWEST_SECTIONS = 6
-"""Sections of dark air as large as a windpipe's, near the middle; with fewer it counts for less."""
+MIDDLE = 0.08
+"""Sections of dark air as large as a windpipe's, near the middle; with fewer it counts for less.
+What lies at most the last share of the height of the lungs from half-way says nothing. Own decision."""
 
 SPINE_BAND_MM = 24.0
 SPINE_SEARCH_MM = 40.0
@@ -159,7 +161,7 @@ def _windpipe_above(scene: _Scene) -> float:
     is_near &= (row > first + margin) & (row < last - margin)
     lowest, beyond = scene.heights
     share = (height - (lowest + beyond - 1) / 2) / (beyond - lowest)
-    n_above, n_below = (len(np.unique(height[is_near & side])) for side in (share > 0.08, share < -0.08))
+    n_above, n_below = (len(np.unique(height[is_near & side])) for side in (share > MIDDLE, share < -MIDDLE))
     return float(n_above - n_below) / max(FEWEST_SECTIONS, n_above + n_below)
 
 
@@ -188,7 +190,7 @@ def _mean_row(scene: _Scene, low: float, high: float) -> float:
 
 
 def _spine_behind(scene: _Scene) -> float:
-    """Density that persists along the slices behind the middle of the lungs less that before it, at most 1."""
+    """Density that persists along the slices behind the middle of the lungs, less that before it."""
     columns = _columns_around(scene, SPINE_BAND_MM)
     whole = scene.part(0.0, 1.0)
     dense_hu = np.sort(scene.hu[whole, :, columns], axis=2)[:, :, -3:].mean(2)
@@ -231,7 +233,8 @@ def _heart_left(scene: _Scene) -> float:
     near, far = (round(off_mm / scene.spacing_mm[1]) for off_mm in AORTA_FROM_SPINE_MM)
     heart = _mean(excess_mm[scene.part(*HEART_HEIGHT), first:middle_row]) / HEART_MM
     aorta = (
-        _median(excess_mm[scene.part(*AORTA_HEIGHT), max(0, spine_row - far) : max(0, spine_row - near)]) / AORTA_MM
+        _median(excess_mm[scene.part(*AORTA_HEIGHT), max(0, spine_row - far) : max(0, spine_row - near)])
+        / AORTA_MM
     )
     terms = (heart, aorta, _liver_right(scene, spine_column))
     return float(np.clip(terms, -1, 1).sum())

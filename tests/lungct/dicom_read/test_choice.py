@@ -12,6 +12,7 @@ import pytest
 
 from lungct.dicom_read import choose_series, scan_folder
 from lungct.records import HuArray, Scan, Selection, Series
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.dicom_study import StudyOptions, write_study
 from lungct_research.synthesis.phantom.thorax import make_thorax
 
@@ -25,7 +26,7 @@ Write = Callable[[HuArray, StudyOptions], Series]
 
 @pytest.fixture(scope="module")
 def chest_hu() -> HuArray:
-    return make_thorax(3, SPACING_MM, pattern="covid").volume_hu
+    return make_thorax(3, SPACING_MM, disease=Disease.COVID19).volume_hu
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,8 @@ def _bases(chest_hu: HuArray) -> HuArray:
 
 
 def _neck(chest_hu: HuArray) -> HuArray:
-    return np.repeat(chest_hu[-62:], 2, axis=0)
+    above = np.repeat(chest_hu[-1:], 40, axis=0)
+    return np.repeat(np.concatenate([chest_hu[-35:], above]), 2, axis=0)
 
 
 def _heart(chest_hu: HuArray) -> HuArray:
@@ -105,7 +107,9 @@ def test_series_that_shows_an_end_or_the_middle_of_the_lungs_is_refused(
     assert _codes(selection) == {"LUNGS_CUT"}
 
 
-@pytest.mark.parametrize("solid", [np.s_[:, :, :64], np.s_[:, :, 64:], np.s_[:60]], ids=["right", "left", "bases"])
+@pytest.mark.parametrize(
+    "solid", [np.s_[:, :, :64], np.s_[:, :, 64:], np.s_[:60]], ids=["right", "left", "bases"]
+)
 def test_airless_parts_of_the_lungs_do_not_exclude_a_series(
     chest_hu: HuArray, write: Write, solid: Any
 ) -> None:

@@ -13,6 +13,7 @@ from lungct.dicom_read.lying import DOUBT, flag_orientation
 from lungct.records import CtVolume, HuArray
 from lungct.records.orientation import canonical_volume
 from lungct_research.datasets.ct_files import read_ct
+from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.thorax import make_thorax
 
 SPACING_MM = (4.0, 2.8, 2.8)
@@ -23,7 +24,9 @@ PRONE, MIRRORED, FEET_FIRST = (False, True, True), (False, False, True), (True, 
 
 @pytest.fixture(scope="module", params=[1, 3])
 def phantom(request: pytest.FixtureRequest) -> CtVolume:
-    return canonical_volume(make_thorax(request.param, SPACING_MM, pattern="covid").volume_hu, SPACING_MM)
+    return canonical_volume(
+        make_thorax(request.param, SPACING_MM, disease=Disease.COVID19).volume_hu, SPACING_MM
+    )
 
 
 @pytest.fixture(scope="module", params=REAL_STUDIES)
