@@ -24,6 +24,7 @@ from lungct.settings import SelectionLimits
 NIFTI = (".nii", ".nii.gz")
 ITK = (".nrrd", ".mha", ".mhd")
 
+N_AXES = 3
 HIGHEST_AIR_HU = -500
 """Some voxel of a chest is at most this dense; own decision, far above air in any calibration."""
 
@@ -71,15 +72,15 @@ def _read_itk(path: Path) -> CtVolume:
     except RuntimeError as error:
         raise InputError(f"{path} cannot be read as a volume", "VOLUME_FILE") from error
     affine = np.eye(4)
-    if image.GetDimension() == 3:
+    if image.GetDimension() == N_AXES:
         affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) @ np.diag(image.GetSpacing())
         affine[:3, 3] = image.GetOrigin()
     return _volume(path, sitk.GetArrayFromImage(image).T, affine)
 
 
 def _volume(path: Path, array: npt.NDArray[Any], affine_lps: Float64Array) -> CtVolume:
-    if array.ndim != 3:
-        raise GeometryError(f"{path} has {array.ndim} dimensions: expected 3", "VOLUME_FILE")
+    if array.ndim != N_AXES:
+        raise GeometryError(f"{path} has {array.ndim} dimensions: expected {N_AXES}", "VOLUME_FILE")
     if not np.issubdtype(array.dtype, np.integer) or np.iinfo(array.dtype).max > np.iinfo(np.int16).max:
         array = array.astype(np.float32)
     return CtVolume(array.astype(np.result_type(array, np.int16)), affine_lps)

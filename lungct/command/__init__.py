@@ -96,6 +96,10 @@ EXAMPLES = """\b
 Try it without a patient:
   lungct phantom study --pattern covid
   lungct analyse study -o report
+
+\b
+Complete commands and options with the Tab key, in bash (or zsh: bash_source becomes zsh_source):
+  echo 'eval "$(_LUNGCT_COMPLETE=bash_source lungct)"' >> ~/.bashrc
 """
 
 

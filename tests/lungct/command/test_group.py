@@ -97,3 +97,8 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
     assert done.stdout == "[]\n"
+
+
+def test_shell_is_told_how_to_complete() -> None:
+    result = CliRunner().invoke(main, [], prog_name="lungct", env={"_LUNGCT_COMPLETE": "bash_source"})
+    assert "complete -o nosort -F _lungct_completion lungct" in result.output
