@@ -1,4 +1,4 @@
-"""Patient and study of the source, which results carry byte for byte in its own character set (ADR 0029)."""
+"""Patient and study of the source, which results carry byte for byte in its own character set (ADR 0045)."""
 
 from __future__ import annotations
 

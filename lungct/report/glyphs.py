@@ -1,4 +1,4 @@
-"""Which of the fonts in ``fonts/`` print a text, and whether any of them does (ADR 0020)."""
+"""Which of the fonts in ``fonts/`` print a text, and whether any of them does (ADR 0046)."""
 
 from __future__ import annotations
 
