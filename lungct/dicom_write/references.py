@@ -46,7 +46,8 @@ def list_source_images(chest: Chest, origin: Origin) -> list[Dataset]:
 
 def can_refer_to(chest: Chest) -> bool:
     """Tell whether each UID of the analysed series leads to one image, so that results may refer to it."""
-    series, positions = chest.selection.analysed, {}
+    series = chest.selection.analysed
+    positions: dict[tuple[str, int], tuple[float, float, float] | None] = {}
     for image in series.slices:
         place = image.sop_instance_uid, image.frame
         is_doubled = positions.setdefault(place, image.position_mm) != image.position_mm
