@@ -13,7 +13,8 @@ from nibabel.filebasedimages import ImageFileError
 from pydicom.uid import generate_uid
 
 from lungct.dicom_read.chest import require_chosen
-from lungct.dicom_read.plausibility import flag_implausible_hu
+from lungct.dicom_read.lying import flag_orientation
+from lungct.dicom_read.plausibility import flag_implausible_hu, flag_unequal_slices
 from lungct.dicom_read.selection import judge
 from lungct.errors import GeometryError, InputError, LungCtError, PixelDataError
 from lungct.networks.weights import file_sha256
@@ -164,5 +165,7 @@ def volume_chest(selection: Selection, source: CtVolume) -> Chest:
         NoEligibleSeriesError: the rules speak against the volume.
     """
     require_chosen(selection)
-    flagged = source.with_flags(*flag_implausible_hu(to_canonical(source).volume_hu))
+    canonical = to_canonical(source)
+    hu_flags = (*flag_implausible_hu(canonical.volume_hu), *flag_unequal_slices(canonical.volume_hu))
+    flagged = source.with_flags(*hu_flags, *flag_orientation(canonical))
     return Chest(selection, PatientStudy(), flagged, to_canonical(flagged))

@@ -13,6 +13,12 @@ TISSUE_MODE_HU = (-150, 120)
 """From fat, about -100, to muscle and blood, about 40, with contrast somewhat more."""
 MIN_FRACTION = 0.02
 """Share of voxels that a chest has at least on either side."""
+PLAIN_AIR_HU = -900
+SOFT_TISSUE_HU = (-200, 250)
+LARGEST_STEPS = (50.0, 0.2, 0.2)
+"""From slice to slice: median of plain air in HU, shares of air and of soft tissue. In 13 real chests,
+with slices up to 8 mm apart, they are at most 20 HU, 0.05 and 0.04; own decision."""
+
 _SPLIT_HU = -400
 _BIN_HU = 10
 _INT16_HU = (-32768, 32767)
@@ -49,3 +55,30 @@ def _mode_hu(counts: npt.NDArray[np.intp], first_hu: int) -> int:
     """The most frequent value, in bins of ``_BIN_HU``, from the count of each from ``first_hu`` on."""
     bins = np.rint((np.arange(len(counts)) + first_hu) / _BIN_HU).astype(np.intp)
     return int(np.bincount(bins - bins[0], counts).argmax() + bins[0]) * _BIN_HU
+
+
+def flag_unequal_slices(volume_hu: HuArray) -> tuple[QualityFlag, ...]:
+    """One flag where neighbouring slices disagree on air or body, as wrongly decoded ones do, else none.
+
+    Args:
+        volume_hu: ``[slices, rows, columns]``; every fourth row and column is looked at.
+    """
+    levels = np.array([_levels(slice_hu) for slice_hu in volume_hu[:, ::_SAMPLE_STEP, ::_SAMPLE_STEP]])
+    steps = np.nan_to_num(np.abs(np.diff(levels, axis=0)))
+    n_odd = int(np.count_nonzero((steps > LARGEST_STEPS).any(axis=1)))
+    if not n_odd:
+        return ()
+    message = f"air or body changes abruptly at {n_odd} places between slices; export the series again"
+    return (QualityFlag("HU_DIFFER_BETWEEN_SLICES", message),)
+
+
+def _levels(slice_hu: HuArray) -> tuple[float, float, float]:
+    """Median of plain air, NaN where there is hardly any, and the shares of air and of soft tissue."""
+    air = slice_hu[slice_hu < PLAIN_AIR_HU]
+    is_enough = air.size > MIN_FRACTION * slice_hu.size
+    is_tissue = (slice_hu > SOFT_TISSUE_HU[0]) & (slice_hu < SOFT_TISSUE_HU[1])
+    return (
+        float(np.median(air)) if is_enough else np.nan,
+        np.count_nonzero(slice_hu < AIR_MODE_HU[1]) / slice_hu.size,
+        np.count_nonzero(is_tissue) / slice_hu.size,
+    )

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from lungct.dicom_read.pixels import AIR_HU, read_slices_hu
-from lungct.dicom_read.plausibility import flag_implausible_hu
+from lungct.dicom_read.plausibility import flag_implausible_hu, flag_unequal_slices
 from lungct.dicom_read.slice_grid import SliceGrid, Stack, even_grid, sort_slices
 from lungct.errors import GeometryError
 from lungct.records import CtVolume, Float64Array, HuArray, QualityFlag, Series
@@ -41,7 +41,8 @@ def read_volume(series: Series) -> CtVolume:
     volume_hu, gap_flags = _evenly_spaced(unique, grid, volume_hu)
     affine_lps = unique.affine_lps(grid.spacing_mm, corner_mm)
     acquisition_flags = _flag_alternating_acquisitions(unique)
-    flags = (*duplicate_flags, *acquisition_flags, *tilt_flags, *gap_flags, *flag_implausible_hu(volume_hu))
+    hu_flags = (*flag_implausible_hu(volume_hu), *flag_unequal_slices(volume_hu))
+    flags = (*duplicate_flags, *acquisition_flags, *tilt_flags, *gap_flags, *hu_flags)
     images = () if tilt_flags or gap_flags else unique.slices
     return CtVolume(volume_hu, affine_lps, flags, images)
 

@@ -11,7 +11,7 @@ import pytest
 from pydicom.uid import JPEGExtended12Bit
 
 from lungct.dicom_read import judge, read_volume
-from lungct.dicom_read.plausibility import flag_implausible_hu
+from lungct.dicom_read.plausibility import flag_implausible_hu, flag_unequal_slices
 from lungct.errors import GeometryError, InputError, PixelDataError
 from lungct.records import CtVolume, Series
 from lungct_research.synthesis.phantom.dicom_study import Fault, Syntax
@@ -202,3 +202,23 @@ def test_small_offsets_are_plausible(chest_hu: npt.NDArray[np.int16], offset_hu:
 def test_large_offsets_are_not_plausible(chest_hu: npt.NDArray[np.int16], offset_hu: int) -> None:
     (flag,) = flag_implausible_hu(chest_hu + np.int16(offset_hu))
     assert flag.code == "LOW_HU_PLAUSIBILITY"
+
+
+def test_slices_that_agree_are_not_flagged(chest_hu: npt.NDArray[np.int16]) -> None:
+    assert flag_unequal_slices(chest_hu) == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda hu: hu + 200, lambda hu: np.where(hu < -900, 0, hu), lambda hu: -hu],
+    ids=["offset", "wrapped", "inverted"],
+)
+@pytest.mark.fault("pixels", "Some slices with other Hounsfield units", "flag `HU_DIFFER_BETWEEN_SLICES`")
+def test_slices_with_other_hounsfield_units_are_flagged(
+    chest_hu: npt.NDArray[np.int16], wrong: Callable[[npt.NDArray[np.int16]], npt.NDArray[np.int16]]
+) -> None:
+    mixed = chest_hu.copy()
+    mixed[7:9] = wrong(mixed[7:9])
+    (flag,) = flag_unequal_slices(mixed)
+    assert flag.code == "HU_DIFFER_BETWEEN_SLICES"
+    assert "2 places" in flag.message
