@@ -98,7 +98,7 @@ def test_whole_chest_wins(whole: Series, chest_hu: HuArray, write: Write, rival:
 
 
 @pytest.mark.parametrize("part", [_bases, _neck, _heart], ids=["abdomen", "neck", "heart"])
-@pytest.mark.fault("series", "Only the {part} with some of the lungs", "exit code 3, `LUNGS_CUT`")
+@pytest.mark.fault("series", "Series that shows only the {part}", "exit code 3, `LUNGS_CUT`")
 def test_series_that_shows_an_end_or_the_middle_of_the_lungs_is_refused(
     chest_hu: HuArray, write: Write, part: Callable[[HuArray], HuArray]
 ) -> None:
