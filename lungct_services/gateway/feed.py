@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections import defaultdict
 from dataclasses import dataclass
 
 from lungct_services.deidentify.pseudonyms import Pseudonyms
@@ -15,6 +17,16 @@ from lungct_services.gateway.settings import GatewaySettings
 from lungct_services.jobs.errors import FinalError, StepError, TransientError
 from lungct_services.jobs.records import Arrival
 
+_DAY_S = 24 * 3600.0
+_HINTS = defaultdict(
+    lambda: "see Orthanc's own log",
+    ORTHANC_UNREACHABLE="start Orthanc, or correct orthanc.url",
+    ORTHANC_CERTIFICATE="name the certificate that vouches for Orthanc in orthanc.ca_file",
+    ORTHANC_REFUSES="name a user and a password that stand in Orthanc's RegisteredUsers",
+    ORTHANC_TIMEOUT="raise orthanc.timeout_s, or find out why Orthanc is slow",
+    ORTHANC_BUSY="nothing: it said how long to wait",
+    FRONT_END="this is no answer of Orthanc: correct orthanc.url, or the proxy in front of it",
+)
 SETTLED_S = 120.0
 """After that a study that began to come is asked for. By default Orthanc calls it stable after 60 s of
 silence, but forgets to where it was restarted meanwhile."""
@@ -25,7 +37,9 @@ class Feed:
     """Reads the feed until it is told to stop.
 
     Attributes:
-        is_connected: Orthanc answered the last question.
+        is_connected: Orthanc answered the last question; None before the first one.
+        trouble: code of the reason why it did not.
+        next_prune: when old jobs are forgotten next.
     """
 
     settings: GatewaySettings
@@ -33,22 +47,23 @@ class Feed:
     orthanc: Orthanc
     pseudonyms: Pseudonyms
     metrics: Metrics
-    is_connected: bool = False
+    is_connected: bool | None = None
+    trouble: str = ""
+    next_prune: float = 0.0
 
     def follow(self, stopping: threading.Event) -> None:
         """Read and wait, in turns."""
         while not stopping.is_set():
             try:
-                is_complete = self.step()
-                self._note_connection(is_connected=True)
+                pause_s = self.settings.orthanc.poll_s if self.step() else 0.0
+                self._note_connection("")
             except StepError as error:
-                self._note_connection(is_connected=False, reason=error.code)
-                is_complete = True
+                self._note_connection(error.code)
+                pause_s = max(self.settings.orthanc.poll_s, getattr(error, "wait_s", 0.0))
             except Exception as error:
                 log.error("unforeseen", **described(error))
-                is_complete = True
-            if is_complete:
-                stopping.wait(self.settings.orthanc.poll_s)
+                pause_s = self.settings.orthanc.poll_s
+            stopping.wait(min(pause_s, self.settings.retry.cap_s))
 
     def step(self) -> bool:
         """Read one page; true where it was the last one.
@@ -65,6 +80,7 @@ class Feed:
             log.info("complete", study=arrival.pseudonym, priority=arrival.priority)
         if page.is_last:
             self._ask_for_forgotten()
+            self._prune()
         self.metrics.feed_read.set_to_current_time()
         return page.is_last
 
@@ -144,10 +160,25 @@ class Feed:
         uids = self.jobs.results(study_id)
         return bool(uids) and all(self.orthanc.find_instance(uid) is None for uid in uids)
 
-    def _note_connection(self, *, is_connected: bool, reason: str = "") -> None:
-        if is_connected != self.is_connected:
-            (log.info if is_connected else log.error)(
-                "connected" if is_connected else "disconnected", reason=reason
-            )
-        self.is_connected = is_connected
-        self.metrics.orthanc_up.set(is_connected)
+    def _prune(self) -> None:
+        """Once a day, forget what ended long ago."""
+        if self.jobs.now() < self.next_prune:
+            return
+        self.next_prune = self.jobs.now() + _DAY_S
+        n_jobs = self.jobs.prune(time.time() - self.settings.keep_days * _DAY_S)
+        if n_jobs:
+            log.info("pruned", jobs=n_jobs)
+
+    def _note_connection(self, reason: str) -> None:
+        """Log that Orthanc answers, or why it does not and what to do, whenever that changes.
+
+        Args:
+            reason: empty where it answers.
+        """
+        if reason and (self.is_connected is not False or reason != self.trouble):
+            hint = _HINTS["FRONT_END" if reason.startswith("FRONT_END") else reason]
+            log.error("disconnected", reason=reason, hint=hint)
+        if not reason and not self.is_connected:
+            log.info("connected")
+        self.is_connected, self.trouble = not reason, reason
+        self.metrics.orthanc_up.set(self.is_connected)

@@ -51,6 +51,24 @@ class GatewayJobs(Jobs):
         """
         super().__init__(state_dir / DATABASE, _SCHEMA)
 
+    def take_over(self) -> None:
+        """Become the service that works on these jobs, and look again at every study that is watched.
+
+        Raises:
+            SettingsError: another service runs.
+        """
+        super().take_over()
+        with self.transaction() as execute:
+            execute("UPDATE watched SET since = min(since, ?)", (self.now(),))
+
+    def prune(self, before: float) -> int:
+        """Forget jobs that ended before a time, with what is known of their results; return how many."""
+        old = "SELECT id FROM jobs WHERE ended < ?"
+        with self.transaction() as execute:
+            for table in ("results", "deliveries", "transfers"):
+                execute(f"DELETE FROM {table} WHERE job IN ({old})", (before,))  # noqa: S608
+            return execute("DELETE FROM jobs WHERE ended < ?", (before,)).rowcount
+
     def sequence(self) -> int | None:
         """Return the last change that was dealt with; None at the very first start."""
         rows = self.rows("SELECT sequence FROM feed")

@@ -23,6 +23,7 @@ from lungct_services.gateway.settings import GatewaySettings
 from lungct_services.gateway.web import serve
 from lungct_services.jobs.records import Job
 from lungct_services.runners.processes import Runner, make_runner
+from lungct_services.runners.protection import hide_memory
 from lungct_services.runners.settings import RunnerSettings
 
 _IDLE_S = 1.0
@@ -66,6 +67,7 @@ class Service:
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, then let running analyses end."""
+        hide_memory()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stopping.set())
         self._clear_spool()
@@ -88,12 +90,13 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """Orthanc answers and new studies are taken."""
-        return self.feed.is_connected and not self.stopping.is_set()
+        return bool(self.feed.is_connected) and not self.stopping.is_set()
 
     def _analyse(self, runner: Runner) -> None:
         orthanc = Orthanc(self.settings.orthanc, self.stopping)
         processor = Processor(self.settings, self._selection, self.jobs, orthanc, runner, self._outcomes)
-        self._work(self.jobs.claim, processor.process)
+        claim = partial(self.jobs.claim, head_start_s=self.settings.priority.head_start_s)
+        self._work(claim, processor.process)
 
     def _send(self) -> None:
         sender = Sender(self.settings, self.jobs, Orthanc(self.settings.orthanc), self._outcomes)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, StringConstraints, model_validator
 
+from lungct_services.jobs.queue import HEAD_START_S
 from lungct_services.jobs.retries import RetrySettings
 from lungct_services.runners.settings import RunnerSettings
 from lungct_services.settings import Section, read_secret, read_settings_file
@@ -82,10 +83,13 @@ class PrioritySettings(Section):
     Attributes:
         stat_called_aets: a study sent to one of these AE titles of Orthanc is STAT.
         recent_days: age of a study, by its Study Date, up to which it is recent.
+        head_start_s: a study goes before those of the next class that came up to so much earlier, so that
+            nobody waits for ever.
     """
 
     stat_called_aets: frozenset[str] = frozenset()
     recent_days: NonNegativeInt = 1
+    head_start_s: PositiveFloat = HEAD_START_S
 
 
 class Destination(Section):
@@ -118,6 +122,7 @@ class GatewaySettings(Section):
 
     Attributes:
         state_dir: database, key of the pseudonyms, studies in progress; readable by the gateway alone.
+        keep_days: the database forgets studies that ended longer ago.
         drain_s: on SIGTERM, how long running analyses may go on.
     """
 
@@ -129,6 +134,7 @@ class GatewaySettings(Section):
     priority: PrioritySettings = Field(default_factory=PrioritySettings)
     destinations: tuple[Destination, ...] = ()
     web: WebSettings = Field(default_factory=WebSettings)
+    keep_days: PositiveInt = 730
     drain_s: PositiveFloat = 600.0
 
 

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from lungct.errors import SettingsError
@@ -58,6 +58,13 @@ class Database:
         self._connection.close()
         if self._lock_file >= 0:
             os.close(self._lock_file)
+            self._lock_file = -1
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy that is consistent, even while a service works; for its owner alone."""
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with self._mutex, closing(sqlite3.connect(path)) as copy:
+            self._connection.backup(copy)
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
         """Return what a query finds."""

@@ -30,6 +30,10 @@ CREATE TABLE IF NOT EXISTS jobs (
 );
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, priority, id);
 """
+HEAD_START_S = 4 * 3600.0
+"""Own decision: STAT passes whatever came up to eight hours earlier, two classes above the rest."""
+_LONGEST_PAUSE_S = 24 * 3600.0
+"""Own decision: above any pause between attempts that makes sense."""
 _JOB_COLUMNS = "id, study, pseudonym, state, attempts, arrived"
 
 
@@ -60,14 +64,17 @@ class Jobs(Database):
         self.lock()
         with self.transaction() as execute:
             execute("UPDATE jobs SET active = 0")
+            # a clock that was set back must not make a job wait for years
+            latest = self.now() + _LONGEST_PAUSE_S
+            execute("UPDATE jobs SET not_before = min(not_before, ?)", (latest,))
             execute("UPDATE jobs SET state = ? WHERE state = ?", (State.QUEUED, State.RUNNING))
 
     def now(self) -> float:
         """Return the seconds since 1970 by a clock that nobody sets while the service runs."""
         return self._epoch + time.monotonic()
 
-    def claim(self, *, sending: bool = False) -> Job | None:
-        """Return the next job that is due, by priority and arrival.
+    def claim(self, *, sending: bool = False, head_start_s: float = HEAD_START_S) -> Job | None:
+        """Return the next job that is due, by arrival and priority.
 
         It is active until it is given back or let go. Two versions of a study are never active at the same
         time. A job that was let go without a new state, since the database could not be written, is due
@@ -75,22 +82,23 @@ class Jobs(Database):
 
         Args:
             sending: whether a job is wanted whose results are sent, or one that is to be analysed.
+            head_start_s: a job goes before those of the next priority that arrived up to so much earlier.
         """
         waiting, taken = (State.SENDING, State.SENDING) if sending else (State.QUEUED, State.RUNNING)
         with self._claiming:
-            job = self._take(waiting, taken)
+            job = self._take(waiting, taken, head_start_s)
             if job is not None:
                 self._held.add(job.id)
         return job
 
-    def _take(self, waiting: State, taken: State) -> Job | None:
+    def _take(self, waiting: State, taken: State, head_start_s: float) -> Job | None:
         held = ", ".join(map(str, self._held))
         with self.transaction() as execute:
             row = execute(
                 f"SELECT {_JOB_COLUMNS} FROM jobs WHERE state IN (?, ?) AND not_before <= ?"  # noqa: S608
                 f" AND study NOT IN (SELECT study FROM jobs WHERE id IN ({held}))"
-                " ORDER BY priority, id LIMIT 1",
-                (waiting, taken, self.now()),
+                " ORDER BY arrived + priority * ?, id LIMIT 1",
+                (waiting, taken, self.now(), head_start_s),
             ).fetchone()
             if row is None:
                 return None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lungct_services.jobs.errors import TransientError
+from lungct_services.runners.protection import harmless_environment, limit_memory
 from lungct_services.runners.settings import RunnerSettings
 
 WORKER = "lungct_services.runners.worker"
@@ -65,8 +66,12 @@ class CommandRunner:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=log,
+                    env=harmless_environment(),
                     start_new_session=True,
                 )
+            limit_memory(self._process.pid, self._settings.memory_gib)
+        except ProcessLookupError:  # it has ended already
+            pass
         except OSError:
             raise TransientError("COMMAND_NOT_STARTED") from None
         try:
@@ -127,8 +132,11 @@ class WorkerRunner:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
+                    env=harmless_environment(),
                     start_new_session=True,
                 )
+            with suppress(ProcessLookupError):
+                limit_memory(self._process.pid, self._settings.memory_gib)
             self._n_studies = 0
         self._n_studies += 1
         return self._process

@@ -18,6 +18,7 @@ class RunnerSettings(Section):
         argv: a program and its arguments; ``{input}``, ``{output}`` and ``{name}`` are filled in. No shell.
         workers: studies that are analysed at the same time.
         timeout_s: a longer run is ended and counts as failed.
+        memory_gib: a process that asks for more runs out of memory.
         studies_per_worker: a worker process is renewed after so many studies, against leaks.
         models: folder of the weights; those that come with the package where None.
         settings: an ``app.yaml`` of the analysis; defaults where None.
@@ -27,6 +28,7 @@ class RunnerSettings(Section):
     argv: tuple[str, ...] = ()
     workers: PositiveInt = 1
     timeout_s: PositiveFloat = 1800.0
+    memory_gib: PositiveFloat = 16.0
     studies_per_worker: PositiveInt = 50
     models: Path | None = None
     settings: Path | None = None

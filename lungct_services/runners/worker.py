@@ -1,7 +1,8 @@
 """The process that analyses: it reads one request a line, and answers each with a line.
 
 The answer is empty if ``result.json`` tells what came of the study, and the code of an error otherwise.
-Libraries and networks stay loaded from one study to the next. The process ends when its input does.
+Libraries and networks stay loaded from one study to the next. The process ends when its
+input does, and when its parent ends.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lungct.errors import OutputError
+from lungct_services.runners.protection import end_with_parent
 
 
 def serve(analyse: Callable[[Path, Path], object]) -> None:
@@ -22,6 +24,7 @@ def serve(analyse: Callable[[Path, Path], object]) -> None:
     Args:
         analyse: analyses a folder of images into another folder, where ``result.json`` tells what came of it.
     """
+    end_with_parent()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever libraries print is no answer
     for line in sys.stdin:

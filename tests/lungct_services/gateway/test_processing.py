@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from lungct.errors import SettingsError
 from lungct.settings import SelectionLimits
@@ -410,6 +412,31 @@ def test_a_study_whose_results_alone_were_removed_is_left_alone(
     orthanc.receive(images)
     life.work()
     assert len(runner.sets) == 1
+
+
+@pytest.mark.parametrize("code", ["ORTHANC_UNREACHABLE", "ORTHANC_REFUSES"])
+def test_the_first_question_without_an_answer_is_logged_with_what_to_do(
+    life: Life, orthanc: MemoryOrthanc, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    stopping = threading.Event()
+
+    def no_answer(*_: int) -> None:
+        stopping.set()
+        raise Unreachable(code)
+
+    monkeypatch.setattr(orthanc, "last_changes", no_answer)
+    with capture_logs() as logged:
+        life.feed.follow(stopping)
+    assert [(line["event"], line["reason"]) for line in logged] == [("disconnected", code)]
+    assert "Orthanc" in logged[0]["hint"]
+
+
+def test_what_ended_long_ago_is_forgotten(life: Life, orthanc: MemoryOrthanc, images: list[Path]) -> None:
+    orthanc.receive(images)
+    life.work()
+    assert life.open_jobs.prune(time.time() - 60) == 0
+    assert life.open_jobs.prune(time.time() + 60) == 1
+    assert (states(life), life.open_jobs.results("study")) == ({}, [])
 
 
 def test_urgent_studies_come_first_then_recent_ones_then_those_that_came_first(life: Life) -> None:

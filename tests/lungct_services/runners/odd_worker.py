@@ -19,7 +19,10 @@ def analyse(study: Path, out: Path) -> None:
         case "crash":
             os._exit(9)
         case "slow":
+            study.with_name("slow.began").touch()
             time.sleep(60)
+        case "greedy":
+            bytearray(3 << 30)
         case "full":
             raise OutputError("the disk is full", "DISK_FULL")
     print("text that nobody may take for an answer")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from lungct_services.jobs.errors import TransientError
 from lungct_services.runners.processes import CommandRunner, WorkerRunner, make_runner
 from lungct_services.runners.settings import RunnerSettings
+from tests.lungct_services.gateway.site import wait_until
 
 ODD_WORKER = "tests.lungct_services.runners.odd_worker"
 
@@ -88,3 +90,40 @@ def test_a_worker_that_cannot_write_its_results_says_so_and_goes_on(tmp_path: Pa
         runner.run(tmp_path / "full", tmp_path / "out", "name")
     assert analysed_by(runner, tmp_path, 1)[0] == "2"
     runner.stop()
+
+
+def test_a_worker_sees_no_secret_of_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUNGCT_ORTHANC_PASSWORD", "correct horse")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    script = "import json, os, sys; open(sys.argv[2], 'w').write(json.dumps(dict(os.environ)))"
+    runner = CommandRunner(command(script, "{input}", "{output}"), tmp_path / "log")
+    runner.run(tmp_path, tmp_path / "out", "name")
+    environment = json.loads((tmp_path / "out").read_text())
+    assert (environment["OMP_NUM_THREADS"], "correct horse" in environment.values()) == ("1", False)
+
+
+def test_a_worker_that_asks_for_too_much_memory_does_not_get_it(tmp_path: Path) -> None:
+    runner = make_worker(tmp_path, memory_gib=2)
+    with pytest.raises(TransientError, match="WORKER_DIED"):
+        runner.run(tmp_path / "greedy", tmp_path / "out", "name")
+    assert "MemoryError" in (tmp_path / "log").read_text()
+
+
+def test_a_worker_that_hangs_dies_with_its_parent(tmp_path: Path) -> None:
+    request = json.dumps({"input": str(tmp_path / "slow"), "output": str(tmp_path / "out")})
+    script = f"""
+import subprocess, sys, time
+worker = subprocess.Popen([sys.executable, "-m", {ODD_WORKER!r}], stdin=subprocess.PIPE)
+worker.stdin.write({request!r}.encode() + b"\\n")
+worker.stdin.flush()
+print(worker.pid, flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:  # noqa: S603
+        assert parent.stdout
+        worker = Path("/proc") / parent.stdout.readline().strip() / "status"
+        wait_until((tmp_path / "slow.began").exists, "the worker hangs")
+        parent.kill()
+    wait_until(
+        lambda: not worker.exists() or "zombie" in worker.read_text(), "the worker ended", timeout_s=30
+    )
