@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from pydicom import DataElement, Dataset
@@ -22,6 +22,8 @@ SHORTEST_IN_PIXELS = 6
 PIXEL_GROUP = 0x7FE0
 
 _WHOLE = ("InstitutionName", "InstitutionAddress", "PatientAddress", "PatientTelephoneNumbers", "StudyID")
+_MACHINE = ("Manufacturer", "ManufacturerModelName")
+"""Programs enter themselves as the persons who made a segmentation."""
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"})
 _UID_LIKE = re.compile(r"\d+(?:\.\d+){4,}")
 _ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "utf-16-be")
@@ -54,9 +56,14 @@ def identity_of(dataset: Dataset) -> Identity:
     wholes = [text(dataset, keyword) for keyword in _WHOLE]
     people = [str(element.value) for element in all_elements(dataset) if element.VR == "PN"]
     parts = [part for name in people for part in re.split(r"[\W_]+", name)]
-    found = [*identifiers(dataset), *wholes, *people, *parts]
-    words = {_fold(written) for word in found for written in (word, word.translate(_UMLAUTS))}
-    return Identity(frozenset(word for word in words if len(word) >= SHORTEST_WORD))
+    machine = "".join(_fold(text(dataset, keyword)) for keyword in _MACHINE)
+    patient = _words(identifiers(dataset))
+    return Identity(patient | {word for word in _words([*wholes, *people, *parts]) if word not in machine})
+
+
+def _words(found: Iterable[str]) -> frozenset[str]:
+    folded = {_fold(written) for word in found for written in (word, word.translate(_UMLAUTS))}
+    return frozenset(word for word in folded if len(word) >= SHORTEST_WORD)
 
 
 def is_left(identity: Identity, uids: Collection[str], changed: Dataset) -> bool:

@@ -122,7 +122,8 @@ def _deidentify_level(dataset: Dataset, patient: Patient, rules: dict[Any, Actio
             for item in element.value:
                 _deidentify_level(item, patient, rules)
         elif dictionary_VR(element.tag) == "UI":
-            _replace(dataset, element.tag, lambda uid: uid if uid.startswith(_PUBLIC) else patient.uid(uid))
+            place = (element.tag.group, element.tag.elem)
+            _replace(dataset, place, lambda uid: uid if uid.startswith(_PUBLIC) else patient.uid(uid))
     anonymize_dataset(dataset, base_rules_gen=lambda: rules)
     for element in dataset:
         if element.VR == "PN" or dictionary_VR(element.tag) == "PN":

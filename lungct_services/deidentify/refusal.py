@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 from pydicom import Dataset
@@ -39,7 +40,7 @@ def refusal(dataset: Dataset) -> str | None:
     """Return the code of the reason why an object is not passed on; None where it may be."""
     stated = text(dataset, "BurnedInAnnotation")
     is_capture = dataset.get("SOPClassUID") == SecondaryCaptureImageStorage
-    reasons = (
+    reasons: tuple[tuple[str, Callable[[], bool]], ...] = (
         ("KIND_NOT_ACCEPTED", lambda: dataset.get("SOPClassUID") not in ACCEPTED),
         ("NO_PATIENT_ID", lambda: not text(dataset, "PatientID")),
         ("BURNED_IN_ANNOTATION", lambda: stated == "YES"),

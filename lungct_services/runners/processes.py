@@ -61,7 +61,7 @@ class CommandRunner:
         argv = [_filled(argument, places) for argument in self._settings.argv]
         try:
             with self._log_file.open("wb") as log:
-                self._process = subprocess.Popen(  # noqa: S603 - the argument list of the site's settings
+                process = self._process = subprocess.Popen(  # noqa: S603 - the argument list of the site
                     argv,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -69,17 +69,15 @@ class CommandRunner:
                     env=harmless_environment(),
                     start_new_session=True,
                 )
-            limit_memory(self._process.pid, self._settings.memory_gib)
-        except ProcessLookupError:  # it has ended already
-            pass
         except OSError:
             raise TransientError("COMMAND_NOT_STARTED") from None
         try:
-            self._process.wait(self._settings.timeout_s)
+            limit_memory(process.pid, self._settings.memory_gib)
+            process.wait(self._settings.timeout_s)
         except subprocess.TimeoutExpired:
             raise TransientError("TIMEOUT") from None
         finally:
-            end(self._process)
+            end(process)
 
     def stop(self) -> None:
         """End the program."""
@@ -135,8 +133,7 @@ class WorkerRunner:
                     env=harmless_environment(),
                     start_new_session=True,
                 )
-            with suppress(ProcessLookupError):
-                limit_memory(self._process.pid, self._settings.memory_gib)
+            limit_memory(self._process.pid, self._settings.memory_gib)
             self._n_studies = 0
         self._n_studies += 1
         return self._process

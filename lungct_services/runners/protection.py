@@ -8,6 +8,7 @@ import re
 import resource
 import signal
 import sys
+from contextlib import suppress
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 """Numbers of ``prctl`` in <linux/prctl.h>."""
@@ -31,7 +32,8 @@ def end_with_parent() -> None:
 def limit_memory(process: int, gib: float) -> None:
     """Limit what a process, and each that it starts from now on, may ask for beyond program and files."""
     n_bytes = int(gib * _GIB)
-    resource.prlimit(process, resource.RLIMIT_DATA, (n_bytes, n_bytes))
+    with suppress(ProcessLookupError):  # it has ended already
+        resource.prlimit(process, resource.RLIMIT_DATA, (n_bytes, n_bytes))
 
 
 def harmless_environment() -> dict[str, str]:

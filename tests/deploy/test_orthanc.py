@@ -48,8 +48,29 @@ def test_compose_mounts_what_is_there_and_what_the_settings_name() -> None:
     settings = read_gateway_settings(FOLDER / "gateway-compose.yaml")
     secrets = [settings.orthanc.password_file, settings.web.token_file]
     assert [path.name for path in secrets if path] == gateway["secrets"]
-    assert gateway["networks"] == ["inside"]
     assert COMPOSE["networks"]["inside"]["internal"]
+
+
+def test_published_ports_are_on_loopback_and_on_a_network_that_can_publish_them() -> None:
+    for service in COMPOSE["services"].values():
+        addresses = [port.rsplit(":", 2)[0] for port in service["ports"]]
+        assert all(address in ("127.0.0.1", "${DICOM_ADDRESS:-127.0.0.1}") for address in addresses)
+        networks = [COMPOSE["networks"][name] for name in service["networks"]]
+        assert not all(network.get("internal") for network in networks)
+        assert service["cap_drop"] == ["ALL"]
+    ways_out = [
+        network
+        for network in map(COMPOSE["networks"].get, COMPOSE["services"]["gateway"]["networks"])
+        if not network.get("internal")
+    ]
+    assert [way["driver_opts"]["com.docker.network.bridge.enable_ip_masquerade"] for way in ways_out] == [
+        "false"
+    ]
+
+
+def test_no_process_of_the_service_can_read_the_password_from_a_file() -> None:
+    assert "EnvironmentFile=/etc/lungct/orthanc.env" in (FOLDER / "lungct-gateway.service").read_text()
+    assert read_gateway_settings(FOLDER / "gateway.yaml").orthanc.password_file is None
 
 
 def test_the_unit_gives_the_drain_its_time() -> None:
