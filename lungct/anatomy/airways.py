@@ -16,7 +16,7 @@ from scipy import ndimage, sparse
 
 from lungct.anatomy.trachea import DARKER_THAN_LUNG_HU, look_for_trachea
 from lungct.anatomy.work_grid import WorkGrid, from_grid, narrow_height
-from lungct.records import CtVolume, MaskArray
+from lungct.records import CtVolume, MaskArray, Trachea
 
 SMOOTHING_VOXELS = 0.4
 """Against noise; more closes small bronchi. Own decision."""
@@ -68,18 +68,19 @@ IndexArray = npt.NDArray[np.intp]
 FloatArray = npt.NDArray[np.float32]
 
 
-def segment_airways(volume: CtVolume, lobes: MaskArray) -> MaskArray:
+def segment_airways(volume: CtVolume, lobes: MaskArray, trachea: Trachea | None = None) -> MaskArray:
     """Find the lumen of trachea and bronchi.
 
     Args:
         volume: canonical volume.
         lobes: labels on the same grid, 0 outside the lungs.
+        trachea: where it has been found already; it is looked for where None.
 
     Returns:
         ``[slices, rows, columns]``, 1 in the lumen; empty without lobes or where no trachea is seen.
     """
     airways = np.zeros(volume.volume_hu.shape, np.uint8)
-    seen = look_for_trachea(volume, lobes)
+    seen = look_for_trachea(volume, lobes, trachea)
     if seen is not None:
         tree = grow_tree(seen.hu, seen.lungs, seen.trachea, seen.grid)
         airways[seen.grid.box] = from_grid(tree, seen.grid)

@@ -21,14 +21,14 @@ from lungct.anatomy.lung_rules import (
     without_organs,
     without_outside_air,
 )
-from lungct.anatomy.trachea import without_trachea
+from lungct.anatomy.trachea import take_out_trachea
 from lungct.anatomy.work_grid import MASK_BORDER
 from lungct.errors import NoLungError
 from lungct.networks.inputs import as_tensor, average_to_spacing
 from lungct.networks.lobe_unet import coarse_grid, coarse_probabilities
 from lungct.networks.lungmask import Lungmask
 from lungct.networks.weights import LoadedModel
-from lungct.records import CtVolume, Lobe, LungAnatomy, MaskArray
+from lungct.records import CtVolume, Lobe, LungAnatomy, MaskArray, Trachea
 
 AERATED_HU = -400.0
 """Half-way between aerated lung (about -850 HU) and soft tissue (about 40 HU): the unbiased border."""
@@ -75,7 +75,8 @@ def _segment_by_network(volume: CtVolume, model: LoadedModel) -> LungAnatomy:
     probabilities = without_doubtful_gas(without_outside_air(probabilities, grid), grid)
     probabilities = without_organs(without_doubtful_fat(probabilities, grid), grid)
     probabilities = with_dents_filled(keep_largest_pieces(probabilities), grid)
-    lobes = np.zeros(volume.volume_hu.shape, np.uint8)
+    lobes: MaskArray = np.zeros(volume.volume_hu.shape, np.uint8)
+    trachea: Trachea | None = None
     lung = 1.0 - probabilities[0]
     if (lung > POSSIBLE_LUNG).any():
         box = box_around(lung > POSSIBLE_LUNG, lobes.shape)
@@ -83,9 +84,9 @@ def _segment_by_network(volume: CtVolume, model: LoadedModel) -> LungAnatomy:
         for part in slabs(box):
             inside = _is_lung(interpolated(lung, lobes.shape, part), volume_hu[part])
             lobes[part] = (_prevailing(territories, lobes.shape, part) * inside).cpu().numpy()
-        lobes = without_trachea(volume, lobes)
+        lobes, trachea = take_out_trachea(volume, lobes)
         lobes[box] = _without_islands(lobes[box])
-    return LungAnatomy(lobes, model.info, lobe_confidence(probabilities))
+    return LungAnatomy(lobes, model.info, lobe_confidence(probabilities), trachea)
 
 
 def _require_aerated_lung(volume: CtVolume, lobes: MaskArray) -> None:

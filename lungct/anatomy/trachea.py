@@ -10,7 +10,7 @@ import torch
 from scipy import ndimage
 
 from lungct.anatomy.work_grid import MASK_BORDER, WorkGrid, dilated, from_grid, lay_grid, to_grid
-from lungct.records import CtVolume, MaskArray
+from lungct.records import CtVolume, MaskArray, Trachea
 
 WORK_SPACING_MM = (1.0, 1.0, 1.0)
 """Own decision: small enough for segmental bronchi, coarse enough for seconds on a CPU."""
@@ -61,7 +61,7 @@ class ChestOnGrid:
     trachea: BoolArray
 
 
-def without_trachea(volume: CtVolume, lobes: MaskArray) -> MaskArray:
+def take_out_trachea(volume: CtVolume, lobes: MaskArray) -> tuple[MaskArray, Trachea | None]:
     """Take trachea and first parts of the main bronchi, wall included, out of the lobes.
 
     Args:
@@ -69,31 +69,53 @@ def without_trachea(volume: CtVolume, lobes: MaskArray) -> MaskArray:
         lobes: labels on the same grid, 0 outside the lungs.
 
     Returns:
-        Labels of the same shape; the same array where there are no lobes or no trachea is seen.
+        Labels of the same shape, and the trachea; the same array and None where no trachea is seen.
     """
     seen = look_for_trachea(volume, lobes)
     if seen is None:
-        return lobes
+        return lobes, None
     lumen_and_wall = dilated(torch.from_numpy(seen.trachea), WALL_MM, seen.grid.spacing_mm).numpy()
     kept = lobes.copy()
     kept[seen.grid.box] *= ~from_grid(lumen_and_wall, seen.grid)
-    return kept
+    return kept, _place_in_volume(seen)
 
 
-def look_for_trachea(volume: CtVolume, lobes: MaskArray) -> ChestOnGrid | None:
-    """The chest on the work grid, with its trachea; None without lobes or where no trachea is seen.
+def _place_in_volume(seen: ChestOnGrid) -> Trachea | None:
+    """Return the trachea on the voxels of the volume; None where it is thinner than they are."""
+    lumen = from_grid(seen.trachea, seen.grid)
+    if not lumen.any():
+        return None
+    parts, box = [], []
+    for axis, outer in enumerate(seen.grid.box):
+        inside = np.flatnonzero(lumen.any(axis=tuple({0, 1, 2} - {axis})))
+        first, last = int(inside[0]), int(inside[-1]) + 1
+        parts.append(slice(first, last))
+        box.append(slice(outer.start + first, outer.start + last))
+    return Trachea((box[0], box[1], box[2]), lumen[tuple(parts)].astype(np.uint8))
+
+
+def look_for_trachea(volume: CtVolume, lobes: MaskArray, known: Trachea | None = None) -> ChestOnGrid | None:
+    """Return the chest on the work grid, with its trachea; None without lobes or where none is seen.
 
     Args:
         volume: canonical volume.
         lobes: labels on the same grid, 0 outside the lungs.
+        known: the trachea, where it has been found already.
     """
     if not lobes.any():
         return None
     grid = lay_grid(lobes, volume.spacing_mm, WORK_SPACING_MM, MARGIN_MM)
     hu = to_grid(volume.volume_hu, grid).numpy()
     lungs = to_grid((lobes > 0).astype(np.uint8), grid).numpy() > MASK_BORDER
-    trachea = find_trachea(hu, lungs, grid.spacing_mm)
+    trachea = find_trachea(hu, lungs, grid.spacing_mm) if known is None else _lay_on_grid(known, grid, lobes)
     return None if trachea is None else ChestOnGrid(grid, hu, lungs, trachea)
+
+
+def _lay_on_grid(known: Trachea, grid: WorkGrid, lobes: MaskArray) -> BoolArray | None:
+    whole = np.zeros(lobes.shape, np.uint8)
+    whole[known.box] = known.lumen
+    lumen: BoolArray = to_grid(whole, grid).numpy() > MASK_BORDER
+    return lumen if lumen.any() else None
 
 
 def find_trachea(

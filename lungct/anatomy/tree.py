@@ -28,7 +28,7 @@ def segment_tree(
     if not is_wanted:
         return no_tree(volume, is_wanted=False)
     try:
-        airways = segment_airways(volume, anatomy.lobes)
+        airways = segment_airways(volume, anatomy.lobes, anatomy.trachea)
         return BronchovascularTree(airways, segment_vessels(volume, anatomy.lobes, airways, device))
     except Exception as error:
         logger.warning("airways and vessels are left out: %s", type(error).__name__)

@@ -20,6 +20,7 @@ from lungct.records.findings import (
     Opacities,
     Probabilities,
     Quantification,
+    Trachea,
     Validation,
 )
 from lungct.records.images import (
@@ -69,5 +70,6 @@ __all__ = [
     "SeriesVerdict",
     "SkippedFile",
     "SliceHeader",
+    "Trachea",
     "Validation",
 ]

@@ -64,6 +64,23 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, eq=False)
+class Trachea:
+    """Where the airway tree begins.
+
+    Attributes:
+        box: part of ``Chest.volume`` that holds it.
+        lumen: ``[slices, rows, columns]`` of the box, 1 in its air.
+    """
+
+    box: tuple[slice, slice, slice]
+    lumen: MaskArray
+
+    def __post_init__(self) -> None:
+        """Keep the mask from being written."""
+        object.__setattr__(self, "lumen", read_only(self.lumen))
+
+
+@dataclass(frozen=True, eq=False)
 class LungAnatomy:
     """The lobes on the grid of ``Chest.volume``.
 
@@ -71,11 +88,13 @@ class LungAnatomy:
         lobes: ``[slices, rows, columns]``, :attr:`Lobe.label` inside the lobes, 0 elsewhere.
         confidence: mean probability that the network gave the lobe it chose, by lobe; a lobe that was not
             found is left out, and so are all where no network drew them.
+        trachea: the trachea that was taken out of the lobes; None where none was seen or looked for.
     """
 
     lobes: MaskArray
     model: ModelInfo
     confidence: Mapping[Lobe, float] = field(default_factory=dict)
+    trachea: Trachea | None = None
 
     def __post_init__(self) -> None:
         """Keep the mask from being written."""
