@@ -35,6 +35,9 @@ PLUGINS: dict[str, str] = {
     uid.JPEGLSNearLossless: "pyjpegls",
     uid.JPEG2000Lossless: "gdcm",
     uid.JPEG2000: "gdcm",
+    uid.HTJ2KLossless: "pylibjpeg",
+    uid.HTJ2KLosslessRPCL: "pylibjpeg",
+    uid.HTJ2K: "pylibjpeg",
     uid.RLELossless: "pydicom",
 }
 """Decoder of every compressed transfer syntax. Named one by one because a plugin that other code registers

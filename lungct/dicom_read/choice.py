@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from lungct.dicom_read.look import Look, look_at
 from lungct.dicom_read.selection import (
     DEFAULT_LIMITS,
+    accept,
     geometry_problem,
     latest_study_first,
     select_series,
@@ -28,7 +29,12 @@ class _Candidate:
     look: Look | None
 
 
-def choose_series(scan: Scan, limits: SelectionLimits = DEFAULT_LIMITS) -> Selection:
+def choose_series(
+    scan: Scan,
+    limits: SelectionLimits = DEFAULT_LIMITS,
+    series_uid: str | None = None,
+    accepted: frozenset[str] = frozenset(),
+) -> Selection:
     """Judge every series by its headers, look at a dozen slices of each that is eligible, and rank them.
 
     The order is: lungs before none; of one patient, later studies before earlier ones; slices that form a
@@ -36,16 +42,19 @@ def choose_series(scan: Scan, limits: SelectionLimits = DEFAULT_LIMITS) -> Selec
     expiration; then that of :func:`lungct.dicom_read.selection.select_series`. A series that
     shows only an end or the middle of the lungs is not eligible.
 
+    Args:
+        scan: what the folder holds.
+        limits: of what may be analysed.
+        series_uid: the only series that may be analysed.
+        accepted: codes of broken rules that do not exclude a series.
+
     Raises:
         NoDicomError: the scan found no DICOM image.
     """
-    by_headers = select_series(scan, limits)
+    by_headers = select_series(scan, limits, series_uid, accepted)
     allowed = [verdict for verdict in by_headers.verdicts if verdict.eligible]
     looks = look_at([verdict.series for verdict in allowed])
-    seen = [
-        _with_look(verdict, look, by_headers.accepted_codes)
-        for verdict, look in zip(allowed, looks, strict=True)
-    ]
+    seen = [_with_look(verdict, look, accepted) for verdict, look in zip(allowed, looks, strict=True)]
     candidates = [one for one in seen if one.verdict.eligible]
     candidates = [_with_breath(one, candidates) for one in candidates]
     latest_first = latest_study_first(scan)
@@ -63,17 +72,21 @@ def choose_series(scan: Scan, limits: SelectionLimits = DEFAULT_LIMITS) -> Selec
     refused = [one.verdict for one in seen if not one.verdict.eligible]
     others = [verdict for verdict in by_headers.verdicts if not verdict.eligible]
     return replace(
-        by_headers, verdicts=(*ranked, *refused, *others), study_dates_seen=study_dates(scan, ranked)
+        by_headers,
+        verdicts=(*ranked, *refused, *others),
+        study_dates_seen=study_dates(scan, ranked),
+        accepted_codes=ranked[0].accepted_codes if ranked else (),
     )
 
 
-def _with_look(verdict: SeriesVerdict, look: Look | None, accepted_codes: Sequence[str]) -> _Candidate:
+def _with_look(verdict: SeriesVerdict, look: Look | None, accepted: frozenset[str]) -> _Candidate:
     """Add what the look says for and against a series to its verdict."""
     if look is None:
         reason = Reason("SLICES_UNREADABLE", "too few of the slices looked at can be decoded and placed")
         return _Candidate(replace(verdict, preferences=(reason, *verdict.preferences)), None)
-    if reasons := tuple(reason for reason in look.reasons_against() if reason.code not in accepted_codes):
-        return _Candidate(replace(verdict, reasons=reasons, rank=None, preferences=()), look)
+    verdict = accept(replace(verdict, reasons=tuple(look.reasons_against())), accepted=accepted)
+    if not verdict.eligible:
+        return _Candidate(replace(verdict, rank=None, preferences=()), look)
     told = {preference.code for preference in verdict.preferences}
     shown = (reason for reason in look.preferences() if reason.code not in told)
     return _Candidate(replace(verdict, preferences=(*shown, *verdict.preferences)), look)

@@ -41,6 +41,11 @@ _BREATHS = {
 _DAYS_PER_YEAR = 365.25
 _AGE_UNITS_PER_YEAR = {"D": _DAYS_PER_YEAR, "W": _DAYS_PER_YEAR / 7, "M": 12.0, "Y": 1.0}
 
+_OLDEST_YEARS = 115
+"""Own decision: who would be older has a dummy for a birth date, such as 19000101."""
+_FIRST_CT_YEAR = 1971
+"""Of the first CT of a patient (Hounsfield, Br J Radiol 1973); an earlier study date is a dummy."""
+
 _CONTROLS = ("Cc", "Cs", "Zl", "Zp")
 """Unicode's categories of control characters, surrogates, and separators of lines and paragraphs."""
 
@@ -57,8 +62,8 @@ def frame_group(dataset: Dataset, frame: int, group: str) -> Dataset:
         group: keyword of a functional group sequence, e.g. ``PlanePositionSequence``.
 
     Returns:
-        The group's item, per-frame before shared (empty where neither is there); for a single-frame
-        image the data set itself.
+        The group's item, per-frame before shared; where neither is there, and for a single-frame image, the
+        data set itself: converters write attributes of frames at its top level.
     """
     if "PerFrameFunctionalGroupsSequence" not in dataset:
         return dataset
@@ -67,7 +72,7 @@ def frame_group(dataset: Dataset, frame: int, group: str) -> Dataset:
     for owner in (*owners, *items_of(dataset, "SharedFunctionalGroupsSequence")):
         if items := items_of(owner, group):
             return items[0]
-    return Dataset()
+    return dataset
 
 
 def value_of(dataset: Dataset, keyword: str) -> Any:
@@ -127,11 +132,13 @@ def text(dataset: Dataset, keyword: str) -> str:
 
 
 def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
-    """Exactly ``count`` finite numbers, or None."""
+    """Return exactly ``count`` finite numbers, or None. Decimal commas are read as points."""
     value = value_of(dataset, keyword)
     values = value if isinstance(value, MultiValue) else [value]
     try:
-        found = tuple(float(part) for part in values)
+        found = tuple(
+            float(part.replace(",", ".")) if isinstance(part, str) else float(part) for part in values
+        )
     except (TypeError, ValueError):
         return None
     return found if len(found) == count and all(map(math.isfinite, found)) else None
@@ -168,18 +175,20 @@ def readable_name(dataset: Dataset, keyword: str = "PatientName") -> str:
 
 
 def age_years(dataset: Dataset) -> float | None:
-    """Patient's Age (0010,1010), else from birth date and study date, else None.
+    """Return Patient's Age (0010,1010), else years from birth date to study date, else None.
 
-    ``000Y`` is what anonymisers leave behind; newborns carry days, weeks or months.
+    Anonymisers leave ``000Y`` and dates that cannot be true; newborns carry days, weeks or months.
     """
-    age = text(dataset, "PatientAge")
-    if age[:-1].isdecimal() and age[-1] in _AGE_UNITS_PER_YEAR and age != "000Y":
-        return int(age[:-1]) / _AGE_UNITS_PER_YEAR[age[-1]]
+    found = re.fullmatch(r"(\d{1,3})([DWMY]?)", text(dataset, "PatientAge").upper())
+    if found and (int(found[1]) > 0 or found[2] in ("D", "W", "M")):
+        years = int(found[1]) / _AGE_UNITS_PER_YEAR[found[2] or "Y"]
+        return years if years <= _OLDEST_YEARS else None
     born, studied = _day(dataset, "PatientBirthDate"), _day(dataset, "StudyDate")
-    if born is None or studied is None:
+    if born is None or studied is None or studied.year < _FIRST_CT_YEAR or born >= studied:
         return None
     birthday_to_come = (studied.month, studied.day) < (born.month, born.day)
-    return float(studied.year - born.year - birthday_to_come)
+    years = float(studied.year - born.year - birthday_to_come)
+    return years if years <= _OLDEST_YEARS else None
 
 
 def study_date(dataset: Dataset) -> str:
@@ -205,6 +214,6 @@ def _breath(description: str) -> str:
 def _day(dataset: Dataset, keyword: str) -> date | None:
     """A DICOM date (DA), None where missing or malformed."""
     try:
-        return datetime.strptime(text(dataset, keyword), "%Y%m%d").date()
+        return datetime.strptime(text(dataset, keyword).replace(".", ""), "%Y%m%d").date()
     except ValueError:
         return None

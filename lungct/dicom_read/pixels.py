@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from math import prod
 from typing import Any, cast
@@ -16,11 +17,13 @@ from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 
 from lungct.decoding import PLUGINS, DecodingError, EncodedFrame, StoredArray, decode_frames
+from lungct.dicom_read.code_streams import read_code_stream
 from lungct.dicom_read.files import DeflatedTooLargeError, read_dataset
 from lungct.dicom_read.headers import DAMAGED, frame_group, integer, number, text, value_of
 from lungct.dicom_read.privacy import printable
+from lungct.dicom_read.stored_words import WordFormat, read_words
 from lungct.errors import PixelDataError
-from lungct.records import HuArray, SliceHeader
+from lungct.records import HuArray, QualityFlag, SliceHeader
 
 AIR_HU = -1024
 """What stands where there is no measurement: padding and places outside every slice."""
@@ -28,7 +31,8 @@ AIR_HU = -1024
 TISSUE_HU = (-900, 3071)
 """A padding value in this range is a wrong header: what it would hide is tissue."""
 
-_HOUNSFIELD_TYPES = ("", "HU", "US")
+_HOUNSFIELD_TYPES = re.compile(r"|HU|US|UNSPECIFIED|CTNUMBERS?|(HU)?HO?U?N[DT]?SFIE?I?E?LD(UNITS?)?(HU)?")
+"""Letters of Rescale Type (0028,1054) that mean Hounsfield units, as people spell them."""
 
 _DECODER_ATTRIBUTES = {
     "rows": "Rows",
@@ -53,6 +57,7 @@ class _Coding:
     Attributes:
         place: of the slice among those that are read.
         padding: Pixel Padding Value and Range Limit, None where there is none.
+        is_lossy: the code stream tells that it was compressed with loss.
     """
 
     place: int
@@ -60,27 +65,56 @@ class _Coding:
     slope: float
     intercept: float
     padding: tuple[int, int] | None
+    bits_stored: int
+    is_signed: bool
+    is_lossy: bool = False
 
 
-def read_slices_hu(slices: Sequence[SliceHeader]) -> HuArray:
+def read_slices_hu(slices: Sequence[SliceHeader]) -> tuple[HuArray, tuple[QualityFlag, ...]]:
     """Decode slices of one size.
 
     Returns:
         ``[slices, rows, columns]`` in the given order, int16 where all Hounsfield units are whole and fit,
-        else float32. Pixel padding reads as air.
+        else float32; pixel padding and all below -1024 HU reads as air. And flags of slices whose pixels are
+        not what their header says.
 
     Raises:
         PixelDataError: a slice cannot be decoded, is constant, or does not tell its Hounsfield units.
     """
     volume_hu: HuArray | None = None
+    odd_places: list[int] = []
+    is_lossy = False
     for coding, stored in _stored_slices(slices):
-        slice_hu = _slice_hu(stored, coding)
+        slice_hu, is_odd = _slice_hu(stored, coding)
+        odd_places += [coding.place] * is_odd
+        is_lossy |= coding.is_lossy
         if volume_hu is None:  # not before one is decoded: headers tell any size
             volume_hu = np.empty((len(slices), *slice_hu.shape), slice_hu.dtype)
         volume_hu = volume_hu.astype(np.promote_types(volume_hu.dtype, slice_hu.dtype), copy=False)
         volume_hu[coding.place] = slice_hu
     assert volume_hu is not None  # noqa: S101
-    return volume_hu
+    lossy_flags = _flag_loss(slices) if is_lossy else ()
+    return volume_hu, (*_flag_odd_words([slices[place] for place in sorted(odd_places)]), *lossy_flags)
+
+
+def _flag_loss(slices: Sequence[SliceHeader]) -> tuple[QualityFlag, ...]:
+    """Flag compression with loss that no header admits."""
+    if any(image.is_lossy for image in slices):
+        return ()
+    message = (
+        "the pixels were compressed with loss, which the headers do not say; faint opacities may have changed"
+    )
+    return (QualityFlag("LOSSY_COMPRESSION", message),)
+
+
+def _flag_odd_words(odd: Sequence[SliceHeader]) -> tuple[QualityFlag, ...]:
+    if not odd:
+        return ()
+    message = (
+        f"stored values of {len(odd)} images do not fit Bits Stored or Pixel Representation, first "
+        f"{odd[0].name}; they were read as what gives plausible Hounsfield units"
+    )
+    return (QualityFlag("BITS_STORED_CONTRADICTED", message),)
 
 
 def read_samples_hu(samples: Sequence[Sequence[SliceHeader]]) -> Iterator[tuple[int, int, HuArray]]:
@@ -96,12 +130,12 @@ def read_samples_hu(samples: Sequence[Sequence[SliceHeader]]) -> Iterator[tuple[
 
 def _sound_slices_hu(slices: Sequence[SliceHeader]) -> list[tuple[int, HuArray]]:
     try:
-        return [(coding.place, _slice_hu(stored, coding)) for coding, stored in _stored_slices(slices)]
+        return [(coding.place, _slice_hu(stored, coding)[0]) for coding, stored in _stored_slices(slices)]
     except PixelDataError:
         found = []
         for place, image in enumerate(slices):
             with suppress(PixelDataError):
-                found += [(place, _slice_hu(stored, coding)) for coding, stored in _stored_slices([image])]
+                found += [(place, _slice_hu(stored, coding)[0]) for coding, stored in _stored_slices([image])]
         return found
 
 
@@ -132,22 +166,41 @@ def _read_file(images: list[tuple[int, SliceHeader]]) -> Iterator[tuple[_Coding,
     """Frames of one file: compressed ones as they are, others as stored values."""
     dataset = _read(images[0][1])
     for place, image in images:
-        slope, intercept = _rescale(dataset, image)
-        coding = _Coding(place, image, slope, intercept, _padding(dataset))
-        syntax = _transfer_syntax(dataset, image)
-        yield coding, _encoded_frame(dataset, image) if syntax in PLUGINS else _native_frame(dataset, image)
+        coding = _coding(dataset, place, image)
+        if _transfer_syntax(dataset, image) in PLUGINS:
+            frame, is_lossy = _encoded_frame(dataset, image)
+            yield replace(coding, is_lossy=is_lossy), frame
+        else:
+            yield coding, _native_frame(dataset, image)
 
 
-def _slice_hu(stored: StoredArray, coding: _Coding) -> HuArray:
-    ends = int(stored.min()), int(stored.max())
+def _coding(dataset: Dataset, place: int, image: SliceHeader) -> _Coding:
+    slope, intercept = _rescale(dataset, image)
+    return _Coding(
+        place,
+        image,
+        slope,
+        intercept,
+        padding=_padding(dataset),
+        bits_stored=integer(dataset, "BitsStored") or 0,
+        is_signed=integer(dataset, "PixelRepresentation") == 1,
+    )
+
+
+def _slice_hu(stored: StoredArray, coding: _Coding) -> tuple[HuArray, bool]:
+    """Return Hounsfield units, and whether the stored words contradict their header."""
+    said = WordFormat(coding.bits_stored, coding.is_signed, coding.slope, coding.intercept)
+    words, is_odd = read_words(stored, said)
+    ends = int(words.min()), int(words.max())
     if ends[0] == ends[1]:
         message = f"{coding.image.name} has the same value in every pixel; export it again or remove it"
         raise PixelDataError(message, "CONSTANT_PIXELS")
-    values = _rescaled(stored, ends, coding.slope, coding.intercept)
+    values = _rescaled(words, ends, coding.slope, coding.intercept)
     if coding.padding is not None:
-        is_padding = _find_padding(stored, coding.padding)
+        is_padding = _find_padding(words, coding.padding)
         values[is_padding & ((values < TISSUE_HU[0]) | (values > TISSUE_HU[1]))] = AIR_HU
-    return _as_int16_if_exact(values)
+    np.maximum(values, AIR_HU, out=values)
+    return _as_int16_if_exact(values), is_odd
 
 
 def _rescaled(
@@ -187,11 +240,18 @@ def _fit_16_bits(lowest: int, highest: int) -> bool:
 def _rescale(dataset: Dataset, image: SliceHeader) -> tuple[float, float]:
     """Return slope and intercept of the slice itself."""
     transform = frame_group(dataset, image.frame, "PixelValueTransformationSequence")
-    slope, intercept = number(transform, "RescaleSlope"), number(transform, "RescaleIntercept")
+    slope, intercept = (
+        number(transform, keyword) if keyword in transform else number(dataset, keyword)
+        for keyword in ("RescaleSlope", "RescaleIntercept")
+    )
     if slope is None or intercept is None:
         message = f"{image.name} lacks Rescale Slope or Intercept, so no Hounsfield units; export it again"
         raise PixelDataError(message, "RESCALE_MISSING")
-    if text(transform, "RescaleType").upper() not in _HOUNSFIELD_TYPES:
+    if slope == 0:
+        message = f"{image.name} has Rescale Slope 0, so the same value everywhere; export it again"
+        raise PixelDataError(message, "RESCALE_SLOPE_ZERO")
+    rescale_type = text(transform, "RescaleType") or text(dataset, "RescaleType")
+    if not _HOUNSFIELD_TYPES.fullmatch(re.sub(r"[^A-Z0-9]", "", rescale_type.upper())):
         message = f"{image.name} does not hold Hounsfield units by its Rescale Type; send the plain CT images"
         raise PixelDataError(message, "NOT_HOUNSFIELD")
     return slope, intercept
@@ -237,7 +297,8 @@ def _native_frame(dataset: Dataset, image: SliceHeader) -> StoredArray:
     return pixels
 
 
-def _encoded_frame(dataset: Dataset, image: SliceHeader) -> EncodedFrame:
+def _encoded_frame(dataset: Dataset, image: SliceHeader) -> tuple[EncodedFrame, bool]:
+    """Return a compressed frame, and whether it says that it was compressed with loss."""
     told = {name: value_of(dataset, keyword) for name, keyword in _DECODER_ATTRIBUTES.items()}
     n_frames = integer(dataset, "NumberOfFrames") or 1
     try:
@@ -245,7 +306,15 @@ def _encoded_frame(dataset: Dataset, image: SliceHeader) -> EncodedFrame:
     except DAMAGED as error:
         raise _undecodable(image) from error
     known = {name: value for name, value in told.items() if value is not None}
-    return EncodedFrame(code_stream, str(dataset.file_meta.TransferSyntaxUID), known)
+    said = read_code_stream(code_stream)
+    if said and (said.rows, said.columns, said.n_components) != (image.rows, image.columns, 1):
+        message = (
+            f"{image.name}: its compressed image is of {said.rows} x {said.columns} pixels and "
+            f"{said.n_components} values a pixel, not as the header says; export it again"
+        )
+        raise PixelDataError(message, "CODE_STREAM_CONTRADICTS")
+    frame = EncodedFrame(code_stream, str(dataset.file_meta.TransferSyntaxUID), known)
+    return frame, said is not None and said.is_lossy
 
 
 def _undecodable(image: SliceHeader) -> PixelDataError:

@@ -1,4 +1,4 @@
-"""Do the Hounsfield units look like a chest? Air near -1000, soft tissue near 40 (or fat near -100)."""
+"""Tell whether Hounsfield units look like a chest: air near -1000, soft tissue near 40 (or fat near -100)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from pydicom.uid import (
 )
 
 from lungct.dicom_read.character_set import find_misfits
+from lungct.dicom_read.descriptions import is_animal, says_chest
 from lungct.dicom_read.files import read_dataset, walk
 from lungct.dicom_read.headers import (
     DAMAGED,
@@ -33,6 +34,7 @@ from lungct.dicom_read.headers import (
     study_date,
     text,
 )
+from lungct.dicom_read.own_uids import with_valid_uids
 from lungct.dicom_read.privacy import (
     IDENTIFYING,
     NameMask,
@@ -40,8 +42,9 @@ from lungct.dicom_read.privacy import (
     parts_of_names,
     printable,
 )
+from lungct.dicom_read.stacks import split_stacks
 from lungct.errors import NoDicomError
-from lungct.records import PatientStudy, Reason, Scan, Series, SkippedFile, SliceHeader
+from lungct.records import PatientStudy, QualityFlag, Reason, Scan, Series, SkippedFile, SliceHeader
 
 _LABEL_MAP_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
 _SEGMENTATIONS = (SegmentationStorage, SurfaceSegmentationStorage, _LABEL_MAP_SEGMENTATION_STORAGE)
@@ -50,10 +53,20 @@ _OFTEN_EQUAL = (
     "LossyImageCompression", "AcquisitionNumber", "Rows", "Columns", "ImageOrientationPatient",
     "PixelSpacing", "SeriesNumber", "Manufacturer", "ConvolutionKernel", "SliceThickness", "BodyPartExamined",
     "PatientAge",
-    "StudyDate", *IDENTIFYING,
+    "StudyDate", "SeriesDescription", "StudyDescription", "ProtocolName", "SeriesTime", "ContrastBolusAgent",
+    "ScanOptions", *IDENTIFYING,
 )  # fmt: skip
 """Attributes that most images of a study share."""
-_IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+LEAST_STACK = 5
+"""Own decision: fewer images that do not belong to the stack of their series are overviews or localizers."""
+
+_WHY_ODD = "do not belong to the stack of their series"
+_MARKS = (
+    "ConvolutionKernel", "ContrastBolusAgent", "NominalPercentageOfCardiacPhase",
+    "TemporalPositionIdentifier", "TemporalPositionIndex", "SeriesTime", "AcquisitionDateTime",
+    "AcquisitionTime", "ScanOptions", "StackID",
+)  # fmt: skip
+"""What differs between passes of a scanner that share a Series Instance UID."""
 
 
 class _UnusableFileError(Exception):
@@ -104,7 +117,7 @@ def scan_folder(root: Path) -> Scan:
     mask = NameMask(set().union(*map(parts_of_names, identifying)))
     return Scan(
         root=root,
-        series=_all_series(found, mask),
+        series=_all_series(found, mask, skipped),
         skipped=tuple(replace(file, name=mask(file.name)) for file in skipped),
     )
 
@@ -123,7 +136,8 @@ def scan_headers(headers: Iterable[Dataset]) -> Scan:
             _add(found, header, _series_of_file(header, Path(), name))
         except _UnusableFileError as error:
             skipped.append(SkippedFile(name, error.reason))
-    return Scan(Path(), _all_series(found, NameMask(set())), tuple(skipped))
+    series = _all_series(found, NameMask(set()), skipped)
+    return Scan(Path(), series, tuple(skipped))
 
 
 def read_patient_study(series: Series) -> PatientStudy:
@@ -178,19 +192,19 @@ def _series_of_file(dataset: Dataset, path: Path, name: str) -> Series:
 
 
 def _require_image(dataset: Dataset) -> None:
-    sop_class = text(dataset, "SOPClassUID") or _file_header_class(dataset)
+    sop_class = _from_file_header(dataset, "SOPClassUID", "MediaStorageSOPClassUID")
     if sop_class == MediaStorageDirectoryStorage:
         raise _UnusableFileError("DICOMDIR", "is a directory of other files")
     if sop_class in _SEGMENTATIONS or not integer(dataset, "Rows") or not integer(dataset, "Columns"):
         kind = UID(sop_class).name if sop_class else "object without SOP class"
         raise _UnusableFileError("NOT_AN_IMAGE", f"is not an image but {kind}")
-    if missing := [keyword for keyword in _IDENTIFIERS if not _uid(dataset, keyword)]:
-        raise _UnusableFileError("INCOMPLETE_HEADER", f"lacks {', '.join(missing)}")
+    if not sop_class:
+        raise _UnusableFileError("INCOMPLETE_HEADER", "lacks SOPClassUID")
 
 
-def _file_header_class(dataset: Dataset) -> str:
-    """Return the Media Storage SOP Class of the file header, empty where there is none."""
-    return text(getattr(dataset, "file_meta", Dataset()), "MediaStorageSOPClassUID")
+def _from_file_header(dataset: Dataset, keyword: str, meta_keyword: str) -> str:
+    """Return a UID of the data set, or where it has none, that of the file header."""
+    return _uid(dataset, keyword) or _uid(getattr(dataset, "file_meta", Dataset()), meta_keyword)
 
 
 def _uid(dataset: Dataset, keyword: str) -> str:
@@ -219,15 +233,22 @@ def _slice_header(dataset: Dataset, path: Path, name: str, frame: int) -> SliceH
         is_lossy=text(dataset, "LossyImageCompression") == "01",
         frame=frame,
         name=name,
-        sop_class_uid=text(dataset, "SOPClassUID"),
-        sop_instance_uid=text(dataset, "SOPInstanceUID"),
+        sop_class_uid=_from_file_header(dataset, "SOPClassUID", "MediaStorageSOPClassUID"),
+        sop_instance_uid=_from_file_header(dataset, "SOPInstanceUID", "MediaStorageSOPInstanceUID"),
+        marks=_marks(dataset, frame),
     )
+
+
+def _marks(dataset: Dataset, frame: int) -> tuple[str, ...]:
+    kernel, *others = _MARKS
+    reconstruction = frame_group(dataset, frame, "CTReconstructionSequence")
+    return text(reconstruction, kernel), *(text(dataset, keyword) for keyword in others)
 
 
 def _series(dataset: Dataset, slices: tuple[SliceHeader, ...]) -> Series:
     return Series(
-        study_uid=text(dataset, "StudyInstanceUID"),
-        series_uid=text(dataset, "SeriesInstanceUID"),
+        study_uid=_uid(dataset, "StudyInstanceUID"),
+        series_uid=_uid(dataset, "SeriesInstanceUID"),
         modality=text(dataset, "Modality"),
         slices=slices,
         series_number=integer(dataset, "SeriesNumber"),
@@ -239,6 +260,8 @@ def _series(dataset: Dataset, slices: tuple[SliceHeader, ...]) -> Series:
         age_years=age_years(dataset),
         study_date=study_date(dataset),
         is_expiration=is_expiration(dataset),
+        says_chest=says_chest(dataset),
+        is_animal=is_animal(dataset),
     )
 
 
@@ -247,25 +270,60 @@ def _anatomic_region(dataset: Dataset) -> str:
     return text(regions[0], "CodeMeaning") if regions else ""
 
 
-def _all_series(found: dict[tuple[str, str, str], list[Series]], mask: NameMask) -> tuple[Series, ...]:
-    """The series in order of their UIDs, with their patients numbered."""
+def _all_series(
+    found: dict[tuple[str, str, str], list[Series]], mask: NameMask, skipped: list[SkippedFile]
+) -> tuple[Series, ...]:
+    """Return the series in order of their UIDs, with their patients numbered; odd images are skipped."""
     numbers = {patient: number for number, patient in enumerate(sorted({key[2] for key in found}))}
-    return tuple(replace(_whole_series(found[key], mask), patient=numbers[key[2]]) for key in sorted(found))
+    return tuple(
+        replace(one, patient=numbers[key[2]])
+        for key in sorted(found)
+        for one in _whole_series(found[key], mask, skipped)
+    )
 
 
-def _whole_series(parts: list[Series], mask: NameMask) -> Series:
-    """All files of a series together; of several slice thicknesses the largest counts."""
-    slices = sorted(
+def _whole_series(parts: list[Series], mask: NameMask, skipped: list[SkippedFile]) -> Iterator[Series]:
+    """Put the files of a series together, as one series a stack; odd images among them are skipped."""
+    part_of = {(image.path, image.frame, image.name): part for part in parts for image in part.slices}
+    images = sorted(
         (image for part in parts for image in part.slices),
         key=lambda image: (image.instance_number or 0, image.frame, image.name),
     )
+    stacks = split_stacks(images)
+    n_kept = max(1, sum(len(stack) >= LEAST_STACK for stack in stacks))
+    odd = [image for stack in stacks[n_kept:] for image in stack]
+    skipped += [SkippedFile(image.name, Reason("ODD_IMAGE", _WHY_ODD)) for image in odd]
+    flags = tuple(_split_flags(stacks[:n_kept], [mask(image.name) for image in odd]))
+    for stack in stacks[:n_kept]:
+        own_parts = {
+            id(part): part for image in stack for part in [part_of[image.path, image.frame, image.name]]
+        }
+        yield with_valid_uids(_one_stack(list(own_parts.values()), stack, flags, mask))
+
+
+def _split_flags(stacks: list[list[SliceHeader]], odd_names: list[str]) -> Iterator[QualityFlag]:
+    if odd_names:
+        message = f"{len(odd_names)} images that {_WHY_ODD} were left out, first {odd_names[0]}"
+        yield QualityFlag("ODD_IMAGES_LEFT_OUT", message)
+    if len(stacks) > 1:
+        counts = ", ".join(str(len(stack)) for stack in stacks)
+        message = f"the series holds {len(stacks)} stacks (of {counts} images); each was judged by itself"
+        yield QualityFlag("SERIES_SPLIT", message)
+
+
+def _one_stack(
+    parts: list[Series], stack: list[SliceHeader], flags: tuple[QualityFlag, ...], mask: NameMask
+) -> Series:
+    """Return the series of one stack; of several slice thicknesses the largest counts."""
     thicknesses_mm = [part.slice_thickness_mm for part in parts if part.slice_thickness_mm is not None]
     frames_of_reference = {part.frame_of_reference_uid for part in parts}
     return replace(
         parts[0],
         frame_of_reference_uid=frames_of_reference.pop() if len(frames_of_reference) == 1 else "",
-        slices=tuple(_masked(image, mask) for image in slices),
+        slices=tuple(_masked(image, mask) for image in stack),
         slice_thickness_mm=max(thicknesses_mm, default=None),
+        is_animal=any(part.is_animal for part in parts),
+        flags=flags,
     )
 
 

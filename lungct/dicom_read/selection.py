@@ -6,7 +6,6 @@ axial reconstruction, slices of at most 3 mm, at most 1.5 mm and a lung kernel r
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
+from lungct.dicom_read.descriptions import CHEST_NAMES, OTHER_PARTS
 from lungct.dicom_read.slice_grid import even_grid, slice_distances_mm, slice_normal, sort_slices
 from lungct.dicom_read.vendor_kernels import is_lung_kernel
 from lungct.errors import GeometryError, NoDicomError
@@ -22,60 +22,81 @@ from lungct.settings import SelectionLimits
 
 _ROUNDING_MM = 1e-2
 
-_PROJECTIONS = {"MIP", "MINIP", "MAX_IP", "MIN_IP", "MNIP", "PROJECTION IMAGE", "VRT", "SSD", "VOLREN"}
-_REFORMATIONS = {"MPR", "REFORMATTED", "CPR", "CURVED", "CSA MPR", "MPR_THICK"}
+_PROJECTIONS = {
+    "MIP",
+    "MINIP",
+    "MAX_IP",
+    "MIN_IP",
+    "MNIP",
+    "PROJECTION IMAGE",
+    "VRT",
+    "SSD",
+    "VOLREN",
+}
+_REFORMATIONS = {
+    "MPR", "REFORMATTED", "CPR", "CURVED", "CSA MPR", "MPR_THICK", "CSA RESAMPLED", "RESAMPLED",
+}  # fmt: skip
+_COMPUTED = {
+    "SUBTRACTION", "ADDITION", "DIVISION", "MULTIPLICATION", "PERFUSION", "IODINE", "VNC",
+    "VIRTUAL NON CONTRAST", "Z_EFF", "ELECTRON DENSITY", "ELECTRON_DENSITY", "MATERIAL", "DENSITY",
+    "FUSION", "MASK", "SEGMENTATION",
+}  # fmt: skip
+"""Kinds of images (PS3.3 C.8.2.1.1.1, C.8.16.1.3, and what workstations write) that are made of others."""
 
 
 def _is_computed(image: SliceHeader) -> bool:
-    """Derived, unless that only says that the image was compressed with loss (PS3.3 C.7.6.1.1.5)."""
-    return image.image_type[0] == "DERIVED" and not image.is_lossy
+    return not _COMPUTED.isdisjoint(image.image_type[1:])
 
 
 def _is_secondary(image: SliceHeader) -> bool:
-    return "SECONDARY" in image.image_type[1:2] or "SCREEN SAVE" in image.image_type
+    return "SCREEN SAVE" in image.image_type
 
 
 _CT_CLASSES = {CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage}
 _AXIAL = {"AXIAL", "VOLUME"}
 _LOCALIZERS = {"LOCALIZER", "SCOUT"}
 _IMAGE_TYPES: tuple[tuple[str, Callable[[SliceHeader], bool], str], ...] = (
-    ("DERIVED", _is_computed, "computed from other images"),
-    ("SECONDARY", _is_secondary, "secondary images"),
+    ("DERIVED", _is_computed, "computed from other images, so not in Hounsfield units"),
+    ("SECONDARY", _is_secondary, "screenshots"),
     ("LOCALIZER", lambda image: not _LOCALIZERS.isdisjoint(image.image_type), "localizers"),
     ("MPR", lambda image: not _REFORMATIONS.isdisjoint(image.image_type), "reformations"),
     ("MIP", lambda image: not _PROJECTIONS.isdisjoint(image.image_type), "projections or renderings"),
 )
-_CHEST_NAMES = ("CHEST", "THORA", "TORAX", "TORAC", "LUNG", "PULMO", "TRUNK", "TORSO", "WHOLEBODY")
-_OTHER_PARTS = re.compile(
-    r"\b(HEAD|BRAIN|SKULL|FACE|FACIAL|SINUS|JAW|ORBIT|EAR\b|NECK|CAROTID|[CTL] ?SPINE|SPINE|SACRUM|SHOULDER|"
-    r"CLAVICLE|SCAPULA|ARM\b|HUMERUS|ELBOW|FOREARM|WRIST|HAND\b|FINGER|HEART|CARDIAC|CORONARY|BREAST|AORTA|"
-    r"ABDOM|LIVER|PANCREAS|KIDNEY|ADRENAL|SPLEEN|BLADDER|PROSTATE|UTERUS|COLON|PELVI|HIP\b|THIGH|FEMUR|"
-    r"LEG\b|KNEE|TIBIA|CALF|ANKLE|FOOT|TOE\b|EXTREMIT|KOPF|HALS|BAUCH|BECKEN|CRANE|COU\b|BASSIN)"
-)
-"""Body parts of PS3.16 annex L, and some words of other languages, that show no whole lungs. Sites write what
-they like into this attribute, so what is not known here does not speak against a series."""
-
+_CHEST_PARTS = (*CHEST_NAMES, "TRUNK", "TORSO", "WHOLEBODY")
 
 DEFAULT_LIMITS = SelectionLimits()
 
 
-def select_series(scan: Scan, limits: SelectionLimits = DEFAULT_LIMITS) -> Selection:
+def select_series(
+    scan: Scan,
+    limits: SelectionLimits = DEFAULT_LIMITS,
+    series_uid: str | None = None,
+    accepted: frozenset[str] = frozenset(),
+) -> Selection:
     """Judge every series and rank the eligible ones.
 
     The order is: later studies before earlier ones where all are of one patient, slices that form a grid
-    before others, inspiration before expiration, thin before thick, lung kernel before others, original axial
-    images before others, more slices before fewer, and the smaller series UID where all else is equal. Slices
-    that form no grid do not exclude a series: reading it tells what is wrong with which file.
+    before others, original images before derived ones, inspiration before expiration, thin before thick,
+    lung kernel before others, original axial images before others, more slices before fewer, and the
+    smaller series UID where all else is equal. Slices that form no grid do not exclude a series: reading it
+    tells what is wrong with which file.
+
+    Args:
+        scan: what the folder holds.
+        limits: of what may be analysed.
+        series_uid: the only series that may be analysed.
+        accepted: codes of broken rules that do not exclude a series.
 
     Returns:
-        Verdicts, eligible series first in their rank; none of rank 1 where no series is eligible.
+        Verdicts, eligible series first in their rank; none of rank 1 where no series is eligible. The
+        accepted codes are those that the first series would be excluded for.
 
     Raises:
         NoDicomError: the scan found no DICOM image.
     """
     if not scan.series:
         raise NoDicomError(_no_image_message(scan))
-    verdicts = [judge(series, limits) for series in scan.series]
+    verdicts = [accept(judge(series, limits), series_uid, accepted) for series in scan.series]
     latest_first = latest_study_first(scan)
     eligible = [(verdict, geometry_problem(verdict.series)) for verdict in verdicts if verdict.eligible]
     eligible.sort(key=lambda one: (latest_first(one[0].series), _rank_key(one[0].series, one[1], limits)))
@@ -83,8 +104,12 @@ def select_series(scan: Scan, limits: SelectionLimits = DEFAULT_LIMITS) -> Selec
         replace(verdict, rank=rank, preferences=tuple(_preferences(verdict.series, problem, limits)))
         for rank, (verdict, problem) in enumerate(eligible, start=1)
     ]
-    all_verdicts = (*ranked, *(v for v in verdicts if not v.eligible))
-    return Selection(scan, all_verdicts, study_dates_seen=study_dates(scan, ranked))
+    return Selection(
+        scan=scan,
+        verdicts=(*ranked, *(v for v in verdicts if not v.eligible)),
+        study_dates_seen=study_dates(scan, ranked),
+        accepted_codes=ranked[0].accepted_codes if ranked else (),
+    )
 
 
 def study_dates(scan: Scan, ranked: Sequence[SeriesVerdict]) -> tuple[str, ...]:
@@ -97,6 +122,17 @@ def latest_study_first(scan: Scan) -> Callable[[Series], int]:
     """Return the key that sorts later studies first; all are equal where the scan has several patients."""
     is_one_patient = len({series.patient for series in scan.series}) == 1
     return lambda series: -int(series.study_date or 0) if is_one_patient else 0
+
+
+def accept(
+    verdict: SeriesVerdict, series_uid: str | None = None, accepted: frozenset[str] = frozenset()
+) -> SeriesVerdict:
+    """Return the verdict without the reasons that are accepted, or with one more for another series."""
+    left = tuple(reason for reason in verdict.reasons if reason.code not in accepted)
+    codes = {reason.code for reason in verdict.reasons} & accepted | set(verdict.accepted_codes)
+    if series_uid is not None and verdict.series.series_uid != series_uid:
+        left = (*left, Reason("OTHER_SERIES_ASKED_FOR", "another series was asked for"))
+    return replace(verdict, reasons=left, accepted_codes=tuple(sorted(codes)))
 
 
 def judge(series: Series, limits: SelectionLimits = DEFAULT_LIMITS) -> SeriesVerdict:
@@ -152,10 +188,13 @@ def _thickness_reasons(series: Series, limits: SelectionLimits) -> Iterator[Reas
 
 def _coverage_reasons(series: Series, limits: SelectionLimits) -> Iterator[Reason]:
     n_slices, distances_mm = len(series.slices), slice_distances_mm(series.slices)
+    if lost := [image.name for image in series.slices if image.position_mm is None]:
+        message = f"{len(lost)} images do not say where they lie, or not in numbers, first {lost[0]}"
+        yield Reason("POSITION_MISSING", message)
     if n_slices < limits.min_slices:
         yield Reason("TOO_FEW_SLICES", f"{n_slices} slices, at least {limits.min_slices} needed")
     extent_mm = float(np.ptp(distances_mm)) if len(distances_mm) else 0.0
-    if extent_mm < limits.min_extent_mm - _ROUNDING_MM:
+    if extent_mm < limits.min_extent_mm - _ROUNDING_MM and not lost:
         message = f"slices cover {extent_mm:.0f} mm, at least {limits.min_extent_mm:g} mm needed"
         yield Reason("EXTENT_TOO_SHORT", message)
 
@@ -163,10 +202,16 @@ def _coverage_reasons(series: Series, limits: SelectionLimits) -> Iterator[Reaso
 def _patient_reasons(series: Series, limits: SelectionLimits) -> Iterator[Reason]:
     if series.age_years is not None and series.age_years < limits.min_age_years:
         yield Reason("UNDER_AGE", f"patient is under {limits.min_age_years:g} years of age")
+    if series.is_animal:
+        yield Reason("NOT_HUMAN", "species, breed or owner say that the patient is an animal")
+    if _is_of_other_part(series) and not series.says_chest:
+        yield Reason("NOT_CHEST", "body part examined is not the chest")
+
+
+def _is_of_other_part(series: Series) -> bool:
     body_part = series.body_part.upper()
     letters = "".join(filter(str.isalpha, body_part))
-    if _OTHER_PARTS.search(body_part) and not any(name in letters for name in _CHEST_NAMES):
-        yield Reason("NOT_CHEST", "body part examined is not the chest")
+    return OTHER_PARTS.search(body_part) is not None and not any(name in letters for name in _CHEST_PARTS)
 
 
 def _spacing_mm(series: Series) -> float | None:
@@ -200,11 +245,19 @@ def _is_original_axial(series: Series) -> bool:
     )
 
 
+def _is_derived(series: Series) -> bool:
+    """Return whether Image Type says derived or secondary, which archives also write when they compress."""
+    return any(
+        image.image_type[0] == "DERIVED" or "SECONDARY" in image.image_type[1:2] for image in series.slices
+    )
+
+
 def _rank_key(
     series: Series, problem: Reason | None, limits: SelectionLimits
-) -> tuple[bool, bool, bool, bool, bool, int, str]:
+) -> tuple[bool, bool, bool, bool, bool, bool, int, str]:
     return (
         problem is not None,
+        _is_derived(series),
         series.is_expiration,
         not _is_thin(series, limits),
         not is_lung_kernel(series.manufacturer, series.kernel),
@@ -220,6 +273,10 @@ def _preferences(series: Series, problem: Reason | None, limits: SelectionLimits
         yield problem
     if series.is_expiration:
         yield Reason("EXPIRATION", "described as taken after breathing out")
+    if _is_derived(series):
+        yield Reason("DERIVED_IMAGES", "image type says derived or secondary, as archives write it too")
+    if _is_of_other_part(series):
+        yield Reason("BODY_PART_CONTRADICTED", "body part examined is another, but descriptions say chest")
     limit_mm = limits.recommended_slice_thickness_mm
     if _is_thin(series, limits):
         yield Reason("THIN_SLICES", f"slices of at most {limit_mm:g} mm, as recommended")

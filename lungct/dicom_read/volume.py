@@ -34,15 +34,16 @@ def read_volume(series: Series) -> CtVolume:
     stack = sort_slices(series)
     unique = stack.select(stack.is_new)
     grid = even_grid(unique)
-    volume_hu = read_slices_hu(stack.slices)
+    volume_hu, word_flags = read_slices_hu(stack.slices)
     if duplicate_flags := _check_duplicates(stack, volume_hu):
         volume_hu = volume_hu[stack.is_new]
     volume_hu, corner_mm, tilt_flags = _upright(unique, volume_hu)
     volume_hu, gap_flags = _evenly_spaced(unique, grid, volume_hu)
     affine_lps = unique.affine_lps(grid.spacing_mm, corner_mm)
     acquisition_flags = _flag_alternating_acquisitions(unique)
-    hu_flags = (*flag_implausible_hu(volume_hu), *flag_unequal_slices(volume_hu))
-    flags = (*duplicate_flags, *acquisition_flags, *tilt_flags, *gap_flags, *hu_flags)
+    geometry_flags = (*duplicate_flags, *acquisition_flags, *tilt_flags, *gap_flags)
+    hu_flags = (*word_flags, *flag_implausible_hu(volume_hu), *flag_unequal_slices(volume_hu))
+    flags = (*series.flags, *geometry_flags, *hu_flags)
     images = () if tilt_flags or gap_flags else unique.slices
     return CtVolume(volume_hu, affine_lps, flags, images)
 

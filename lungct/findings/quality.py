@@ -29,7 +29,9 @@ from lungct.records import (
 SEVERE_FLAGS = ("OUTSIDE_METHOD", "ORIENTATION_DOUBTFUL", "SOLID_LUNG")
 """Codes that forbid to rely on the findings: every page and picture says so before it says anything else."""
 
-NOT_RECOMMENDED = ("THICK_SLICES", "OTHER_KERNEL", "EXPIRATION", "LUNGS_CUT")
+NOT_RECOMMENDED = (
+    "THICK_SLICES", "OTHER_KERNEL", "EXPIRATION", "LUNGS_CUT", "DERIVED_IMAGES", "BODY_PART_CONTRADICTED",
+)  # fmt: skip
 """Preferences of the series selection that limit what the networks can see."""
 
 PLAUSIBLE_LUNG_ML = (1500.0, 9500.0)

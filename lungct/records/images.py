@@ -86,6 +86,7 @@ class SliceHeader:
         is_lossy: the pixels were once compressed with loss.
         frame: zero-based index of the image within its file; a multi-frame file gives one header a frame.
         name: how messages call the image: path below the scanned folder, and the frame where there are more.
+        marks: texts that tell passes of one series apart; the first is the kernel.
     """
 
     path: Path = field(repr=False)
@@ -102,6 +103,7 @@ class SliceHeader:
     name: str = ""
     sop_class_uid: str = CTImageStorage
     sop_instance_uid: str = ""
+    marks: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,9 @@ class Series:
         study_date: eight digits, year first; empty where unknown.
         patient: number of the patient within the scan, from 0; says nothing about who it is.
         is_expiration: a description says that the patient had breathed out.
+        says_chest: descriptions name the chest.
+        is_animal: the header says that the patient is no human.
+        flags: what had to be done to make a series of the files.
     """
 
     study_uid: str
@@ -135,6 +140,9 @@ class Series:
     study_date: str = field(default="", repr=False)
     patient: int = 0
     is_expiration: bool = False
+    says_chest: bool = False
+    is_animal: bool = False
+    flags: tuple[QualityFlag, ...] = ()
 
     @property
     def name(self) -> str:
@@ -186,12 +194,14 @@ class SeriesVerdict:
         reasons: empty exactly when the series is eligible.
         rank: 1 for the series that is analysed, 2 and more for other eligible ones, None otherwise.
         preferences: why an eligible series ranks where it does.
+        accepted_codes: rules that it breaks and that the user switched off.
     """
 
     series: Series
     reasons: tuple[Reason, ...] = ()
     rank: int | None = None
     preferences: tuple[Reason, ...] = ()
+    accepted_codes: tuple[str, ...] = ()
 
     @property
     def eligible(self) -> bool:

@@ -58,17 +58,77 @@ def test_series_attribute_breaks_a_rule(eligible: Series, changes: dict[str, Any
 @pytest.mark.parametrize(
     ("image_type", "codes"),
     [
-        ("DERIVED\\PRIMARY\\AXIAL", ["DERIVED"]),
-        ("ORIGINAL\\SECONDARY\\AXIAL", ["SECONDARY"]),
+        ("DERIVED\\PRIMARY\\AXIAL\\IODINE", ["DERIVED"]),
+        ("DERIVED\\PRIMARY\\AXIAL\\SUBTRACTION", ["DERIVED"]),
+        ("ORIGINAL\\SECONDARY\\SCREEN SAVE", ["SECONDARY"]),
         ("ORIGINAL\\PRIMARY\\LOCALIZER", ["LOCALIZER"]),
         ("ORIGINAL\\PRIMARY\\MPR", ["MPR"]),
-        ("DERIVED\\SECONDARY\\REFORMATTED\\AVERAGE", ["DERIVED", "SECONDARY", "MPR"]),
-        ("DERIVED\\SECONDARY\\MIP", ["DERIVED", "SECONDARY", "MIP"]),
+        ("DERIVED\\SECONDARY\\REFORMATTED\\AVERAGE", ["MPR"]),
+        ("DERIVED\\SECONDARY\\MIP", ["MIP"]),
+        ("DERIVED\\PRIMARY\\AXIAL\\CSA RESAMPLED", ["MPR"]),
+        ("DERIVED\\PRIMARY\\PROJECTION IMAGE", ["MIP"]),
     ],
 )
 @pytest.mark.fault("series", "Image type `{image_type}`", "exit code 3, `{codes}`")
 def test_image_type_breaks_rules(eligible: Series, image_type: str, codes: list[str]) -> None:
     assert _codes(_with_slices(eligible, image_type=tuple(image_type.split("\\")))) == codes
+
+
+@pytest.mark.parametrize(
+    "image_type",
+    [
+        "DERIVED\\SECONDARY\\AXIAL\\LOSSY_COMPRESSED",
+        "DERIVED\\PRIMARY\\AXIAL\\CT_SOM5 SPI",
+        "ORIGINAL\\SECONDARY\\AXIAL",
+        "DERIVED\\SECONDARY",
+    ],
+)
+@pytest.mark.fault("series", "Image type `{image_type}`", "flag `DERIVED_IMAGES`; ranks behind originals")
+def test_derived_originals_are_taken_last(eligible: Series, image_type: str) -> None:
+    derived = _with_slices(replace(eligible, series_uid="1.1"), image_type=tuple(image_type.split("\\")))
+    thick = replace(eligible, slice_thickness_mm=3.0)
+    first, second = select_series(Scan(Path(), (derived, thick))).verdicts
+    assert (first.series, second.series) == (thick, derived)
+    assert "DERIVED_IMAGES" in [preference.code for preference in second.preferences]
+
+
+@pytest.mark.parametrize("body_part", ["ABDOMEN", "HEAD", "CSPINE"])
+@pytest.mark.fault("series", "Body part {body_part}, descriptions say chest", "flag `BODY_PART_CONTRADICTED`")
+def test_descriptions_outweigh_the_body_part(eligible: Series, body_part: str) -> None:
+    (verdict,) = select_series(
+        Scan(Path(), (replace(eligible, body_part=body_part, says_chest=True),))
+    ).verdicts
+    assert verdict.rank == 1
+    assert "BODY_PART_CONTRADICTED" in [preference.code for preference in verdict.preferences]
+
+
+def test_animal_is_refused(eligible: Series) -> None:
+    assert _codes(replace(eligible, is_animal=True)) == ["NOT_HUMAN"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"slice_thickness_mm": 5.0}, "SLICE_TOO_THICK"), ({"age_years": 12.0}, "UNDER_AGE")],
+)
+def test_accepted_rule_does_not_exclude_and_is_told(
+    eligible: Series, changes: dict[str, Any], code: str
+) -> None:
+    broken = Scan(Path(), (replace(eligible, **changes),))
+    assert select_series(broken).chosen is None
+    selection = select_series(broken, accepted=frozenset((code, "NOT_CT")))
+    assert selection.chosen == broken.series[0]
+    assert selection.accepted_codes == (code,)
+
+
+def test_rule_that_nothing_breaks_is_not_told_as_accepted(eligible: Series) -> None:
+    assert select_series(Scan(Path(), (eligible,)), accepted=frozenset(("UNDER_AGE",))).accepted_codes == ()
+
+
+def test_series_that_is_asked_for_is_the_only_one(eligible: Series) -> None:
+    thick = replace(eligible, series_uid="1.2.9", slice_thickness_mm=3.0)
+    selection = select_series(Scan(Path(), (eligible, thick)), series_uid="1.2.9")
+    assert selection.chosen == thick
+    assert [reason.code for reason in selection.verdicts[1].reasons] == ["OTHER_SERIES_ASKED_FOR"]
 
 
 def test_lossy_compression_alone_does_not_make_an_image_derived(eligible: Series) -> None:
@@ -105,7 +165,7 @@ def test_unknown_thickness_falls_back_on_spacing(eligible: Series) -> None:
 @pytest.mark.fault("series", "Neither thickness nor positions", "exit code 3, `SLICE_THICKNESS_UNKNOWN`")
 def test_neither_thickness_nor_positions_is_refused(eligible: Series) -> None:
     blind = _with_slices(replace(eligible, slice_thickness_mm=None), position_mm=None)
-    assert _codes(blind) == ["SLICE_THICKNESS_UNKNOWN", "EXTENT_TOO_SHORT"]
+    assert _codes(blind) == ["SLICE_THICKNESS_UNKNOWN", "POSITION_MISSING"]
 
 
 def test_three_millimetres_are_allowed(eligible: Series) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import pydicom
 import pytest
 from pydicom.uid import JPEGExtended12Bit
 
-from lungct.dicom_read import judge, read_volume
+from lungct.dicom_read import read_volume, scan_folder
 from lungct.dicom_read.plausibility import flag_implausible_hu, flag_unequal_slices
 from lungct.errors import GeometryError, InputError, PixelDataError
 from lungct.records import CtVolume, Series
@@ -63,11 +64,6 @@ def test_wrong_offset_is_flagged(written: Written) -> None:
     [
         (Fault.SECOND_PHASE_SLICE, GeometryError, "SAME_POSITION", "CT001_0011.dcm and CT001_0021.dcm"),
         (Fault.WIDE_GAP, GeometryError, "GAP_TOO_WIDE", "CT001_0010.dcm and CT001_0011.dcm"),
-        (Fault.MIXED_ORIENTATIONS, GeometryError, "MIXED_ORIENTATIONS", "CT001_0011.dcm"),
-        (Fault.MIXED_SIZES, GeometryError, "MIXED_SIZES", "CT001_0011.dcm"),
-        (Fault.MIXED_PIXEL_SPACINGS, GeometryError, "MIXED_PIXEL_SPACINGS", "CT001_0011.dcm"),
-        (Fault.MISSING_POSITION, GeometryError, "SLICE_WITHOUT_POSITION", "CT001_0011.dcm"),
-        (Fault.LOCALIZER_INSIDE, GeometryError, "MIXED_ORIENTATIONS", "CT001_0001.dcm"),
         (Fault.MISSING_RESCALE, PixelDataError, "RESCALE_MISSING", "CT001_0011.dcm"),
         (Fault.CONSTANT_PIXELS, PixelDataError, "CONSTANT_PIXELS", "CT001_0011.dcm"),
         (Fault.TRUNCATED_FILE, PixelDataError, "UNDECODABLE", "CT001_0011.dcm"),
@@ -84,19 +80,34 @@ def test_fault_is_refused_in_one_line_that_names_the_file(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("fault", "codes", "victim"),
+    [
+        (Fault.MIXED_ORIENTATIONS, ["ODD_IMAGES_LEFT_OUT", "SLICES_MISSING"], "CT001_0011.dcm"),
+        (Fault.MIXED_SIZES, ["ODD_IMAGES_LEFT_OUT", "SLICES_MISSING"], "CT001_0011.dcm"),
+        (Fault.MIXED_PIXEL_SPACINGS, ["ODD_IMAGES_LEFT_OUT", "SLICES_MISSING"], "CT001_0011.dcm"),
+        (Fault.MISSING_POSITION, ["ODD_IMAGES_LEFT_OUT", "SLICES_MISSING"], "CT001_0011.dcm"),
+        (Fault.LOCALIZER_INSIDE, ["ODD_IMAGES_LEFT_OUT"], "CT001_0001.dcm"),
+    ],
+)
+@pytest.mark.fault("geometry", "Series with {fault}", "flags `{codes}`; {victim} is left out by name")
+def test_odd_image_is_left_out_and_named(
+    written: Written, tmp_path: Path, fault: Fault, codes: list[str], victim: str
+) -> None:
+    volume = read_volume(written(faults=(fault,)))
+    assert _codes(volume) == codes
+    assert victim in volume.flags[0].message
+    assert [(file.name, file.reason.code) for file in scan_folder(tmp_path / "study").skipped] == [
+        (victim, "ODD_IMAGE")
+    ]
+
+
 @pytest.mark.filterwarnings("ignore:End of file reached:UserWarning")
-@pytest.mark.parametrize("syntax", sorted(set(Syntax) - {Syntax.DEFLATED}))
+@pytest.mark.parametrize("syntax", Syntax)
 @pytest.mark.fault("files", "Truncated file, {syntax}", "exit code 4, `UNDECODABLE` names it")
 def test_truncated_file_is_refused_in_every_transfer_syntax(written: Written, syntax: Syntax) -> None:
     with pytest.raises(PixelDataError, match=r"CT001_0011\.dcm"):
         read_volume(written(faults=(Fault.TRUNCATED_FILE,), transfer_syntax=syntax))
-
-
-@pytest.mark.fault("files", "Truncated file of a deflated series", "flag `SLICES_MISSING`")
-def test_truncated_deflated_file_leaves_a_missing_slice(written: Written) -> None:
-    """Its header is deflated too, so the scan already skips the file."""
-    series = written(faults=(Fault.TRUNCATED_FILE,), transfer_syntax=Syntax.DEFLATED)
-    assert _codes(read_volume(series)) == ["SLICES_MISSING"]
 
 
 @pytest.mark.fault(
@@ -109,12 +120,6 @@ def test_vanished_file_is_refused(written: Written) -> None:
     series.slices[4].path.unlink()
     with pytest.raises(PixelDataError, match=r"CT001_0005\.dcm can no longer be read"):
         read_volume(series)
-
-
-@pytest.mark.fault("series", "Localizer inside the series", "exit code 3, `LOCALIZER` names it")
-def test_localizer_inside_makes_the_series_ineligible(written: Written) -> None:
-    reasons = judge(written(faults=(Fault.LOCALIZER_INSIDE,))).reasons
-    assert "LOCALIZER" in [reason.code for reason in reasons]
 
 
 @pytest.mark.parametrize("fault", [Fault.ZERO_BYTE_FILE, Fault.TEXT_FILE])
