@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from lungct.anatomy.lungs import segment_lobes
 from lungct.anatomy.tree import segment_tree
 from lungct.dicom_read import choose_series, read_chest, scan_folder
+from lungct.dicom_read.selection import require_acceptable
 from lungct.file_names import packaged_models
 from lungct.findings.classification import classify
 from lungct.findings.conclusion import conclude
@@ -81,23 +83,35 @@ class Analyser:
         """
         return verify_models(self._models_dir, self.settings)
 
-    def analyse(self, study: Path, out: Path, watch: Watcher | None = None) -> Result:
+    def analyse(
+        self,
+        study: Path,
+        out: Path,
+        watch: Watcher | None = None,
+        series_uid: str | None = None,
+        accept: Iterable[str] = (),
+    ) -> Result:
         """Analyse a study, see :func:`analyse`. One study at a time."""
         journal = Journal(watch)
         journal.n_stages = len(STAGES)
-        return run_into(out, journal, lambda folder: self._run_stages(study, folder, journal))
+        return run_into(
+            out, journal, lambda folder: self._run_stages(study, folder, journal, series_uid, accept)
+        )
 
-    def _run_stages(self, study: Path, folder: Path, journal: Journal) -> None:
+    def _run_stages(
+        self, study: Path, folder: Path, journal: Journal, series_uid: str | None, accept: Iterable[str]
+    ) -> None:
         settings, models, run = self.settings, self.models, journal.run
+        limits, accepted = settings.selection, require_acceptable(accept)
         if is_volume_file(study):
             outputs = settings.outputs.without_dicom()
             source = run("dicom_loader", read_hu_file, study)
-            selection = run("series_selector", select_volume, study, source, settings.selection)
+            selection = run("series_selector", select_volume, study, source, limits, accepted)
             chest = run("preprocessing", volume_chest, selection, source)
         else:
             outputs = settings.outputs
             scan = run("dicom_loader", scan_folder, study)
-            selection = run("series_selector", choose_series, scan, settings.selection)
+            selection = run("series_selector", choose_series, scan, limits, series_uid, accepted)
             chest = run("preprocessing", read_chest, selection)
         anatomy = run("lung_segmenter", segment_lobes, chest.volume, models.lobes)
         with ThreadPoolExecutor(N_BRANCHES - 1) as beside:
@@ -118,6 +132,8 @@ def analyse(
     settings: Settings | Path | None = None,
     models: Path | None = None,
     watch: Watcher | None = None,
+    series_uid: str | None = None,
+    accept: Iterable[str] = (),
 ) -> Result:
     """Analyse a chest CT as the image does, in this process; :class:`Analyser` spares loading it all again.
 
@@ -128,6 +144,9 @@ def analyse(
         settings: values, or an ``app.yaml``; defaults where None.
         models: folder of the weights; those that come with the package where None.
         watch: called when a stage begins and when it ended well, one call at a time.
+        series_uid: the only series that may be analysed; the best one where None.
+        accept: codes of eligibility rules that are set aside, for research: see
+            :data:`lungct.dicom_read.selection.ACCEPTABLE_CODES`. Every output then says ``OUTSIDE_METHOD``.
 
     Returns:
         The content of ``result.json``. Its ``status`` is ``analysed`` if there are findings; otherwise
@@ -140,7 +159,7 @@ def analyse(
         >>> result = lungct.analyse(Path("study"), Path("out"))
         >>> result.findings.severity_score if result.findings else result.reason
     """
-    return Analyser(settings, models).analyse(study, out, watch)
+    return Analyser(settings, models).analyse(study, out, watch, series_uid, accept)
 
 
 def write_findings(

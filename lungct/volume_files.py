@@ -15,7 +15,7 @@ from pydicom.uid import generate_uid
 from lungct.dicom_read.chest import require_chosen
 from lungct.dicom_read.lying import flag_orientation
 from lungct.dicom_read.plausibility import flag_implausible_hu, flag_unequal_slices
-from lungct.dicom_read.selection import judge
+from lungct.dicom_read.selection import accept, judge
 from lungct.errors import GeometryError, InputError, LungCtError, PixelDataError
 from lungct.networks.weights import file_sha256
 from lungct.records import Chest, CtVolume, Float64Array, PatientStudy, Scan, Selection, Series, SliceHeader
@@ -151,11 +151,21 @@ def _series(path: Path, canonical: CtVolume) -> Series:
     return Series(study_uid, series_uid, "CT", slices, slice_thickness_mm=slice_mm, has_own_identifiers=False)
 
 
-def select_volume(path: Path, volume: CtVolume, limits: SelectionLimits) -> Selection:
-    """Judge a volume file by the rules for DICOM series, as far as it tells of them."""
+def select_volume(
+    path: Path, volume: CtVolume, limits: SelectionLimits, accepted: frozenset[str] = frozenset()
+) -> Selection:
+    """Judge a volume file by the rules for DICOM series, as far as it tells of them.
+
+    Args:
+        path: of the file.
+        volume: what it holds.
+        limits: of what may be analysed.
+        accepted: codes of broken rules that do not exclude it.
+    """
     series = _series(path, to_canonical(volume))
-    verdict = judge(series, limits)
-    return Selection(Scan(path, (series,)), (replace(verdict, rank=1) if verdict.eligible else verdict,))
+    verdict = accept(judge(series, limits), accepted=accepted)
+    ranked = replace(verdict, rank=1) if verdict.eligible else verdict
+    return Selection(Scan(path, (series,)), (ranked,), accepted_codes=verdict.accepted_codes)
 
 
 def volume_chest(selection: Selection, source: CtVolume) -> Chest:

@@ -24,6 +24,7 @@ Examples:
   lungct analyse study.zip -o report        the same, packed
   lungct analyse chest.nii.gz -o report     for research: NIfTI, NRRD or MetaImage in Hounsfield units
   lungct analyse study -o report --device cpu --settings site.yaml
+  lungct analyse study -o report --series 1.2.840.1 --accept SLICE_TOO_THICK --accept UNDER_AGE
 
 \b
 Exit codes:
@@ -47,9 +48,23 @@ there after every run; its status and reason tell why there are no findings.
     type=click.Choice(["auto", "cpu", "cuda"]),
     help="Where the networks run; auto, the default, takes a GPU where there is one.",
 )
+@click.option("--series", metavar="UID", help="Series Instance UID of the only series that may be analysed.")
+@click.option(
+    "--accept",
+    metavar="CODE",
+    multiple=True,
+    help="Rule to set aside, e.g. SLICE_TOO_THICK; repeatable. Every output then says OUTSIDE_METHOD.",
+)
 @log_level_option
 def analyse(
-    study: Path, out: Path, models: Path, settings: Path | None, device: str | None, log_level: str
+    study: Path,
+    out: Path,
+    models: Path,
+    settings: Path | None,
+    device: str | None,
+    series: str | None,
+    accept: tuple[str, ...],
+    log_level: str,
 ) -> None:
     """Analyse one chest CT: a folder, file or .zip.
 
@@ -61,7 +76,7 @@ def analyse(
     chosen = _settings(settings, device)
     prepare_process()
     with _progress(log_level) as watch:
-        result = _analyse(study, out, chosen, models, watch)
+        result = _analyse(study, out, chosen, models, watch, series, accept)
     _show(result, out)
     click.get_current_context().exit(result.exit_code)
 
@@ -73,7 +88,15 @@ def _settings(file: Path | None, device: str | None) -> Settings:
     return Settings.model_validate(settings.model_dump() | ({"device": device} if device else {}))
 
 
-def _analyse(study: Path, out: Path, settings: Settings, models: Path, watch: Watcher | None) -> Result:
+def _analyse(
+    study: Path,
+    out: Path,
+    settings: Settings,
+    models: Path,
+    watch: Watcher | None,
+    series: str | None,
+    accept: tuple[str, ...],
+) -> Result:
     """Analyse what lies in a file or folder; an archive that is refused has its ``result.json``, too."""
     import lungct
     from lungct.command.archive import unpacked
@@ -89,7 +112,7 @@ def _analyse(study: Path, out: Path, settings: Settings, models: Path, watch: Wa
 
     try:
         with unpacked(study) as folder:
-            return lungct.analyse(folder, out, settings, models, watch)
+            return lungct.analyse(folder, out, settings, models, watch, series, accept)
     except InputError as error:
         return refuse(error)
 

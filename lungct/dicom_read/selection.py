@@ -7,7 +7,7 @@ axial reconstruction, slices of at most 3 mm, at most 1.5 mm and a lung kernel r
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, LegacyConve
 from lungct.dicom_read.descriptions import CHEST_NAMES, OTHER_PARTS
 from lungct.dicom_read.slice_grid import even_grid, slice_distances_mm, slice_normal, sort_slices
 from lungct.dicom_read.vendor_kernels import is_lung_kernel
-from lungct.errors import GeometryError, NoDicomError
+from lungct.errors import GeometryError, NoDicomError, SettingsError
 from lungct.records import Reason, Scan, Selection, Series, SeriesVerdict, SliceHeader
 from lungct.settings import SelectionLimits
 
@@ -64,7 +64,27 @@ _IMAGE_TYPES: tuple[tuple[str, Callable[[SliceHeader], bool], str], ...] = (
 )
 _CHEST_PARTS = (*CHEST_NAMES, "TRUNK", "TORSO", "WHOLEBODY")
 
+ACCEPTABLE_CODES = {
+    "DERIVED", "EXTENT_TOO_SHORT", "LUNGS_CUT", "MIP", "MPR", "NOT_AXIAL", "NOT_CHEST", "SECONDARY",
+    "SLICE_SPACING_TOO_WIDE", "SLICE_THICKNESS_UNKNOWN", "SLICE_TOO_THICK", "TOO_FEW_SLICES", "UNDER_AGE",
+}  # fmt: skip
+"""Rules that a researcher may set aside. Without the others, the images are no CT volume of a human."""
+
 DEFAULT_LIMITS = SelectionLimits()
+
+
+def require_acceptable(codes: Iterable[str]) -> frozenset[str]:
+    """Return the codes as a set.
+
+    Raises:
+        SettingsError: one of them names no rule that may be set aside.
+    """
+    accepted = frozenset(codes)
+    if unknown := sorted(accepted - ACCEPTABLE_CODES):
+        raise SettingsError(
+            f"{unknown[0]} cannot be accepted: choose from {', '.join(sorted(ACCEPTABLE_CODES))}"
+        )
+    return accepted
 
 
 def select_series(

@@ -118,3 +118,12 @@ def test_option_beats_the_device_of_the_settings(tmp_path: Path) -> None:
     (tmp_path / "site.yaml").write_text("lungct: {device: cuda}")
     arguments = [tmp_path / "study", "-o", tmp_path / "out", "--settings", tmp_path / "site.yaml"]
     assert run(*arguments, "--device", "cpu").exit_code == 4
+
+
+@pytest.mark.parametrize("code", ["NOT_CT", "no code"])
+def test_rule_that_may_not_be_set_aside_is_a_wrong_setting(tmp_path: Path, code: str) -> None:
+    (tmp_path / "study").mkdir()
+    result = run(tmp_path / "study", "-o", tmp_path / "out", "--accept", code)
+    told = json.loads((tmp_path / "out/result.json").read_text())
+    assert (result.exit_code, told["status"]) == (2, "bad_settings")
+    assert code in told["reason"]["message"]
