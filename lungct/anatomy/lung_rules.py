@@ -154,7 +154,7 @@ def without_organs(probabilities: Tensor, grid: Tensor) -> Tensor:
 
 def _is_dome(piece: BoolArray) -> bool:
     """Whether the upper surface of a piece rises less to the back than a fissure; voxels are cubes."""
-    rows, columns = piece.any(axis=0).nonzero()
+    rows, columns = np.nonzero(piece.any(axis=0))
     top = piece.shape[0] - piece[::-1, rows, columns].argmax(axis=0)
     towards_back = rows - rows.mean()
     terms = np.stack([np.ones(rows.size), towards_back, columns - columns.mean(), towards_back**2], axis=1)
