@@ -8,10 +8,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from lungct_services.deidentify.pseudonyms import Pseudonyms
+from lungct_services.gateway.entries import Change, Page
 from lungct_services.gateway.jobs import NOT_SEEN_BEFORE, GatewayJobs
 from lungct_services.gateway.logs import described, log
 from lungct_services.gateway.metrics import Metrics
-from lungct_services.gateway.orthanc import PAGE_SIZE, Change, Orthanc, Page
+from lungct_services.gateway.orthanc import PAGE_SIZE, Orthanc
 from lungct_services.gateway.screening import arrival_of
 from lungct_services.gateway.settings import GatewaySettings
 from lungct_services.jobs.errors import FinalError, StepError, TransientError

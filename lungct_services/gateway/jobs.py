@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lungct_services.gateway.orthanc import Change, Page
+from lungct_services.gateway.entries import Change, Page
 from lungct_services.jobs.database import Execute
 from lungct_services.jobs.queue import Jobs, add_job
 from lungct_services.jobs.records import Arrival, Job, State

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from urllib3 import Retry
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from lungct.dicom_read.headers import DAMAGED
+from lungct_services.gateway.entries import Page, StudyEntry, entry_of, page_of
 from lungct_services.gateway.settings import Destination, OrthancSettings
 from lungct_services.jobs.errors import FinalError, TransientError, Unreachable
 
@@ -37,52 +37,6 @@ _SEND_PATHS = {
 
 SendingState = Literal["pending", "done", "failed"]
 _SENDING_STATES: dict[str, SendingState] = {"Success": "done", "Failure": "failed"}
-
-
-@dataclass(frozen=True)
-class Change:
-    """One line of the change feed."""
-
-    sequence: int
-    kind: str
-    resource: str
-    date: str
-
-
-@dataclass(frozen=True)
-class Page:
-    """A piece of the change feed.
-
-    Attributes:
-        changes: in the order in which they happened.
-        last: sequence number of the last of them, or where the piece would begin if it is empty.
-        is_last: nothing newer is known.
-    """
-
-    changes: tuple[Change, ...]
-    last: int
-    is_last: bool
-
-
-@dataclass(frozen=True)
-class SeriesEntry:
-    """A series as Orthanc lists it: without a look into its images."""
-
-    id: str
-    uid: str
-    modality: str
-    instances: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class StudyEntry:
-    """A study as Orthanc lists it. Never logged."""
-
-    id: str
-    uid: str = field(repr=False)
-    study_date: str = field(repr=False)
-    is_stable: bool
-    series: tuple[SeriesEntry, ...]
 
 
 class Orthanc:
@@ -113,11 +67,11 @@ class Orthanc:
 
     def changes(self, since: int, limit: int = PAGE_SIZE) -> Page:
         """Return what happened after a sequence number."""
-        return _page(self._json("GET", "/changes", params={"since": since, "limit": limit}))
+        return page_of(self._json("GET", "/changes", params={"since": since, "limit": limit}))
 
     def last_changes(self) -> Page:
         """Return the newest change; none where nothing ever happened."""
-        return _page(self._json("GET", "/changes?last"))
+        return page_of(self._json("GET", "/changes?last"))
 
     def study_ids(self) -> Iterator[str]:
         """Yield the IDs of all studies."""
@@ -135,7 +89,7 @@ class Orthanc:
         study = self._json("GET", f"/studies/{study_id}")
         series = self._json("GET", f"/studies/{study_id}/series")
         try:
-            return _study_entry(study, series)
+            return entry_of(study, series)
         except (KeyError, TypeError):
             raise TransientError("ORTHANC_ANSWER") from None
 
@@ -300,24 +254,3 @@ def _seconds_to_wait(retry_after: str) -> float:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
     except (ValueError, OverflowError):
         return 0.0
-
-
-def _page(page: dict[str, Any]) -> Page:
-    changes = (Change(item["Seq"], item["ChangeType"], item["ID"], item["Date"]) for item in page["Changes"])
-    return Page(tuple(changes), page["Last"], is_last=page["Done"])
-
-
-def _study_entry(study: dict[str, Any], series: list[dict[str, Any]]) -> StudyEntry:
-    entries = (
-        SeriesEntry(
-            item["ID"],
-            item["MainDicomTags"].get("SeriesInstanceUID", ""),
-            item["MainDicomTags"].get("Modality", ""),
-            tuple(sorted(item["Instances"])),
-        )
-        for item in series
-    )
-    tags = study["MainDicomTags"]
-    return StudyEntry(
-        study["ID"], tags["StudyInstanceUID"], tags.get("StudyDate", ""), study["IsStable"], tuple(entries)
-    )

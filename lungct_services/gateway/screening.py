@@ -12,7 +12,8 @@ from lungct.dicom_read.selection import select_series
 from lungct.errors import NoDicomError
 from lungct.settings import SelectionLimits
 from lungct_services.deidentify.pseudonyms import Pseudonyms
-from lungct_services.gateway.orthanc import Orthanc, SeriesEntry, StudyEntry
+from lungct_services.gateway.entries import SeriesEntry, StudyEntry
+from lungct_services.gateway.orthanc import Orthanc
 from lungct_services.gateway.settings import Limits, PrioritySettings
 from lungct_services.jobs.errors import FinalError, IneligibleError
 from lungct_services.jobs.records import Arrival

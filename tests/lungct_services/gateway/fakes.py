@@ -13,7 +13,8 @@ import pydicom
 from pydicom import Dataset, dcmread
 from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 
-from lungct_services.gateway.orthanc import Change, Page, SendingState, SeriesEntry, StudyEntry
+from lungct_services.gateway.entries import Change, Page, SeriesEntry, StudyEntry
+from lungct_services.gateway.orthanc import SendingState
 from lungct_services.gateway.settings import Destination
 from lungct_services.jobs.errors import FinalError, TransientError
 

@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 
 from lungct.command import main
 from lungct_services.deidentify.pseudonyms import KEY_FILE, pseudonyms_of
+from lungct_services.gateway.entries import Page
 from lungct_services.gateway.jobs import DATABASE, GatewayJobs
-from lungct_services.gateway.orthanc import Page
 from lungct_services.jobs.records import Arrival
 
 

@@ -16,10 +16,10 @@ from structlog.testing import capture_logs
 from lungct.errors import SettingsError
 from lungct.settings import SelectionLimits
 from lungct_services.deidentify.pseudonyms import Pseudonyms
+from lungct_services.gateway.entries import Change, Page, StudyEntry
 from lungct_services.gateway.feed import Feed
 from lungct_services.gateway.jobs import GatewayJobs
 from lungct_services.gateway.metrics import Metrics
-from lungct_services.gateway.orthanc import Change, Page, StudyEntry
 from lungct_services.gateway.outcomes import Outcomes
 from lungct_services.gateway.processing import Processor
 from lungct_services.gateway.screening import RECENT, ROUTINE, STAT, arrival_of
