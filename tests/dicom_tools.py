@@ -42,8 +42,8 @@ def complaints(name: str, *arguments: str | Path) -> list[str]:
     """What a tool says, line by line."""
     line = [command(name), *map(str, arguments)]
     environment = {**os.environ, "JAVA_TOOL_OPTIONS": _JAVA_OPTIONS}
-    process = subprocess.run(line, capture_output=True, text=True, env=environment, check=False)  # noqa: S603
-    lines = (process.stderr + process.stdout).splitlines()
+    process = subprocess.run(line, capture_output=True, env=environment, check=False)  # noqa: S603
+    lines = (process.stderr + process.stdout).decode(errors="replace").splitlines()
     if process.returncode and not lines:
         lines = [f"Error - {name} ended with exit code {process.returncode}"]
     return lines

@@ -33,6 +33,9 @@ from lungct.records import CtVolume, Lobe, LungAnatomy, MaskArray, Trachea
 AERATED_HU = -400.0
 """Half-way between aerated lung (about -850 HU) and soft tissue (about 40 HU): the unbiased border."""
 
+EMPTY_HU = -965.0
+"""Below this, where noise is averaged out, is air without lung. Own decision."""
+
 SMALLEST_LUNGS_ML = 200.0
 """Less air-filled lung than this no living patient has: whatever was found is no pair of lungs. Dense parts
 do not count, since the network completes lungs by their shape."""
@@ -100,7 +103,8 @@ def _require_aerated_lung(volume: CtVolume, lobes: MaskArray) -> None:
         for array in (volume.volume_hu, lobes > 0)
     )
     voxel_ml = volume.voxel_ml * lobes.size / hu.numel()
-    aerated_ml = int(((hu < AERATED_HU) & (lungs > MASK_BORDER)).sum()) * voxel_ml
+    aerated = (hu > EMPTY_HU) & (hu < AERATED_HU) & (lungs > MASK_BORDER)
+    aerated_ml = int(aerated.sum()) * voxel_ml
     if aerated_ml < SMALLEST_LUNGS_ML:
         raise NoLungError(f"no lungs found (only {aerated_ml:.0f} mL with air): send a CT of the chest")
 

@@ -24,7 +24,6 @@ from lungct.records import (
     SeriesVerdict,
 )
 from lungct.records.orientation import canonical_volume
-from lungct.settings import SelectionLimits
 from lungct_research.datasets.arrays import Spacing
 from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.dicom_study import write_study
@@ -37,12 +36,10 @@ N_SLICES = SHAPE[0]
 N_THREADS = 2
 """On two cores, as a small virtual machine has them."""
 
-THICKEST_MM = SelectionLimits().max_slice_thickness_mm
-
 
 def spacing_of_mm(n_slices: int) -> Spacing:
-    """Return the spacing of the same chest in fewer or more slices, none thicker than may be analysed."""
-    return (min(SPACING_MM[0] * SHAPE[0] / n_slices, THICKEST_MM), *SPACING_MM[1:])
+    """Return the spacing of the same chest in fewer or more slices."""
+    return (SPACING_MM[0] * SHAPE[0] / n_slices, *SPACING_MM[1:])
 
 
 @lru_cache(maxsize=1)
@@ -63,10 +60,10 @@ def write_chest(folder: Path, n_slices: int, n_series: int = 1, seed: int = 1) -
 
 
 def write_settings(folder: Path) -> Path:
-    """Write settings with which the application analyses a slab of a chest, too, however low it is."""
+    """Write settings with which the application analyses a chest in few slices, however thick they are."""
     settings = yaml.safe_load((ROOT / "app.yaml").read_text(encoding="utf-8"))
-    settings["lungct"]["selection"]["min_extent_mm"] = 0
-    path = folder / "slab.yaml"
+    settings["lungct"]["selection"]["max_slice_thickness_mm"] = SHAPE[0] * SPACING_MM[0]
+    path = folder / "few_slices.yaml"
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return path
 

@@ -70,9 +70,11 @@ def chosen(*preferences: Reason) -> Selection:
     return Selection(NOTHING, (SeriesVerdict(SERIES, rank=1, preferences=preferences),))
 
 
-def anatomy_inside(margin: int = 2) -> LungAnatomy:
+def anatomy_inside(margin: int = 2, beyond: tuple[int | slice, ...] | None = None) -> LungAnatomy:
     lobes = np.zeros(THIN.volume_hu.shape, np.uint8)
     lobes[margin:-margin, margin:-margin, margin:-margin] = 1
+    if beyond is not None:
+        lobes[beyond] = 1
     return LungAnatomy(lobes, MODEL)
 
 
@@ -242,8 +244,7 @@ def test_limit_of_uncertainty(probability: float, flagged: bool) -> None:
 @pytest.mark.parametrize(("n_rows", "flagged"), [(8, False), (9, True)])
 def test_limit_of_truncation(n_rows: int, flagged: bool) -> None:
     """A voxel of the outermost slice covers 25 mm²: 8 x 10 of them are exactly the allowed 2000 mm²."""
-    anatomy = anatomy_inside()
-    anatomy.lobes[-1, 10 : 10 + n_rows, 10:20] = 1
+    anatomy = anatomy_inside(beyond=np.s_[-1, 10 : 10 + n_rows, 10:20])
     assert bool(codes(truncation_flags(anatomy, THIN))) is flagged
 
 
@@ -257,8 +258,7 @@ def test_limit_of_truncation(n_rows: int, flagged: bool) -> None:
 )
 @pytest.mark.fault("chest", "Lungs cut off at an end or a side", "flag `{code}`")
 def test_truncated_lungs(where: tuple[int | slice, ...], code: str) -> None:
-    anatomy = anatomy_inside()
-    anatomy.lobes[where] = 1
+    anatomy = anatomy_inside(beyond=where)
     assert codes(truncation_flags(anatomy, THIN)) == [code]
 
 
