@@ -25,7 +25,14 @@ from lungct_services.jobs.errors import FinalError, TransientError, Unreachable
 PAGE_SIZE = 100
 _CHUNK_BYTES = 1 << 20
 _CONNECTION_RETRIES = Retry(
-    connect=2, read=False, redirect=False, status=False, backoff_factor=0.2, respect_retry_after_header=False
+    total=2,
+    connect=2,
+    read=False,
+    redirect=False,
+    status=False,
+    other=0,
+    backoff_factor=0.2,
+    respect_retry_after_header=False,
 )
 _OK, _NOT_FOUND, _SERVER_ERROR, _BAD_GATEWAY = 200, 404, 500, 502
 _SEND_PATHS = {
