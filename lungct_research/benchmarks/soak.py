@@ -10,14 +10,14 @@ import tempfile
 from pathlib import Path
 
 from lungct_research.benchmarks.measure import resident_mb
-from lungct_research.benchmarks.study import write_settings
+from lungct_research.benchmarks.study import spacing_of_mm, write_settings
 from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.dicom_study import write_study
 from lungct_research.synthesis.phantom.study_options import StudyOptions
 from lungct_research.synthesis.phantom.thorax import make_thorax
 
 ROOT = Path(__file__).resolve().parents[2]
-SPACING_MM, PLANE = (3.0, 2.8, 2.8), (128, 128)
+PIXEL_MM, PLANE = 2.8, (128, 128)
 N_PERSONS = 4
 EVERY = 10
 
@@ -34,10 +34,11 @@ def run(models: Path, n_studies: int, n_slices: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         settings = write_settings(folder)
+        spacing_mm = (spacing_of_mm(n_slices)[0], PIXEL_MM, PIXEL_MM)
         for person in range(N_PERSONS):
-            phantom = make_thorax(person + 1, SPACING_MM, (n_slices, *PLANE), disease=Disease.COVID19)
+            phantom = make_thorax(person + 1, spacing_mm, (n_slices, *PLANE), disease=Disease.COVID19)
             write_study(
-                phantom.volume_hu, folder / str(person), StudyOptions(seed=person, spacing_mm=SPACING_MM)
+                phantom.volume_hu, folder / str(person), StudyOptions(seed=person, spacing_mm=spacing_mm)
             )
         for number in range(n_studies):
             places = [
