@@ -28,9 +28,9 @@ REAL_STUDIES = ("covid-P001", "cap-cap001", "normal-normal001")
 DELIVERED = [
     "dicom/airways_vessels_seg.dcm",
     "dicom/anatomy_seg.dcm",
-    "dicom/opacities_seg.dcm",
     *(f"dicom/key_slice_{number}.dcm" for number in range(1, 10)),
     "dicom/measurements_sr.dcm",
+    "dicom/opacities_seg.dcm",
     "dicom/report_pdf.dcm",
     "lobes.nii.gz",
     "opacities.nii.gz",

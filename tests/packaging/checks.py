@@ -35,6 +35,9 @@ CONTENT = {
 }
 """All that the packager may put where the application lives."""
 
+NOT_IN_IMAGE = {"SimpleITK"}
+"""Reads volume files for ``lungct analyse``, which says what to install; the image reads DICOM only."""
+
 SHA256 = re.compile("sha256:[0-9a-f]{64}")
 SUFFIXES = {".py", ".ttf", ".txt", ".json", ".j2", ".md", ".safetensors", ".yaml", ""}
 
@@ -111,7 +114,7 @@ def _import_faults(app: Path, requirements: str) -> Iterator[str]:
     for file in app.rglob("*.py"):
         for name in sorted(imports(file)):
             top = name.split(".")[0]
-            if top in sys.stdlib_module_names:
+            if top in sys.stdlib_module_names or top in NOT_IN_IMAGE:
                 continue
             if top in own or top in {"lungct", "operators"}:
                 found = _is_file_of(app, name)

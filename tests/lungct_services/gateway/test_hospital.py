@@ -30,9 +30,9 @@ N_SLICES, N_SLICES_AT_FIRST = 55, 51
 INELIGIBLE = {
     "thick": {"slice_thickness_mm": 5.0},
     "child": {"patient_age_years": 9},
-    "head": {"body_part": "HEAD"},
+    "head": {"body_part": "HEAD", "study_description": "CT head"},
     "coronal": {"orientation": Orientation.CORONAL},
-    "derived": {"image_type": ("DERIVED", "PRIMARY", "AXIAL")},
+    "reformation": {"image_type": ("DERIVED", "SECONDARY", "MPR")},
 }
 BROKEN = (Fault.MISSING_RESCALE, Fault.CONSTANT_PIXELS)
 
