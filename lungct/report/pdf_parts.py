@@ -37,7 +37,7 @@ _LINE = 0.55
 """Height of a line in millimetres per point: of plain text, and in boxes."""
 
 MANY_FLAGS = 12
-"""More are set in small letters, so that the conclusion stays on the first page. Own decision."""
+"""More take no more room, in smaller letters: the conclusion stays on the first page. Own decision."""
 
 _FROM_RIGHT = ("R", "AL")
 _NON_JOINER, _HAIR_SPACE = "\u200c", "\u200a"
@@ -113,7 +113,8 @@ def flags(page: FPDF, content: ReportContent) -> None:
     texts: list[tuple[str, float, str]] = [("B", 9, content.flags_title)]
     if content.flags:
         labels = list(dict.fromkeys(flag.label for flag in content.flags))
-        texts.append(("", 8 if len(labels) <= MANY_FLAGS else 6.5, " · ".join(labels)))
+        size = 8.0 if len(labels) <= MANY_FLAGS else max(8.0 * (MANY_FLAGS / len(labels)) ** 0.5, 5.0)
+        texts.append(("", size, " · ".join(labels)))
     for style, size, text in texts:
         page.set_font(FONT, style, size)
         page.multi_cell(
