@@ -18,7 +18,8 @@ import yaml
 
 from lungct.networks.classifier3d import CLASSES
 from lungct_research.datasets.disease import Disease
-from lungct_research.synthesis.phantom.dicom_study import StudyOptions, write_study
+from lungct_research.synthesis.phantom.dicom_study import write_study
+from lungct_research.synthesis.phantom.study_options import StudyOptions
 from lungct_research.synthesis.phantom.thorax import make_thorax
 from lungct_research.training.epoch_runs import PAPER_RECIPE
 from tests.application_runs import made_once

@@ -32,7 +32,8 @@ with atheris.instrument_imports(include=["lungct", "pydicom"]):
     from lungct.dicom_read.privacy import NameMask, identifiers, printable
     from lungct.errors import InputError
 
-from lungct_research.synthesis.phantom.dicom_study import StudyOptions, Syntax, write_study
+from lungct_research.synthesis.phantom.dicom_study import write_study
+from lungct_research.synthesis.phantom.study_options import StudyOptions, Syntax
 
 SEED_SYNTAXES = (Syntax.EXPLICIT, Syntax.IMPLICIT, Syntax.DEFLATED)
 """What the mutations begin with; compressed pixels are decoded in other processes."""

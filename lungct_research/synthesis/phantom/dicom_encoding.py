@@ -1,4 +1,4 @@
-"""Encode the pixels of a native data set and save it."""
+"""Encodes the pixels of a native data set and saves it."""
 
 from __future__ import annotations
 
@@ -35,12 +35,10 @@ def save(dataset: Dataset, path: Path, syntax: Syntax) -> None:
         _compress_jpeg_lossless(dataset, syntax_uid)
     elif syntax_uid.is_encapsulated:
         dataset.compress(syntax_uid, generate_instance_uid=False)
-    elif syntax is Syntax.BIG_ENDIAN:
+    elif not syntax_uid.is_little_endian:
         dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").byteswap().tobytes()
     dataset.file_meta.TransferSyntaxUID = syntax_uid
-    little_endian = syntax is not Syntax.BIG_ENDIAN
-    implicit = syntax is Syntax.IMPLICIT
-    dataset.save_as(path, implicit_vr=implicit, little_endian=little_endian, enforce_file_format=True)
+    dataset.save_as(path, enforce_file_format=True)
 
 
 def _compress_jpeg_lossless(dataset: Dataset, syntax_uid: uid.UID) -> None:
@@ -53,7 +51,7 @@ def _compress_jpeg_lossless(dataset: Dataset, syntax_uid: uid.UID) -> None:
 
 
 def _jpeg_lossless_frame(pixels: bytes, dataset: Dataset, syntax_uid: uid.UID) -> bytes:
-    """One frame encoded by GDCM, which knows processes 14 and 14 SV1."""
+    """Return one frame encoded by GDCM, which knows processes 14 and 14 SV1."""
     try:
         import gdcm
     except ImportError as error:
@@ -69,7 +67,7 @@ def _jpeg_lossless_frame(pixels: bytes, dataset: Dataset, syntax_uid: uid.UID) -
 
 
 def _gdcm_image(gdcm: Any, pixels: bytes, dataset: Dataset) -> Any:
-    """A native image for a GDCM filter, which frees it: Python must not free it a second time."""
+    """Return a native image for a GDCM filter, which frees it: Python must not free it a second time."""
     image = gdcm.Image()
     image.thisown = False
     image.SetNumberOfDimensions(2)

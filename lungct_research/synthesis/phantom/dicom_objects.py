@@ -1,8 +1,11 @@
-"""CT Image and Enhanced CT Image data sets (PS3.3 A.3, A.38) with native little-endian pixels."""
+"""CT Image and Enhanced CT Image data sets (PS3.3 A.3, A.38) with native little-endian pixels.
+
+Attributes are written as dictionaries by keyword; a dictionary as a value is a sequence of one item.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,65 +14,105 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from lungct_research.synthesis.phantom.enhanced_ct import ACQUISITION_GROUPS, PIXEL_MEANING, RECONSTRUCTION
 from lungct_research.synthesis.phantom.study_options import Orientation, StudyOptions
 
 Stored = npt.NDArray[np.integer]
 Matrix = npt.NDArray[np.float64]
+Attributes = dict[str, Any]
 
 _TIME = "120000"
 _PATIENT_POSITIONS = {Orientation.FEET_FIRST_SUPINE: "FFS", Orientation.PRONE: "HFP"}
 
+_PIXEL_MEANING = {
+    "PixelPresentation": "MONOCHROME",
+    "VolumetricProperties": "VOLUME",
+    "VolumeBasedCalculationTechnique": "NONE",
+}
+
+_ACQUISITION: Attributes = {
+    "CTAcquisitionTypeSequence": {
+        "AcquisitionType": "SPIRAL",
+        "ConstantVolumeFlag": "NO",
+        "FluoroscopyFlag": "NO",
+    },
+    "CTAcquisitionDetailsSequence": {
+        "RotationDirection": "CW",
+        "RevolutionTime": 0.5,
+        "SingleCollimationWidth": 0.625,
+        "TotalCollimationWidth": 40.0,
+        "TableHeight": "0",
+        "GantryDetectorTilt": "0",
+        "DataCollectionDiameter": "500",
+    },
+    "CTTableDynamicsSequence": {"TableSpeed": 80.0, "TableFeedPerRotation": 40.0, "SpiralPitchFactor": 1.0},
+    "CTPositionSequence": {
+        "DataCollectionCenterPatient": [0.0, 0.0, 0.0],
+        "ReconstructionTargetCenterPatient": [0.0, 0.0, 0.0],
+        "TablePosition": 0.0,
+    },
+    "CTGeometrySequence": {"DistanceSourceToDetector": "950", "DistanceSourceToDataCollectionCenter": 540.0},
+    "CTExposureSequence": {
+        "ExposureTimeInms": 500.0,
+        "XRayTubeCurrentInmA": 100.0,
+        "ExposureInmAs": 50.0,
+        "ExposureModulationType": "NONE",
+        "CTDIvol": 3.0,
+    },
+    "CTXRayDetailsSequence": {
+        "KVP": "120",
+        "FocalSpots": "0.7",
+        "FilterType": "FLAT",
+        "FilterMaterial": "ALUMINUM",
+    },
+}
+"""Groups that Enhanced CT demands of original images; the phantom's scanner is made up."""
+
 
 def single_images(stored: Stored, affine_lps: Matrix, options: StudyOptions) -> list[Dataset]:
-    """One CT Image a frame, in the order of Instance Number.
+    """Return one CT Image a frame, in the order of Instance Number.
 
     Args:
         stored: ``[frames, rows, columns]``, stored values.
         affine_lps: indices (frame, row, column, 1) to LPS millimetres.
         options: attributes of patient, study, series and equipment.
     """
-    order = range(len(stored))
+    common = {
+        **_measures(affine_lps, options),
+        **_rescale(options),
+        "ConvolutionKernel": options.kernel,
+        "KVP": "120",
+    }
     return [
-        _image(
-            CTImageStorage,
-            number,
-            stored[frame],
-            options,
-            {
-                **_plane(affine_lps, frame),
-                **_measures(affine_lps, options),
-                "ConvolutionKernel": options.kernel,
-                "KVP": "120",
-                "RescaleIntercept": options.rescale_intercept,
-                "RescaleSlope": options.rescale_slope,
-                "RescaleType": "HU",
-            },
-        )
-        for number, frame in enumerate(reversed(order) if options.reversed_files else order, start=1)
+        _image(CTImageStorage, number, stored[frame], options, {**_plane(affine_lps, frame), **common})
+        for number, frame in _numbered(stored, options)
     ]
 
 
 def enhanced_image(stored: Stored, affine_lps: Matrix, options: StudyOptions) -> list[Dataset]:
-    """All frames as one Enhanced CT Image, in a list; arguments as for ``single_images``."""
-    order = np.arange(len(stored))[:: -1 if options.reversed_files else 1]
-    frames = [
-        _items(_frame_groups(affine_lps, int(frame), number, options))
-        for number, frame in enumerate(order, 1)
-    ]
+    """Return all frames as one Enhanced CT Image, in a list; arguments as for ``single_images``."""
+    numbered = _numbered(stored, options)
     content = {
-        "NumberOfFrames": len(order),
-        "SharedFunctionalGroupsSequence": [_items(_shared_groups(affine_lps, stored.shape, options))],
-        "PerFrameFunctionalGroupsSequence": frames,
         **_enhanced_constants(options),
+        "NumberOfFrames": len(stored),
+        "SharedFunctionalGroupsSequence": _shared_groups(affine_lps, stored.shape, options),
+        "PerFrameFunctionalGroupsSequence": [
+            _frame_groups(affine_lps, frame, number, options) for number, frame in numbered
+        ],
     }
-    return [_image(EnhancedCTImageStorage, 1, stored[order], options, content)]
+    frames = stored[[frame for _, frame in numbered]]
+    return [_image(EnhancedCTImageStorage, 1, frames, options, content)]
+
+
+def _numbered(stored: Stored, options: StudyOptions) -> list[tuple[int, int]]:
+    """Return Instance Number and index of every frame."""
+    order = range(len(stored))
+    return list(enumerate(reversed(order) if options.reversed_files else order, start=1))
 
 
 def _image(
-    sop_class: str, number: int, pixels: Stored, options: StudyOptions, specific: Mapping[str, Any]
+    sop_class: str, number: int, pixels: Stored, options: StudyOptions, specific: Attributes
 ) -> Dataset:
-    """Everything both kinds of image share, and what is specific to one."""
+    """Return an image with all that both kinds of image share, and what is specific to one."""
     image = _dataset(
         {
             "SOPClassUID": sop_class,
@@ -92,7 +135,7 @@ def _image(
     return image
 
 
-def _patient_and_study(options: StudyOptions) -> dict[str, Any]:
+def _patient_and_study(options: StudyOptions) -> Attributes:
     age = options.patient_age_years
     return {
         "SpecificCharacterSet": "ISO_IR 192",
@@ -111,7 +154,7 @@ def _patient_and_study(options: StudyOptions) -> dict[str, Any]:
     }
 
 
-def _series(options: StudyOptions) -> dict[str, Any]:
+def _series(options: StudyOptions) -> Attributes:
     return {
         "Modality": "CT",
         "SeriesInstanceUID": _uid(options, "series", options.series_number),
@@ -130,7 +173,7 @@ def _series(options: StudyOptions) -> dict[str, Any]:
     }
 
 
-def _pixel_module(pixels: Stored, options: StudyOptions) -> dict[str, Any]:
+def _pixel_module(pixels: Stored, options: StudyOptions) -> Attributes:
     padding = options.padding_value
     return {
         "SamplesPerPixel": 1,
@@ -146,7 +189,7 @@ def _pixel_module(pixels: Stored, options: StudyOptions) -> dict[str, Any]:
     }
 
 
-def _plane(affine_lps: Matrix, frame: int) -> dict[str, Any]:
+def _plane(affine_lps: Matrix, frame: int) -> Attributes:
     position = affine_lps @ (frame, 0, 0, 1)
     row, column = (affine_lps[:3, axis] / np.linalg.norm(affine_lps[:3, axis]) for axis in (2, 1))
     return {
@@ -155,7 +198,7 @@ def _plane(affine_lps: Matrix, frame: int) -> dict[str, Any]:
     }
 
 
-def _measures(affine_lps: Matrix, options: StudyOptions) -> dict[str, Any]:
+def _measures(affine_lps: Matrix, options: StudyOptions) -> Attributes:
     spacing_mm = np.linalg.norm(affine_lps[:3, :3], axis=0)
     return {
         "PixelSpacing": _decimals(spacing_mm[1:]),
@@ -163,10 +206,15 @@ def _measures(affine_lps: Matrix, options: StudyOptions) -> dict[str, Any]:
     }
 
 
-def _frame_groups(
-    affine_lps: Matrix, frame: int, number: int, options: StudyOptions
-) -> dict[str, Mapping[str, Any]]:
-    plane = _plane(affine_lps, frame)
+def _rescale(options: StudyOptions) -> Attributes:
+    return {
+        "RescaleIntercept": options.rescale_intercept,
+        "RescaleSlope": options.rescale_slope,
+        "RescaleType": "HU",
+    }
+
+
+def _frame_groups(affine_lps: Matrix, frame: int, number: int, options: StudyOptions) -> Attributes:
     return {
         "FrameContentSequence": {
             "StackID": "1",
@@ -176,50 +224,45 @@ def _frame_groups(
             "FrameAcquisitionDateTime": options.study_date + _TIME,
             "FrameAcquisitionDuration": 500.0,
         },
-        "PlanePositionSequence": {"ImagePositionPatient": plane["ImagePositionPatient"]},
+        "PlanePositionSequence": {"ImagePositionPatient": _plane(affine_lps, frame)["ImagePositionPatient"]},
     }
 
 
-def _shared_groups(
-    affine_lps: Matrix, shape: tuple[int, ...], options: StudyOptions
-) -> dict[str, Mapping[str, Any]]:
+def _shared_groups(affine_lps: Matrix, shape: tuple[int, ...], options: StudyOptions) -> Attributes:
     plane, measures = _plane(affine_lps, 0), _measures(affine_lps, options)
-    width_mm, height_mm = (float(shape[axis] * np.linalg.norm(affine_lps[:3, axis])) for axis in (2, 1))
+    chest = {"CodeValue": "51185008", "CodingSchemeDesignator": "SCT", "CodeMeaning": "Chest"}
     return {
         "PixelMeasuresSequence": measures,
         "PlaneOrientationSequence": {"ImageOrientationPatient": plane["ImageOrientationPatient"]},
-        "FrameAnatomySequence": {
-            "FrameLaterality": "U",
-            "AnatomicRegionSequence": [_code("51185008", "SCT", "Chest")],
-        },
-        "PixelValueTransformationSequence": {
-            "RescaleIntercept": options.rescale_intercept,
-            "RescaleSlope": options.rescale_slope,
-            "RescaleType": "HU",
-        },
+        "FrameAnatomySequence": {"FrameLaterality": "U", "AnatomicRegionSequence": chest},
+        "PixelValueTransformationSequence": _rescale(options),
         "CTReconstructionSequence": {
-            **RECONSTRUCTION,
+            "ReconstructionAlgorithm": "FILTER_BACK_PROJ",
             "ConvolutionKernel": options.kernel,
-            "ReconstructionFieldOfView": [width_mm, height_mm],
+            "ConvolutionKernelGroup": "LUNG",
+            "ReconstructionFieldOfView": [
+                float(shape[axis] * np.linalg.norm(affine_lps[:3, axis])) for axis in (2, 1)
+            ],
             "ReconstructionPixelSpacing": [float(value) for value in measures["PixelSpacing"]],
+            "ReconstructionAngle": 360.0,
+            "ImageFilter": "NONE",
         },
         "IrradiationEventIdentificationSequence": {"IrradiationEventUID": _uid(options, "irradiation")},
-        **ACQUISITION_GROUPS,
-        "CTImageFrameTypeSequence": {"FrameType": _frame_type(options), **PIXEL_MEANING},
+        "CTImageFrameTypeSequence": {"FrameType": _frame_type(options), **_PIXEL_MEANING},
+        **_ACQUISITION,
     }
 
 
 def _frame_type(options: StudyOptions) -> list[str]:
-    """Image Type of Enhanced CT always has four values."""
+    """Return Image Type with the four values that Enhanced CT always has."""
     return [*options.image_type, "NONE", "NONE"][:4]
 
 
-def _enhanced_constants(options: StudyOptions) -> dict[str, Any]:
-    organization = _uid(options, "dimensions", options.series_number)
-    pointers = (("StackID", "Stack"), ("InStackPositionNumber", "Position"))
+def _enhanced_constants(options: StudyOptions) -> Attributes:
+    organization = {"DimensionOrganizationUID": _uid(options, "dimensions", options.series_number)}
     return {
         "ImageType": _frame_type(options),
-        **PIXEL_MEANING,
+        **_PIXEL_MEANING,
         "AcquisitionDuration": 4.0,
         "AcquisitionDateTime": options.study_date + _TIME,
         "ContentQualification": "RESEARCH",
@@ -227,42 +270,34 @@ def _enhanced_constants(options: StudyOptions) -> dict[str, Any]:
         "LossyImageCompression": "00",
         "PresentationLUTShape": "IDENTITY",
         "AcquisitionContextSequence": [],
-        "DimensionOrganizationSequence": [_dataset({"DimensionOrganizationUID": organization})],
+        "DimensionOrganizationSequence": organization,
         "DimensionIndexSequence": [
-            _dataset(
-                {
-                    "DimensionIndexPointer": keyword,
-                    "FunctionalGroupPointer": "FrameContentSequence",
-                    "DimensionOrganizationUID": organization,
-                    "DimensionDescriptionLabel": label,
-                }
-            )
-            for keyword, label in pointers
+            {
+                "DimensionIndexPointer": keyword,
+                "FunctionalGroupPointer": "FrameContentSequence",
+                "DimensionDescriptionLabel": label,
+                **organization,
+            }
+            for keyword, label in (("StackID", "Stack"), ("InStackPositionNumber", "Position"))
         ],
     }
 
 
 def _uid(options: StudyOptions, *parts: object) -> str:
-    """The same UID for the same seed and parts."""
+    """Return a UID that depends on seed and parts alone."""
     return generate_uid(entropy_srcs=[str(options.seed), *map(str, parts)])
 
 
-def _code(value: str, scheme: str, meaning: str) -> Dataset:
-    return _dataset({"CodeValue": value, "CodingSchemeDesignator": scheme, "CodeMeaning": meaning})
-
-
-def _items(groups: Mapping[str, Mapping[str, Any]]) -> Dataset:
-    """A functional group item: each group a sequence of one item."""
-    return _dataset({keyword: [_dataset(values)] for keyword, values in groups.items()})
-
-
-def _dataset(attributes: Mapping[str, Any]) -> Dataset:
+def _dataset(attributes: Attributes) -> Dataset:
     dataset = Dataset()
     for keyword, value in attributes.items():
+        if keyword.endswith("Sequence"):
+            items = [value] if isinstance(value, dict) else value
+            value = [_dataset(item) for item in items]  # noqa: PLW2901
         setattr(dataset, keyword, value)
     return dataset
 
 
 def _decimals(values: Sequence[float] | Matrix) -> list[str]:
-    """Decimal Strings of at most 16 characters."""
+    """Return Decimal Strings of at most 16 characters."""
     return [f"{value + 0.0:.10g}" if abs(value) >= 1e-9 else "0" for value in values]

@@ -12,15 +12,7 @@ from scipy import ndimage
 from lungct_research.synthesis.phantom.dicom_encoding import save
 from lungct_research.synthesis.phantom.dicom_faults import break_datasets, break_files
 from lungct_research.synthesis.phantom.dicom_objects import enhanced_image, single_images
-from lungct_research.synthesis.phantom.study_options import (
-    DEFAULT_OPTIONS,
-    Fault,
-    Orientation,
-    StudyOptions,
-    Syntax,
-)
-
-__all__ = ["Fault", "Orientation", "StudyOptions", "Syntax", "write_localizer", "write_study"]
+from lungct_research.synthesis.phantom.study_options import DEFAULT_OPTIONS, Orientation, StudyOptions
 
 OUTSIDE_HU = -1000
 TILT_DEG = 15.0
@@ -46,8 +38,8 @@ def write_study(volume_hu: Volume, out_dir: Path, options: StudyOptions = DEFAUL
     Args:
         volume_hu: ``[slices, rows, columns]``, slice 0 most caudal, rows to the back, columns to the left of
             the patient; centred on the origin of the patient's coordinates.
-        out_dir: made if need be; files of an earlier series of the same number are replaced.
-        options: everything else.
+        out_dir: made where missing; files of an earlier series of the same number are replaced.
+        options: attributes, encoding and faults.
 
     Returns:
         The files in the order of Instance Number.
@@ -76,39 +68,30 @@ def write_localizer(volume_hu: Volume, out_dir: Path, options: StudyOptions = DE
 
 
 def _as_stored(volume_hu: Volume, options: StudyOptions) -> tuple[Volume, Matrix]:
-    """Frames ``[frames, rows, columns]`` as stored, and their indices (.., 1) to LPS millimetres."""
-    affine = _volume_to_lps(volume_hu.shape, options.spacing_mm)
+    """Return frames ``[frames, rows, columns]`` as stored, and their indices (.., 1) to LPS millimetres."""
+    shape, spacing_mm = np.array(volume_hu.shape), np.array(options.spacing_mm)
+    affine = np.eye(4)
+    affine[:3, :3] = np.diag(spacing_mm)[::-1]
+    affine[:3, 3] = -(spacing_mm * (shape - 1) / 2)[::-1]
     if options.orientation is Orientation.GANTRY_TILT:
-        tilted_to_volume = _tilt(volume_hu.shape, options.spacing_mm)
-        tilted = ndimage.affine_transform(
-            volume_hu.astype(np.float32), tilted_to_volume, order=1, cval=OUTSIDE_HU
-        )
-        return tilted, affine @ tilted_to_volume
+        to_volume = _tilt(volume_hu.shape, options.spacing_mm)
+        tilted = ndimage.affine_transform(volume_hu.astype(np.float32), to_volume, order=1, cval=OUTSIDE_HU)
+        return tilted, affine @ to_volume
     if options.orientation is Orientation.OBLIQUE:
         affine = _rotation(*np.radians(OBLIQUE_DEG)) @ affine
-    stored_to_volume = np.zeros((4, 4))
-    stored_to_volume[3, 3] = 1
-    axes, signs = zip(
-        *(_AXES[letter] for letter in _STORED_AXES.get(options.orientation, "SPL")), strict=True
-    )
-    for stored_axis, (axis, sign) in enumerate(zip(axes, signs, strict=True)):
-        stored_to_volume[axis, stored_axis] = sign
-        stored_to_volume[axis, 3] = 0 if sign > 0 else volume_hu.shape[axis] - 1
-    frames = volume_hu.transpose(axes)[tuple(slice(None, None, sign) for sign in signs)]
-    return frames, affine @ stored_to_volume
-
-
-def _volume_to_lps(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -> Matrix:
-    """Indices (slice, row, column, 1) of the volume, centred on the origin, to LPS millimetres."""
-    spacing = np.array(spacing_mm)
-    affine = np.eye(4)
-    affine[:3, :3] = np.diag(spacing)[::-1]
-    affine[:3, 3] = -(spacing * (np.array(shape) - 1) / 2)[::-1]
-    return affine
+    frames, axes, to_volume = volume_hu, [], np.diag([0.0, 0.0, 0.0, 1.0])
+    for stored_axis, letter in enumerate(_STORED_AXES.get(options.orientation, "SPL")):
+        axis, sign = _AXES[letter]
+        axes.append(axis)
+        to_volume[axis, stored_axis] = sign
+        if sign < 0:
+            frames = np.flip(frames, axis)
+            to_volume[axis, 3] = shape[axis] - 1
+    return frames.transpose(axes), affine @ to_volume
 
 
 def _tilt(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -> Matrix:
-    """Indices of slices tilted about their middle row to those of the volume."""
+    """Return the matrix from indices of slices tilted about their middle row to those of the volume."""
     slices_per_row = np.sin(np.radians(TILT_DEG)) * spacing_mm[1] / spacing_mm[0]
     rows_per_row, middle = np.cos(np.radians(TILT_DEG)), (shape[1] - 1) / 2
     matrix = np.eye(4)
@@ -118,7 +101,7 @@ def _tilt(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -> Mat
 
 
 def _rotation(about_x: float, about_z: float) -> Matrix:
-    """Rotation of LPS coordinates, angles in radians."""
+    """Return the matrix that turns LPS coordinates by two angles in radians."""
     cos_x, sin_x, cos_z, sin_z = np.cos(about_x), np.sin(about_x), np.cos(about_z), np.sin(about_z)
     first = np.array([[1, 0, 0, 0], [0, cos_x, -sin_x, 0], [0, sin_x, cos_x, 0], [0, 0, 0, 1]])
     second = np.array([[cos_z, -sin_z, 0, 0], [sin_z, cos_z, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
@@ -126,7 +109,7 @@ def _rotation(about_x: float, about_z: float) -> Matrix:
 
 
 def _stored_values(frame_hu: Volume, options: StudyOptions) -> npt.NDArray[np.integer]:
-    """Hounsfield units to 16-bit stored values, clipped to the bits stored."""
+    """Return Hounsfield units as 16-bit stored values, clipped to the bits stored."""
     low = -(1 << options.bits_stored - 1) if options.signed else 0
     high = low + (1 << options.bits_stored) - 1
     stored = np.rint((frame_hu - options.rescale_intercept) / options.rescale_slope).clip(low, high)

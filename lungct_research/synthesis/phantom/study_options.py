@@ -1,4 +1,4 @@
-"""How a phantom becomes DICOM."""
+"""Choices for the DICOM study of a phantom; light, so that the command line can name them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Orientation(StrEnum):
-    """How slices lie in the patient."""
+    """Orientation of the slices in the patient."""
 
     HEAD_FIRST_SUPINE = "head-first-supine"
     FEET_FIRST_SUPINE = "feet-first-supine"
@@ -33,7 +33,7 @@ class Syntax(StrEnum):
 
 
 class Fault(StrEnum):
-    """What is wrong with one slice in the middle of the series, or with all slices."""
+    """Fault of one slice in the middle of the series, or of all slices."""
 
     DUPLICATE_SLICE = "duplicate-slice"
     SECOND_PHASE_SLICE = "second-phase-slice"
@@ -55,12 +55,12 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """How a volume is written.
+    """Attributes, encoding and faults of the series that is written.
 
     Attributes:
-        seed: of all UIDs; series of one study share it and differ in ``series_number``.
-        spacing_mm: of the volume, along (slices, rows, columns).
-        slice_thickness_mm: the slice spacing where None.
+        seed: all UIDs follow from it; series of one study share it and differ in ``series_number``.
+        spacing_mm: distance of the volume's voxels along (slices, rows, columns).
+        slice_thickness_mm: Slice Thickness; the slice spacing where None.
         reversed_files: file names and instance numbers count down along the slices.
         signed: Pixel Representation; stored values are clipped to what ``bits_stored`` can hold.
         padding_value: Pixel Padding Value (stored) and what stands in the corners of every slice, or None.

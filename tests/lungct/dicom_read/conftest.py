@@ -15,7 +15,8 @@ import SimpleITK
 
 from lungct.dicom_read import scan_folder
 from lungct.records import Series, SliceHeader
-from lungct_research.synthesis.phantom.dicom_study import StudyOptions, write_study
+from lungct_research.synthesis.phantom.dicom_study import write_study
+from lungct_research.synthesis.phantom.study_options import StudyOptions
 
 Volume = npt.NDArray[np.int16]
 

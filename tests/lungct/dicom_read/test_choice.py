@@ -13,7 +13,8 @@ import pytest
 from lungct.dicom_read import choose_series, scan_folder
 from lungct.records import HuArray, Scan, Selection, Series
 from lungct_research.datasets.disease import Disease
-from lungct_research.synthesis.phantom.dicom_study import StudyOptions, write_study
+from lungct_research.synthesis.phantom.dicom_study import write_study
+from lungct_research.synthesis.phantom.study_options import StudyOptions
 from lungct_research.synthesis.phantom.thorax import make_thorax
 
 SPACING_MM = (2.5, 2.8, 2.8)

@@ -18,7 +18,8 @@ from lungct.dicom_read import read_chest, read_volume, scan_folder, select_serie
 from lungct.dicom_read.descriptions import is_animal, says_chest
 from lungct.errors import NoEligibleSeriesError, PixelDataError
 from lungct.records import CtVolume, Series
-from lungct_research.synthesis.phantom.dicom_study import StudyOptions, write_study
+from lungct_research.synthesis.phantom.dicom_study import write_study
+from lungct_research.synthesis.phantom.study_options import StudyOptions
 
 Volume = npt.NDArray[np.int16]
 Written = Callable[..., Series]

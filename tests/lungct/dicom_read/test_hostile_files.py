@@ -16,7 +16,8 @@ from pydicom.sequence import Sequence
 from lungct.dicom_read import read_volume, scan_folder, select_series
 from lungct.dicom_read.headers import text
 from lungct.errors import InputError, PixelDataError
-from lungct_research.synthesis.phantom.dicom_study import StudyOptions, Syntax, write_study
+from lungct_research.synthesis.phantom.dicom_study import write_study
+from lungct_research.synthesis.phantom.study_options import StudyOptions, Syntax
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

@@ -24,13 +24,8 @@ from lungct.dicom_read.privacy import NameMask, identifiers
 from lungct.dicom_read.scan import scan_headers
 from lungct.errors import NoDicomError
 from lungct.records import Series, SliceHeader
-from lungct_research.synthesis.phantom.dicom_study import (
-    Fault,
-    StudyOptions,
-    Syntax,
-    write_localizer,
-    write_study,
-)
+from lungct_research.synthesis.phantom.dicom_study import write_localizer, write_study
+from lungct_research.synthesis.phantom.study_options import Fault, StudyOptions, Syntax
 
 
 def _save_as(path: Path, source: Path, **changes: object) -> None:

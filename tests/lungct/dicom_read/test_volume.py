@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from lungct.dicom_read import read_volume, scan_folder
 from lungct.records import Series
-from lungct_research.synthesis.phantom.dicom_study import Orientation, Syntax
+from lungct_research.synthesis.phantom.study_options import Orientation, Syntax
 
 Written = Callable[..., Series]
 BySimpleITK = Callable[[Path], tuple[npt.NDArray[Any], npt.NDArray[np.float64]]]

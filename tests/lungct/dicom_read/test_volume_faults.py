@@ -15,7 +15,7 @@ from lungct.dicom_read import read_volume, scan_folder
 from lungct.dicom_read.plausibility import flag_implausible_hu, flag_unequal_slices
 from lungct.errors import GeometryError, InputError, PixelDataError
 from lungct.records import CtVolume, Series
-from lungct_research.synthesis.phantom.dicom_study import Fault, Syntax
+from lungct_research.synthesis.phantom.study_options import Fault, Syntax
 
 Written = Callable[..., Series]
 

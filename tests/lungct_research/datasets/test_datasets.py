@@ -16,7 +16,8 @@ from lungct_research.datasets.disease import Disease
 from lungct_research.datasets.nifti_sets import covid_19_ct_seg, medseg, mosmed, mosmed_ct_0
 from lungct_research.evaluation.opacity_sets import SETS
 from lungct_research.evaluation.painted import painted
-from lungct_research.synthesis.phantom.dicom_study import StudyOptions, write_study
+from lungct_research.synthesis.phantom.dicom_study import write_study
+from lungct_research.synthesis.phantom.study_options import StudyOptions
 
 SPACING_MM = (5.0, 1.5, 2.0)
 RAS, LAS, LPS = (np.diag([*signs, 1.0]) for signs in ((1, 1, 1), (-1, 1, 1), (-1, -1, 1)))

@@ -16,7 +16,8 @@ from lungct.errors import GeometryError, InputError
 from lungct_research.datasets.ct_files import PICTURE_EXTENT_MM, read_ct, read_lungs
 from lungct_research.datasets.manifest import ManifestError, ManifestRow
 from lungct_research.datasets.site_examples import site_example, site_examples, voxel_digests, with_facts
-from lungct_research.synthesis.phantom.dicom_study import StudyOptions, write_study
+from lungct_research.synthesis.phantom.dicom_study import write_study
+from lungct_research.synthesis.phantom.study_options import StudyOptions
 
 SPACING_MM = (5.0, 6.0, 7.0)
 SHAPE = (40, 24, 26)

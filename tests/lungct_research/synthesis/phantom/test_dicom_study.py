@@ -12,14 +12,8 @@ import numpy.typing as npt
 import pydicom
 import pytest
 
-from lungct_research.synthesis.phantom.dicom_study import (
-    Fault,
-    Orientation,
-    StudyOptions,
-    Syntax,
-    write_localizer,
-    write_study,
-)
+from lungct_research.synthesis.phantom.dicom_study import write_localizer, write_study
+from lungct_research.synthesis.phantom.study_options import Fault, Orientation, StudyOptions, Syntax
 
 _STANDARD = Path(highdicom.__file__).parent / "_standard"
 
