@@ -9,15 +9,6 @@ import click
 
 from lungct.command.options import any_path, existing_folder, models_option
 
-slices_option = click.option(
-    "--slices",
-    "n_slices",
-    type=click.IntRange(min=1),
-    default=300,
-    show_default=True,
-    help="Slices of the phantom, 512 x 512 each.",
-)
-
 
 @click.group()
 def benchmark() -> None:
@@ -63,58 +54,40 @@ def instead(what: str, study: Path) -> None:
     WHAT is such as "reading, application" or "reading, SDK operators"; a wrong one lists them all. STUDY is a
     folder of DICOM files. Prints seconds and MB as JSON.
     """
-    from lungct_research.benchmarks.instead import PREPARE, measured
+    from lungct_research.benchmarks.instead import PREPARE, measure_part
 
     if what not in PREPARE:
         raise click.BadParameter(f"choose one of: {'; '.join(PREPARE)}", param_hint="WHAT")
-    click.echo(json.dumps(measured(what, study)))
+    click.echo(json.dumps(measure_part(what, study)))
 
 
-@benchmark.command()
-@slices_option
-def anatomy(n_slices: int) -> None:
-    """Measure finding airways and vessels, and how far they agree with the phantom's own."""
-    from lungct_research.benchmarks.anatomy import run as measure
+def add_stage(name: str, summary: str) -> None:
+    """Add the sub-command that measures one of :data:`lungct_research.benchmarks.stages.STAGES`."""
 
-    measure(n_slices)
+    @benchmark.command(name, help=summary)
+    @models_option
+    @click.option(
+        "--slices",
+        "n_slices",
+        type=click.IntRange(min=1),
+        default=300,
+        show_default=True,
+        help="Slices of the phantom, 512 x 512 each.",
+    )
+    def measure(models: Path, n_slices: int) -> None:
+        from lungct_research.benchmarks.stages import run
 
-
-@benchmark.command()
-@models_option
-@slices_option
-def devices(models: Path, n_slices: int) -> None:
-    """Measure each network on CPU and GPU, and whether both find the same."""
-    from lungct_research.benchmarks.devices import run as measure
-
-    measure(models, n_slices)
-
-
-@benchmark.command("dicom-write")
-@slices_option
-def dicom_write(n_slices: int) -> None:
-    """Measure writing the results, by kind and encoding of the DICOM objects."""
-    from lungct_research.benchmarks.dicom_write import run as measure
-
-    measure(n_slices)
+        run(name, n_slices, models)
 
 
-@benchmark.command()
-@models_option
-@slices_option
-def lobes(models: Path, n_slices: int) -> None:
-    """Measure labelling the lobes."""
-    from lungct_research.benchmarks.lobes import run as measure
-
-    measure(models, n_slices)
-
-
-@benchmark.command()
-@slices_option
-def report(n_slices: int) -> None:
-    """Measure the pictures, the PDF and the HTML of a report."""
-    from lungct_research.benchmarks.report import run as measure
-
-    measure(n_slices)
+for stage, about in {
+    "anatomy": "Measure finding airways and vessels, and how far they agree with the phantom's own.",
+    "devices": "Measure each network on CPU and GPU, and whether both find the same.",
+    "dicom-write": "Measure writing the results, by kind and encoding of the DICOM objects.",
+    "lobes": "Measure labelling the lobes.",
+    "report": "Measure the pictures, the PDF and the HTML of a report.",
+}.items():
+    add_stage(stage, about)
 
 
 @benchmark.command()
@@ -123,9 +96,9 @@ def report(n_slices: int) -> None:
 @click.option("--slices", "n_slices", type=click.IntRange(min=30), default=100, show_default=True)
 def soak(models: Path, studies: int, n_slices: int) -> None:
     """Analyse many small studies in one process: neither memory nor open files may grow."""
-    from lungct_research.benchmarks.soak import run as measure
+    from lungct_research.benchmarks.processes import measure_soak
 
-    measure(models, studies, n_slices)
+    measure_soak(models, studies, n_slices)
 
 
 @benchmark.command()
@@ -133,9 +106,9 @@ def soak(models: Path, studies: int, n_slices: int) -> None:
 @click.option("--starts", type=click.IntRange(min=1), default=5, show_default=True)
 def startup(models: Path, starts: int) -> None:
     """Measure the time until the first stage begins, and name the slowest imports."""
-    from lungct_research.benchmarks.startup import run as measure
+    from lungct_research.benchmarks.processes import measure_startup
 
-    measure(models, starts)
+    measure_startup(models, starts)
 
 
 @benchmark.command()

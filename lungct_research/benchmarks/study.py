@@ -5,10 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-import yaml
-
-from lungct.dicom_read import scan_folder
-from lungct.dicom_read.chest import read_chest
+from lungct.dicom_read import choose_series, read_chest, scan_folder
 from lungct.findings.conclusion import conclude
 from lungct.findings.quantification import quantify
 from lungct.records import (
@@ -20,10 +17,9 @@ from lungct.records import (
     ModelInfo,
     Opacities,
     Probabilities,
-    Selection,
-    SeriesVerdict,
 )
 from lungct.records.orientation import canonical_volume
+from lungct.settings import SelectionLimits
 from lungct_research.datasets.arrays import Spacing
 from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.dicom_study import write_study
@@ -32,9 +28,11 @@ from lungct_research.synthesis.phantom.thorax import Phantom, make_thorax
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE, SPACING_MM = (300, 512, 512), (1.1, 0.7, 0.7)
-N_SLICES = SHAPE[0]
 N_THREADS = 2
-"""On two cores, as a small virtual machine has them."""
+"""Two cores, as a small virtual machine has them."""
+
+ANY_THICKNESS = SelectionLimits(max_slice_thickness_mm=SHAPE[0] * SPACING_MM[0])
+"""Limits with which a chest in few slices is analysed, however thick they are."""
 
 
 def spacing_of_mm(n_slices: int) -> Spacing:
@@ -43,37 +41,27 @@ def spacing_of_mm(n_slices: int) -> Spacing:
 
 
 @lru_cache(maxsize=1)
-def draw_chest(n_slices: int, seed: int = 1) -> tuple[Phantom, CtVolume]:
+def draw_chest(n_slices: int) -> tuple[Phantom, CtVolume]:
     """Draw the phantom of COVID-19 in so many slices of 512 x 512."""
     spacing_mm = spacing_of_mm(n_slices)
-    phantom = make_thorax(seed, spacing_mm, (n_slices, *SHAPE[1:]), disease=Disease.COVID19)
+    phantom = make_thorax(1, spacing_mm, (n_slices, *SHAPE[1:]), disease=Disease.COVID19)
     return phantom, canonical_volume(phantom.volume_hu, spacing_mm)
 
 
-def write_chest(folder: Path, n_slices: int, n_series: int = 1, seed: int = 1) -> Path:
-    """Write the phantom as a DICOM study of one or more series."""
-    phantom, volume = draw_chest(n_slices, seed)
+def write_chest(folder: Path, n_slices: int, n_series: int = 1) -> Path:
+    """Write the phantom as a DICOM study of one or more series; returns its folder."""
+    phantom, volume = draw_chest(n_slices)
     for number in range(1, n_series + 1):
-        options = StudyOptions(seed=seed, spacing_mm=volume.spacing_mm, series_number=number)
-        write_study(phantom.volume_hu, folder, options)
+        write_study(
+            phantom.volume_hu, folder, StudyOptions(spacing_mm=volume.spacing_mm, series_number=number)
+        )
     return folder
 
 
-def write_settings(folder: Path) -> Path:
-    """Write settings with which the application analyses a chest in few slices, however thick they are."""
-    settings = yaml.safe_load((ROOT / "app.yaml").read_text(encoding="utf-8"))
-    settings["lungct"]["selection"]["max_slice_thickness_mm"] = SHAPE[0] * SPACING_MM[0]
-    path = folder / "few_slices.yaml"
-    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    return path
-
-
-def analysed_study(folder: Path, n_slices: int) -> Analysis:
+def analyse_truth(folder: Path, n_slices: int) -> Analysis:
     """Write the phantom as DICOM, read it back, and take its truth for findings."""
     phantom, _ = draw_chest(n_slices)
-    write_study(phantom.volume_hu, folder, StudyOptions(spacing_mm=spacing_of_mm(n_slices)))
-    scan = scan_folder(folder)
-    chest = read_chest(Selection(scan, (SeriesVerdict(scan.series[0], rank=1),)))
+    chest = read_chest(choose_series(scan_folder(write_chest(folder, n_slices)), ANY_THICKNESS))
     model = ModelInfo("truth", "1", "0" * 64, provisional=True)
     anatomy, opacities = LungAnatomy(phantom.lobes, model), Opacities(phantom.opacity, model)
     tree = BronchovascularTree(phantom.airways, phantom.vessels)

@@ -1,4 +1,4 @@
-"""How long studies of a hospital wait for their results, by number of analyses at once: a simulated month."""
+"""Simulated waiting times of a hospital's studies, by service time and number of analyses at once."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ import simpy
 
 HOUR_S = 3600.0
 N_DAYS = 30
-PER_DAY = 120
-"""Eligible chest CTs a day. Own assumption: a 1000-bed hospital with some 250 CT examinations a day, about
-half of them with the chest in thin slices."""
 STAT_SHARE = 0.15
-"""Own assumption: from the emergency department and intensive care."""
+"""Studies from the emergency department and intensive care. Own assumption."""
+
 DAY_SHAPE = (1, 1, 1, 1, 1, 1, 2, 4, 7, 9, 9, 9, 8, 8, 8, 8, 7, 5, 4, 3, 3, 2, 2, 2)
 """Relative arrivals in each hour of the day. Own assumption."""
+
 SPREAD = 0.35
 """Standard deviation of the logarithm of the service time: slices differ in number, machines in load."""
 STAT, ROUTINE = 0, 1
@@ -26,7 +25,7 @@ STAT, ROUTINE = 0, 1
 
 @dataclass(frozen=True)
 class Waits:
-    """Seconds from the complete study to its results, of STAT and of other studies."""
+    """Seconds from the complete study to its results, and the share of the time that machines work."""
 
     stat_s: np.ndarray
     routine_s: np.ndarray
@@ -34,13 +33,13 @@ class Waits:
 
 
 def simulate(n_machines: int, service_s: float, per_day: float, seed: int = 1) -> Waits:
-    """Studies arrive at random, STAT ones go first, none is interrupted.
+    """Simulate a month: studies arrive at random, STAT ones go first, none is interrupted.
 
     Args:
         n_machines: analyses at the same time.
         service_s: median seconds of one study from fetch to sent.
         per_day: arrivals a day.
-        seed: of arrivals and service times.
+        seed: start of the random numbers.
     """
     chance = random.Random(seed)  # noqa: S311
     environment = simpy.Environment()
@@ -72,7 +71,7 @@ def simulate(n_machines: int, service_s: float, per_day: float, seed: int = 1) -
 
 
 def run(services_s: Sequence[float], per_day: float, machines: Sequence[int]) -> None:
-    """Print a table for the how-to."""
+    """Print the table of docs/how-to/scale-out.md."""
     print("| service time, s | at once | busy | STAT: median, 95 % (min) | others: median, 95 % (min) |")
     print("|---|---|---|---|---|")
     for service_s, n_machines in product(services_s, machines):
