@@ -79,10 +79,10 @@ def lungs(**asked: Any) -> None:
     It learns from synthetic chests around lobes that experts drew, from phantoms, and from real chests
     without infection, of which only the lungs are known.
     """
-    from lungct_research.training.common import Options, read_options
+    from lungct_research.training.common import read_options
     from lungct_research.training.train_lobes import run
 
-    run(read_options(asked, Options))
+    run(read_options(asked))
 
 
 @train.command(epilog="Example: lungct train opacity --data DIR --minutes 25 --device cuda")
@@ -94,10 +94,10 @@ def opacity(**asked: Any) -> None:
     It learns from infections painted into real and synthetic chests, and from phantoms. With
     --config opacity_paper.yaml it trains in the paper's stages, whose length is in epochs.
     """
-    from lungct_research.training.common import Options, read_options
+    from lungct_research.training.common import read_options
     from lungct_research.training.train_opacity import run
 
-    run(read_options(asked, Options))
+    run(read_options(asked))
 
 
 CLASSIFIER_EXAMPLES = """\b
@@ -142,10 +142,9 @@ def classifier(**asked: Any) -> None:
             "--evaluate measures on the synthetic cohort: use lungct evaluate classifier --manifest FILE"
         )
     from lungct_research.training.common import read_options
-    from lungct_research.training.epoch_runs import EpochOptions
     from lungct_research.training.train_classifier import run
 
-    run(read_options(asked, EpochOptions))
+    run(read_options(asked))
 
 
 @train.command(epilog="Example: lungct train manifest --layout mosmed /data/mosmed > manifest.csv")

@@ -8,16 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-from torch import nn
-
 from lungct.networks import Classifier3d
 from lungct.networks.weights import METADATA_FILE
 from lungct_research.datasets.manifest import (
     PARTS,
     ManifestRow,
     Part,
-    SplitBy,
     manifest_csv,
     read_manifest,
     split_cases,
@@ -30,127 +26,116 @@ from lungct_research.datasets.site_examples import (
     with_facts,
 )
 from lungct_research.evaluation.model_cards import PAPER, Card, Evaluation, save_with_card
-from lungct_research.training.cards import CLASSIFIER
-from lungct_research.training.common import Options, initial_network, prepare_process, read_recipe
+from lungct_research.training.common import (
+    RECIPES_DIR,
+    Options,
+    initial_network,
+    prepare_process,
+    read_card,
+    read_recipe,
+)
 from lungct_research.training.epochs import EpochRecipe, EpochTrainer, Item, Progress
-from lungct_research.training.processes import Processes, joined_processes
+from lungct_research.training.trainer import Processes, join_processes
 
-PAPER_RECIPE = Path(__file__).parent / "configs" / "classifier_paper.yaml"
-
-
-@dataclass(frozen=True)
-class EpochOptions(Options):
-    """Options of a training run of the classifier.
-
-    Attributes:
-        manifest: cases of a site; None for the synthetic cohort.
-        split_by: see :func:`lungct_research.datasets.manifest.read_manifest`.
-        lungs: model that segments lungs where the manifest names no mask.
-    """
-
-    manifest: Path | None = None
-    split_by: SplitBy | None = None
-    lungs: Path = Path("models/lungs")
+PAPER_RECIPE = RECIPES_DIR / "classifier_paper.yaml"
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """What is learned from, by part, and what the model card says about it."""
+    """What is learned from, by part, and what the model card says about it.
+
+    Attributes:
+        digests: of the CTs that the weights are learned from or chosen by.
+    """
 
     parts: Mapping[Part, Sequence[Item]]
     card: Card
     digests: Sequence[str] = ()
 
 
-def labelled_items(files: Sequence[Path]) -> list[Item]:
-    """All volumes of examples that hold their labels."""
-    labels = []
-    for file in files:
-        with np.load(file) as arrays:
-            labels += [Item(file, index, int(label)) for index, label in enumerate(arrays["label"])]
-    return labels
+def site_cohort(options: Options, processes: Processes) -> Cohort:
+    """Make the cohort of the manifest; the first process makes the examples and writes down the split.
 
-
-def site_cohort(options: EpochOptions, processes: Processes) -> Cohort:
-    """The cases of the manifest; the first process makes the examples and writes down the split."""
+    Raises:
+        LungCtError: rows of the manifest are wrong, or their CTs cannot be read.
+    """
     if options.manifest is None:
         raise ValueError("a site's cohort needs a manifest")
     cases = split_cases(read_manifest(options.manifest, options.split_by), options.seed, options.split_by)
     with processes.first_alone():
         files = site_examples(cases, options.lungs, options.device)
     cases = with_facts(cases, files)
-    if processes.is_first:
+    if processes.rank == 0:
         options.run_dir.mkdir(parents=True, exist_ok=True)
         (options.run_dir / "manifest.csv").write_text(manifest_csv(cases), encoding="utf-8")
+    known = list(zip(cases, files, strict=True))
     parts = {
-        part: [
-            Item(file, 0, case.label_index)
-            for case, file in zip(cases, files, strict=True)
-            if case.split == part
-        ]
+        part: [Item(file, 0, case.label_index) for case, file in known if case.split == part]
         for part in PARTS
     }
-    seen = [file for case, file in zip(cases, files, strict=True) if case.split != "test"]
+    seen = [file for case, file in known if case.split != "test"]
     return Cohort(parts, site_card(cases, options.start), [*voxel_digests(seen), *digests_of(options.start)])
 
 
 def site_card(cases: Sequence[ManifestRow], start: Path | None) -> Card:
-    """What the model card says about weights learned from the cases of a site; it names no one.
+    """Describe weights learned from the cases of a site for the model card, which names no one.
 
     Args:
         cases: of all parts.
         start: model whose weights training began with.
     """
-    version = f"site-{datetime.now(UTC):%Y%m%d}"
     sizes = ", ".join(f"{part} {sum(case.split == part for case in cases)}" for part in PARTS)
     patients, institutions = ({getattr(case, unit) for case in cases} for unit in ("patient", "institution"))
     source = f"{len(cases)} CTs of {len(patients)} patients from {len(institutions)} institutions ({sizes})"
-    begun = "" if start is None else f" Training began with other weights: {_origin(start)}"
+    source += ", labelled by the site that trained."
+    licence = "Set by the site that trained these weights, after the terms of its data"
+    if start is not None:
+        described = json.loads((start / METADATA_FILE).read_text(encoding="utf-8"))
+        origin = f"{start.name} {described['version']}. {described.get('license', '')}"
+        source += f" Training began with other weights: {origin}"
+        licence += " and of the weights that training began with"
     return replace(
-        CLASSIFIER,
+        read_card("classifier"),
         command="--manifest FILE",
-        data_source=f"{source}, labelled by the site that trained.{begun}",
+        data_source=source,
         data_type="series of a site",
-        licence="Set by the site that trained these weights, after the terms of its data"
-        + (" and of the weights that training began with." if begun else "."),
+        licence=f"{licence}.",
         limits=("Measured on too little, or on nothing but its own institutions, a model proves nothing.",),
         history="the run's log has all epochs.",
-        changelog={version: "weights of a site"},
+        changelog={f"site-{datetime.now(UTC):%Y%m%d}": "weights of a site"},
         references=(PAPER,),
         measured_on="the site's own cases",
         validated_on=None,
     )
 
 
-def _origin(model_dir: Path) -> str:
-    described = json.loads((model_dir / METADATA_FILE).read_text(encoding="utf-8"))
-    return f"{model_dir.name} {described['version']}. {described.get('license', '')}"
-
-
-def run_epochs(options: EpochOptions, source: Callable[[EpochOptions, Processes], Cohort]) -> None:
+def run_epochs(options: Options, make_cohort: Callable[[Options, Processes], Cohort]) -> None:
     """Train by epochs, on request from the last checkpoint, and write the model folder."""
     prepare_process(options.seed)
     recipe = read_recipe(options.config or PAPER_RECIPE, EpochRecipe)
-    with joined_processes(options.device) as processes:
-        cohort = source(options, processes)
-        options.run_dir.mkdir(parents=True, exist_ok=True)
-        trainer = EpochTrainer(initial_network(options, Classifier3d), recipe, processes, options.run_dir)
+    with join_processes(options.device) as processes:
+        cohort = make_cohort(options, processes)
+        found = EpochTrainer(initial_network(options, Classifier3d), recipe, processes, options.run_dir)
         if options.resume:
-            trainer.resume()
+            found.trainer.resume()
 
-        def save(network: nn.Module) -> None:
-            _save(options, cohort, network, trainer.progress)
+        def save() -> None:
+            card, evaluation = describe_best(cohort, found.progress)
+            save_with_card(options.out, card, found.network, evaluation)
+            if cohort.digests:
+                (options.out / SEEN_FILE).write_text("\n".join(cohort.digests) + "\n", encoding="utf-8")
 
-        trainer.train(cohort.parts["train"], cohort.parts["validation"], options.seed, save)
-        if processes.is_first:
-            progress = trainer.progress
-            print(f"best epoch {progress.best_epoch} of {progress.epoch}: {options.out}", flush=True)
+        found.train(cohort.parts["train"], cohort.parts["validation"], options.seed, save)
+        if processes.rank == 0:
+            print(
+                f"best epoch {found.progress.best_epoch} of {found.progress.epoch}: {options.out}", flush=True
+            )
 
 
-def _save(options: EpochOptions, cohort: Cohort, network: nn.Module, progress: Progress) -> None:
-    best = f"epoch {progress.epoch}, the best so far on validation"
-    card = replace(cohort.card, history=f"{best}; {cohort.card.history}")
-    metrics = {
+def describe_best(cohort: Cohort, progress: Progress) -> tuple[Card, Evaluation]:
+    """Describe the weights of the best epoch so far for the model card."""
+    history = f"epoch {progress.epoch}, the best so far on validation; {cohort.card.history}"
+    measured = {
         "command": "lungct evaluate classifier --manifest FILE --models models --out DIR --record",
         "validation": {
             "cases": len(cohort.parts["validation"]),
@@ -158,6 +143,4 @@ def _save(options: EpochOptions, cohort: Cohort, network: nn.Module, progress: P
             "loss": round(progress.best_loss, 3),
         },
     }
-    save_with_card(options.out, card, network, Evaluation(metrics))
-    if cohort.digests:
-        (options.out / SEEN_FILE).write_text("\n".join(cohort.digests) + "\n", encoding="utf-8")
+    return replace(cohort.card, history=history), Evaluation(measured)

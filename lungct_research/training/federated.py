@@ -17,7 +17,7 @@ from monai.fl.utils.exchange_object import ExchangeObject
 from lungct.networks import Classifier3d
 from lungct_research.training.epoch_runs import Cohort
 from lungct_research.training.epochs import EpochRecipe, EpochTrainer
-from lungct_research.training.processes import Processes
+from lungct_research.training.trainer import Processes
 
 
 class FederatedSite(ClientAlgo):
@@ -35,37 +35,35 @@ class FederatedSite(ClientAlgo):
         device: torch.device,
         epochs_a_round: int = 1,
     ) -> None:
-        """Take what :func:`lungct_research.training.epoch_runs.run_epochs` takes, and how long a round is."""
+        """Keep what a run by epochs takes, and how long a round is."""
         super().__init__()
         self.cohort, self.recipe, self.seed = cohort, recipe, seed
         self.run_dir, self.device, self.epochs_a_round = run_dir, device, epochs_a_round
 
     def initialize(self, extra: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Make the network; the first weights come from the server."""
-        self.run_dir.mkdir(parents=True, exist_ok=True)
-        self.trainer = EpochTrainer(Classifier3d(), self.recipe, Processes(1, 0, self.device), self.run_dir)
+        self.trainer = EpochTrainer(Classifier3d(), self.recipe, Processes(self.device), self.run_dir)
 
     def train(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        """One round, beginning with the weights that came."""
+        """Train for one round, beginning with the weights that came."""
         self._take(data)
         until = self.trainer.progress.epoch + self.epochs_a_round
         # the server decides on the end, not the site's own validation
         self.trainer.recipe = self.recipe.model_copy(update={"epochs": until, "stop_after_epochs": until + 1})
-        parts = self.cohort.parts
-        self.trainer.train(parts["train"], parts["validation"], self.seed, lambda _: None)
+        self.trainer.train(self.cohort.parts["train"], self.cohort.parts["validation"], self.seed)
 
     def get_weights(self, extra: dict[str, Any] | None = None) -> ExchangeObject:  # noqa: ARG002
-        """Weights after the round, and the number of CTs by which a server may weigh them."""
-        weights = {name: value.cpu() for name, value in self.trainer.plain_network.state_dict().items()}
+        """Return the weights after the round, and the number of CTs by which a server may weigh them."""
+        weights = {name: value.cpu() for name, value in self.trainer.network.state_dict().items()}
         seen = {FlStatistics.NUM_EXECUTED_ITERATIONS: len(self.cohort.parts["train"]) * self.epochs_a_round}
         return ExchangeObject(weights, weight_type=WeightType.WEIGHTS, statistics=seen)
 
     def evaluate(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> ExchangeObject:  # noqa: ARG002
-        """Accuracy of the weights that came, on the validation cases of the site."""
+        """Return the accuracy of the weights that came, on the validation cases of the site."""
         self._take(data)
         shares, labels = self.trainer.probabilities(self.cohort.parts["validation"])
         return ExchangeObject(metrics={"accuracy": float((shares.argmax(1) == labels).mean())})
 
     def _take(self, data: ExchangeObject) -> None:
         weights = {name: torch.as_tensor(value) for name, value in (data.weights or {}).items()}
-        self.trainer.plain_network.load_state_dict(weights)
+        self.trainer.network.load_state_dict(weights)

@@ -8,6 +8,7 @@ the layers, small ones first.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,22 +20,25 @@ from monai.optimizers.utils import generate_param_groups
 from monai.transforms.compose import Compose
 from monai.transforms.intensity.dictionary import RandScaleIntensityd, RandShiftIntensityd
 from monai.transforms.spatial.dictionary import RandAffined
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from lungct.networks.inputs import bcet
 from lungct_research.datasets.examples import Example
+from lungct_research.training.common import RECIPES_DIR, Strict
+from lungct_research.training.trainer import Trainer
 
+PAPER_RECIPE = RECIPES_DIR / "opacity_paper.yaml"
 KEYS = ("image", "label")
 ENCODER_LAYERS = ("layer1", "layer2", "layer3", "layer4")
 
+Batch = dict[str, Tensor]
 
-class Stage(BaseModel):
+
+class Stage(Strict):
     """One stage: side length of the slices, slices a batch, whether the encoder stands still, epochs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: Annotated[int, Field(gt=0, multiple_of=32)]
     batch: PositiveInt
@@ -42,19 +46,8 @@ class Stage(BaseModel):
     epochs: PositiveInt
 
 
-class StagedRecipe(BaseModel):
-    """What ``lungct_research/training/configs/opacity_paper.yaml`` holds.
-
-    Attributes:
-        learning_rate_range: where the rate of a frozen stage is looked for.
-        unfrozen_rates: of the first and of the last layer.
-        finder_steps: batches that the search for a rate takes.
-        rotation_degrees: largest, to either side.
-        zoom: largest change of scale.
-        lighting: largest change of brightness and of contrast.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class StagedRecipe(Strict):
+    """Content of ``configs/opacity_paper.yaml``, which explains the keys."""
 
     stages: tuple[Stage, ...]
     learning_rate_range: tuple[PositiveFloat, PositiveFloat]
@@ -66,27 +59,39 @@ class StagedRecipe(BaseModel):
     lighting: NonNegativeFloat
 
 
-def stage_loader(
-    slices: Example, stage: Stage, recipe: StagedRecipe, seed: int
-) -> DataLoader[dict[str, Tensor]]:
-    """Shuffled batches of augmented slices at the size of a stage.
+def stage_loader(slices: Example, stage: Stage, recipe: StagedRecipe, seed: int) -> DataLoader[Batch]:
+    """Return shuffled batches of augmented slices at the size of a stage.
 
     Args:
         slices: ``image`` windowed ``[n, rows, columns]``, ``mask`` the share of opacity of 255.
         stage: gives size and batch.
-        recipe: gives the augmentations.
+        recipe: gives the augmentations: rotation and zoom of image and label, lighting of the image.
         seed: of everything random.
 
     Returns:
         Batches with ``image`` ``[batch, 3, size, size]`` and ``label`` ``[batch, 1, size, size]`` in (0, 1).
     """
-    augment = _augmentation(recipe)
+    augment = Compose(
+        [
+            RandAffined(
+                KEYS,
+                prob=1.0,
+                rotate_range=np.deg2rad(recipe.rotation_degrees),
+                scale_range=(recipe.zoom, recipe.zoom),
+                padding_mode="border",
+            ),
+            RandScaleIntensityd("image", recipe.lighting, prob=1.0),
+            RandShiftIntensityd("image", recipe.lighting, prob=1.0),
+        ]
+    )
     augment.set_random_state(seed)
 
-    def sample(index: int) -> dict[str, Tensor]:
+    def sample(index: int) -> Batch:
         image = torch.from_numpy(slices["image"][index]).float()
         label = torch.from_numpy(slices["mask"][index]).float() / 255
-        both = _resized(torch.stack([image, label]), stage.size)
+        both = functional.interpolate(
+            torch.stack([image, label])[None], (stage.size, stage.size), mode="bilinear", antialias=True
+        )[0].as_subclass(Tensor)
         changed = augment({"image": bcet(both[:1, None])[0], "label": both[1:]})
         seen, label = (torch.as_tensor(changed[key]).clamp(0, 1) for key in KEYS)
         return {"image": seen.expand(3, -1, -1).contiguous(), "label": label.contiguous()}
@@ -100,36 +105,8 @@ def stage_loader(
     )
 
 
-def _augmentation(recipe: StagedRecipe) -> Compose:
-    """Rotation, zoom and lighting; the label follows the image in space."""
-    return Compose(
-        [
-            RandAffined(
-                KEYS,
-                prob=1.0,
-                rotate_range=np.deg2rad(recipe.rotation_degrees),
-                scale_range=(recipe.zoom, recipe.zoom),
-                padding_mode="border",
-            ),
-            RandScaleIntensityd("image", recipe.lighting, prob=1.0),
-            RandShiftIntensityd("image", recipe.lighting, prob=1.0),
-        ]
-    )
-
-
-def _resized(slices: Tensor, size: int) -> Tensor:
-    return functional.interpolate(
-        slices[None], (size, size), mode="bilinear", align_corners=False, antialias=True
-    )[0].as_subclass(Tensor)
-
-
-def freeze_encoder(network: nn.Module, *, frozen: bool) -> None:
-    """Let the encoder learn or not."""
-    network.encoder.requires_grad_(not frozen)
-
-
 def spread_rates(network: nn.Module, rates: tuple[float, float]) -> list[dict[str, Any]]:
-    """Parameter groups of a U-Net on a ResNet, rates growing evenly from the first to the last layer."""
+    """Return parameter groups of a U-Net on a ResNet; rates grow evenly from the first to the last layer."""
     stem = [lambda named: named[0].startswith(("encoder.conv1", "encoder.bn1"))]
     blocks = [lambda net, name=name: getattr(net.encoder, name) for name in ENCODER_LAYERS]
     rest = [lambda net: net.decoder, lambda net: net.segmentation_head]
@@ -140,72 +117,70 @@ def spread_rates(network: nn.Module, rates: tuple[float, float]) -> list[dict[st
     return [{**group, "params": list(group["params"])} for group in groups]
 
 
-def found_rate(
-    network: nn.Module, loader: DataLoader[dict[str, Tensor]], recipe: StagedRecipe, device: torch.device
+def find_rate(
+    network: nn.Module, loader: DataLoader[Batch], recipe: StagedRecipe, device: torch.device
 ) -> float:
-    """Rate at which the loss falls most steeply; the network is left as it was."""
+    """Find the rate at which the loss falls most steeply; the network is left as it was."""
     low, high = recipe.learning_rate_range
-    learning = [weight for weight in network.parameters() if weight.requires_grad]
-    optimiser = torch.optim.SGD(learning, lr=low, momentum=recipe.momentum)
+    optimiser = torch.optim.SGD(_learning(network), lr=low, momentum=recipe.momentum)
     finder = LearningRateFinder(network, optimiser, nn.BCEWithLogitsLoss(), device, verbose=False)
     finder.range_test(loader, end_lr=high, num_iter=recipe.finder_steps)
     rate, _ = finder.get_steepest_gradient()
     return float(np.clip(low if rate is None else rate, low, high))
 
 
-def run_stage(
-    network: nn.Module, slices: Example, stage: Stage, recipe: StagedRecipe, device: torch.device, seed: int
-) -> list[float]:
-    """Train for one stage; returns the loss of every batch."""
-    loader = stage_loader(slices, stage, recipe, seed)
-    freeze_encoder(network, frozen=stage.frozen)
-    if stage.frozen:
-        learning = [weight for weight in network.parameters() if weight.requires_grad]
-        groups = [{"params": learning, "lr": found_rate(network, loader, recipe, device)}]
-    else:
-        groups = spread_rates(network, recipe.unfrozen_rates)
-    optimiser = torch.optim.SGD(groups, momentum=recipe.momentum)
-    entropy, losses = nn.BCEWithLogitsLoss(), []
-    network.to(device).train()
-    for _ in range(stage.epochs):
-        for batch in loader:
-            loss = entropy(network(batch["image"].to(device)), batch["label"].to(device))
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            losses.append(float(loss.detach()))
-    return losses
+def _learning(network: nn.Module) -> list[nn.Parameter]:
+    return [weight for weight in network.parameters() if weight.requires_grad]
 
 
-def train_by_stages(
-    network: nn.Module,
-    slices: Example,
-    recipe: StagedRecipe,
-    device: torch.device,
-    seed: int,
-    checkpoint: Path,
-    on_stage: Callable[[nn.Module], None],
-) -> None:
-    """Train through all stages that the checkpoint does not hold yet.
+@dataclass
+class StagesDone:
+    """How many stages a run has behind it."""
 
-    Args:
-        network: trained in place.
-        slices: see :func:`stage_loader`.
-        recipe: stages and rates.
-        device: where to train.
-        seed: of everything random.
-        checkpoint: written after every stage, read where it exists.
-        on_stage: called with the network after every stage.
-    """
-    done = 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True, map_location="cpu")
-        network.load_state_dict(state["network"])
-        done = state["done"]
-    for number, stage in enumerate(recipe.stages[done:], start=done + 1):
-        losses = run_stage(network, slices, stage, recipe, device, seed + number)
-        print(f"stage {number} of {len(recipe.stages)}, loss {np.mean(losses[-50:]):.4f}", flush=True)
-        unfinished = checkpoint.with_suffix(".part")
-        torch.save({"network": network.state_dict(), "done": number}, unfinished)
-        unfinished.rename(checkpoint)
-        on_stage(network)
+    done: int = 0
+
+
+class StagedTraining:
+    """Trains a U-Net through the stages that the last checkpoint does not hold yet."""
+
+    def __init__(self, network: nn.Module, recipe: StagedRecipe, device: torch.device, run_dir: Path) -> None:
+        """Start from the weights that the network has; ``trainer.resume`` loads the last checkpoint."""
+        self.network, self.recipe, self.device = network.to(device), recipe, device
+        self.progress = StagesDone()
+        self.trainer = Trainer(self.network, run_dir / "stages.pt", self.progress)
+
+    def train(self, slices: Example, seed: int, on_stage: Callable[[], None]) -> None:
+        """Train through the stages that are left.
+
+        Args:
+            slices: see :func:`stage_loader`.
+            seed: of everything random.
+            on_stage: called after every stage.
+        """
+        stages, progress = self.recipe.stages, self.progress
+        while progress.done < len(stages):
+            losses = self.run_stage(slices, stages[progress.done], seed + progress.done + 1)
+            progress.done += 1
+            values = {"loss": float(np.mean(losses[-50:]))}
+            self.trainer.report(f"stage {progress.done} of {len(stages)}", progress.done, values)
+            self.trainer.checkpoint()
+            on_stage()
+
+    def run_stage(self, slices: Example, stage: Stage, seed: int) -> list[float]:
+        """Train for one stage; return the loss of every batch."""
+        recipe, network = self.recipe, self.network
+        loader = stage_loader(slices, stage, recipe, seed)
+        network.encoder.requires_grad_(not stage.frozen)
+        if stage.frozen:
+            rate = find_rate(network, loader, recipe, self.device)
+            groups = [{"params": _learning(network), "lr": rate}]
+        else:
+            groups = spread_rates(network, recipe.unfrozen_rates)
+        optimiser = torch.optim.SGD(groups, momentum=recipe.momentum)
+
+        def loss_of(batch: Batch) -> Tensor:
+            image, label = (batch[key].to(self.device) for key in KEYS)
+            return functional.binary_cross_entropy_with_logits(network(image), label)
+
+        batches = (batch for _ in range(stage.epochs) for batch in loader)
+        return self.trainer.run(optimiser, batches, loss_of)

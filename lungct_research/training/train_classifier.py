@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -27,29 +28,25 @@ from lungct_research.datasets.layouts import project
 from lungct_research.datasets.manifest import PARTS, Part
 from lungct_research.evaluation.model_cards import Evaluation
 from lungct_research.training.augment import random_intensity, random_warp
-from lungct_research.training.cards import CLASSIFIER
 from lungct_research.training.cohort import INSTITUTIONS, PATIENTS, cohort_files
 from lungct_research.training.common import (
+    Forward,
     Options,
+    Recipe,
     fit,
     initial_network,
+    read_card,
     step_generator,
     train_and_evaluate,
 )
-from lungct_research.training.epoch_runs import (
-    Cohort,
-    EpochOptions,
-    labelled_items,
-    run_epochs,
-    site_cohort,
-)
-from lungct_research.training.processes import Processes
-from lungct_research.training.trainer import Trainer
+from lungct_research.training.epoch_runs import Cohort, run_epochs, site_cohort
+from lungct_research.training.epochs import Item
+from lungct_research.training.trainer import Processes
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A size of the volumes, until a share of the budget is used."""
+    """A size of the volumes, until a share of the time is used."""
 
     until: float
     shape: tuple[int, int, int]
@@ -62,10 +59,7 @@ STAGES = {
     "cuda": (Stage(0.3, HALF_SHAPE, 32), Stage(1.0, CLASSIFIER_SHAPE, 16)),
 }
 """At half the size a step is eight times as fast, and where a lesion lies shows at a third already."""
-SHRINK = {device: CLASSIFIER_SHAPE[0] // stages[-1].shape[0] for device, stages in STAGES.items()}
-"""What the last stage makes of the volumes that the network is given later (ADR 0028)."""
-LEARNING_RATE = 1e-3
-AVERAGE_DECAY = 0.998
+RECIPE = Recipe(learning_rate=1e-3, average_decay=0.998)
 KEPT_MEASURES = (
     "measures",
     "confusion_rows_true",
@@ -74,11 +68,11 @@ KEPT_MEASURES = (
     "calibration",
     "subgroups",
 )
-"""What the model card keeps of an evaluation."""
+"""Parts of an evaluation that the model card keeps."""
 
 
 def random_views(volumes: Tensor, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
-    """Moved volumes with changed intensity inside the lungs, ``[batch, 1, *shape]``."""
+    """Move volumes and change their intensity inside the lungs, ``[batch, 1, *shape]``."""
     views = []
     for volume in volumes:
         grid = random_warp(shape, generator, max_degrees=8, max_scale=0.1, bend_voxels=1.0)
@@ -91,27 +85,25 @@ def train(options: Options) -> None:
     """Train, saving interim weights with every checkpoint."""
     examples = joined(load_examples(cohort_files(options, "train")))
     volumes, labels = (torch.from_numpy(examples[key]).to(options.device) for key in ("volume", "label"))
-    network, on = initial_network(options, Classifier3d), options.device.type
-    network.shrink = SHRINK[on]
+    network, stages = initial_network(options, Classifier3d), STAGES[options.device.type]
+    # The weights that are saved will shrink whole volumes to the size of the last stage (ADR 0028).
+    network.shrink = CLASSIFIER_SHAPE[0] // stages[-1].shape[0]
 
-    trainer = Trainer(network, options.run_dir, LEARNING_RATE, AVERAGE_DECAY, options.device)
-    # The average, which is saved, will be given whole volumes; the steps' volumes have shrunk already.
-    network.shrink = 1
-
-    def loss_of_step(step: int, share: float) -> Tensor:
-        stage = next(stage for stage in STAGES[on] if share < stage.until)
+    def loss_of_step(forward: Forward, step: int, share: float) -> Tensor:
+        network.shrink = 1  # views have shrunk already
+        stage = next(stage for stage in stages if share < stage.until)
         generator = step_generator(options, step)
         picks = torch.randint(len(labels), (stage.batch,), generator=generator, device=options.device)
         views = random_views(volumes[picks].float() / 255, stage.shape, generator)
-        return functional.cross_entropy(trainer.forward(views), labels[picks], label_smoothing=0.05)
+        return functional.cross_entropy(forward(views), labels[picks], label_smoothing=0.05)
 
-    fit(options, CLASSIFIER, trainer, loss_of_step)
+    fit(options, read_card("classifier"), network, RECIPE, loss_of_step)
 
 
 def predictions(
     network: nn.Module, files: Sequence[Path], part: Part, device: torch.device
 ) -> list[dict[str, Any]]:
-    """What :mod:`lungct_research.evaluation.classifier` wants to know of every synthetic patient."""
+    """Return a row for each synthetic patient, as :mod:`lungct_research.evaluation.classifier` takes it."""
     rows = []
     for number, example in enumerate(load_examples(files)):
         volume = torch.from_numpy(example["volume"]).to(device)
@@ -125,7 +117,7 @@ def predictions(
 
 
 def evaluate(options: Options, model: LoadedModel) -> Evaluation:
-    """Measures on institutions that training never saw; the temperature comes from the validation ones."""
+    """Measure on institutions that training never saw; the temperature comes from the validation ones."""
     # What only measuring needs, and training machines may lack.
     import polars as pl
 
@@ -145,41 +137,53 @@ def evaluate(options: Options, model: LoadedModel) -> Evaluation:
 
 
 def demonstration(options: Options, network: nn.Module, temperature: float) -> dict[str, dict[str, Any]]:
-    """Label, probabilities and finding of the project's real chests: too few to prove anything."""
+    """Return label, probabilities and finding of the project's real chests: too few to prove anything."""
     from lungct_research.evaluation.calibration import at_temperature
     from lungct_research.evaluation.predictions import predict
 
     cases = list(project(options.data))
-    table = predict(cases, network, EpochOptions.lungs.parent, options.device)
+    table = predict(cases, network, options.lungs.parent, options.device)
     shares = at_temperature(table.select(CLASSES).to_numpy(), temperature)
-    return {
-        case.patient: {"label": case.label}
-        | {name: round(share, 2) for name, share in zip(CLASSES, row, strict=True)}
-        | {"finding": str(decide(Probabilities(**dict(zip(CLASSES, row, strict=True)))))}
-        for case, row in zip(cases, shares.tolist(), strict=True)
-    }
+    shown = {}
+    for case, row in zip(cases, shares.tolist(), strict=True):
+        probabilities = dict(zip(CLASSES, row, strict=True))
+        rounded = {name: round(share, 2) for name, share in probabilities.items()}
+        shown[case.patient] = {
+            "label": case.label,
+            **rounded,
+            "finding": str(decide(Probabilities(**probabilities))),
+        }
+    return shown
 
 
-def synthetic_cohort(options: EpochOptions, processes: Processes) -> Cohort:
-    """The synthetic patients as items, made by the first process."""
+def synthetic_cohort(options: Options, processes: Processes) -> Cohort:
+    """Make the synthetic patients as items, in the first process."""
     parts = {}
     for part in PARTS:
         with processes.first_alone():
-            parts[part] = labelled_items(cohort_files(options, part))
-    name = options.config.name if options.config else ""
-    limits = tuple(limit for limit in CLASSIFIER.limits if "minutes" not in limit)
+            files = cohort_files(options, part)
+        parts[part] = [Item(file, 0, _read_label(file)) for file in files]
+    card, name = read_card("classifier"), options.config.name if options.config else ""
     measured = {"data": "synthetic", "cases": PATIENTS["test"], "institutions": len(INSTITUTIONS["test"])}
-    card = replace(CLASSIFIER, limits=limits, history=f"by epochs after {name}.", validated_on=measured)
+    limits = tuple(limit for limit in card.limits if "minutes" not in limit)
+    card = replace(card, limits=limits, history=f"by epochs after {name}.", validated_on=measured)
     return Cohort(parts, card)
 
 
-def run(options: EpochOptions) -> None:
+def _read_label(patient_file: Path) -> int:
+    with np.load(patient_file) as arrays:
+        return int(arrays["label"][0])
+
+
+def run(options: Options) -> None:
     """Train on the synthetic cohort, or by epochs where a manifest or a recipe is given.
 
     Raises:
         LungCtError: rows of the manifest are wrong, or their CTs cannot be read.
     """
-    if options.manifest is None and options.config is None:
-        train_and_evaluate(CLASSIFIER, Classifier3d, train, evaluate, options)
+    if options.manifest is not None:
+        run_epochs(options, site_cohort)
+    elif options.config is not None:
+        run_epochs(options, synthetic_cohort)
     else:
-        run_epochs(options, synthetic_cohort if options.manifest is None else site_cohort)
+        train_and_evaluate(read_card("classifier"), Classifier3d, train, evaluate, options)

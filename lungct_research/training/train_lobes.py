@@ -6,8 +6,6 @@ the lungs are known: there the loss sees the sum of the five lobes.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -17,11 +15,13 @@ from lungct.networks import LobeUNet
 from lungct.networks.weights import LoadedModel
 from lungct_research.evaluation import lobes as evaluation
 from lungct_research.evaluation.model_cards import Evaluation
-from lungct_research.training.cards import LUNGS
 from lungct_research.training.common import (
+    RECIPES_DIR,
+    Forward,
     Options,
     fit,
     initial_network,
+    read_card,
     read_recipe,
     step_generator,
     train_and_evaluate,
@@ -34,13 +34,12 @@ from lungct_research.training.lobe_examples import (
     training_examples,
     view_shape,
 )
-from lungct_research.training.trainer import Trainer
 
-DEFAULT_RECIPE = Path(__file__).parent / "configs" / "lobes.yaml"
+DEFAULT_RECIPE = RECIPES_DIR / "lobes.yaml"
 
 
 def lobe_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy plus Dice; where only lung is known, the lobes count as one.
+    """Return cross-entropy plus Dice; where only lung is known, the lobes count as one.
 
     Args:
         logits: ``[1, 6, slices, rows, columns]``.
@@ -63,35 +62,31 @@ def train(options: Options) -> None:
     """Train, saving interim weights with every checkpoint."""
     recipe = read_recipe(options.config or DEFAULT_RECIPE, LobeRecipe)
     examples = [
-        (
-            torch.from_numpy(example["image"]).to(options.device),
-            torch.from_numpy(example["labels"]).to(options.device),
-        )
+        [torch.from_numpy(example[key]).to(options.device) for key in ("image", "labels")]
         for example in training_examples(options, recipe)
     ]
     network = initial_network(options, LobeUNet)
     for name, weights in network.named_parameters():
         weights.requires_grad_(not name.startswith(recipe.frozen))
-    trainer = Trainer(network, options.run_dir, recipe.learning_rate, recipe.average_decay, options.device)
 
-    def loss_of_step(step: int, _: float) -> Tensor:
+    def loss_of_step(forward: Forward, step: int, _: float) -> Tensor:
         generator = step_generator(options, step)
         shape = view_shape(recipe, generator)
         picks = torch.randint(len(examples), (recipe.batch,), generator=generator, device=options.device)
         chosen = [examples[index] for index in picks.tolist()]
         views = [augmented(image, labels, shape, generator) for image, labels in chosen]
-        logits = trainer.forward(torch.stack([image for image, _ in views])[:, None])
+        logits = forward(torch.stack([image for image, _ in views])[:, None])
         losses = [lobe_loss(one[None], labels) for one, (_, labels) in zip(logits, views, strict=True)]
         return torch.stack(losses).mean()
 
-    fit(options, LUNGS, trainer, loss_of_step)
+    fit(options, read_card("lungs"), network, recipe, loss_of_step)
 
 
 def evaluate(options: Options, model: LoadedModel) -> Evaluation:
-    """Everything that :mod:`lungct_research.evaluation.lobes` measures."""
+    """Measure lungs and lobes as :mod:`lungct_research.evaluation.lobes` does."""
     return Evaluation(evaluation.evaluate(options.data, lambda volume: segment_lobes(volume, model).lobes))
 
 
 def run(options: Options) -> None:
     """Train unless only measuring was asked for, measure, and write the model folder."""
-    train_and_evaluate(LUNGS, LobeUNet, train, evaluate, options)
+    train_and_evaluate(read_card("lungs"), LobeUNet, train, evaluate, options)

@@ -1,135 +1,164 @@
-"""The timed training loop: averaged weights, a learning rate that falls with the time used, checkpoints."""
+"""The training loop of all networks, and the processes that may share it under ``torchrun``."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.tensorboard import SummaryWriter
 
-CPU = torch.device("cpu")
-CHECKPOINT_EVERY_S = 120.0
-WARM_UP_SHARE = 0.05
+from lungct.errors import InputError
+
+LONGEST_WAIT = timedelta(days=3)
+"""How long processes wait while the first one makes the examples of a large cohort. Own decision."""
+
+Batch = TypeVar("Batch")
+T = TypeVar("T")
 
 
 class Trainer:
-    """Trains for a time budget with AdamW, a cosine learning rate and averaged weights.
+    """Takes steps, and keeps what a run needs to go on after an interruption.
 
-    The averaged weights (exponential moving average) are what is evaluated and saved. On a GPU the forward
-    pass runs in bfloat16. Loss and rate go to TensorBoard, in the run's folder.
+    A recipe brings its optimiser, its batches and its loss, and says when to write a checkpoint.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        run_dir: Path,
-        learning_rate: float,
-        decay: float,
-        device: torch.device = CPU,
-    ) -> None:
-        """Start from scratch; :meth:`resume` loads the last checkpoint."""
-        self.network = network.to(device)
-        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
-        self.log = SummaryWriter(str(run_dir / "log"))
-        self.averaged = AveragedModel(network, multi_avg_fn=moving_average(decay), use_buffers=True)
-        self.optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-2)
-        self.learning_rate = learning_rate
-        self.checkpoint_file = run_dir / "checkpoint.pt"
-        self.steps, self.trained_s = 0, 0.0
-        run_dir.mkdir(parents=True, exist_ok=True)
-
-    def resume(self) -> None:
-        """Go on where the last checkpoint ended."""
-        state = torch.load(self.checkpoint_file, weights_only=True, map_location="cpu")
-        for name in ("network", "averaged", "optimiser"):
-            getattr(self, name).load_state_dict(state[name])
-        self.steps, self.trained_s = state["steps"], state["trained_s"]
-
-    def checkpoint(self) -> None:
-        """Write everything that :meth:`resume` needs."""
-        state = {name: getattr(self, name).state_dict() for name in ("network", "averaged", "optimiser")}
-        unfinished = self.checkpoint_file.with_suffix(".part")
-        torch.save({**state, "steps": self.steps, "trained_s": self.trained_s}, unfinished)
-        unfinished.rename(self.checkpoint_file)
-
-    def forward(self, batch: Tensor) -> Tensor:
-        """What the network says, in float32."""
-        with self.autocast:
-            said: Tensor = self.network(batch)
-        return said.float()
-
-    def train(
-        self,
-        loss_of_step: Callable[[int, float], Tensor],
-        budget_s: float,
-        on_checkpoint: Callable[[nn.Module], None],
-    ) -> None:
-        """Step until the budget is used.
+    def __init__(self, network: nn.Module, checkpoint_file: Path, progress: Any, **states: Any) -> None:
+        """Begin at the start; :meth:`resume` goes on from the last checkpoint.
 
         Args:
-            loss_of_step: the loss of a fresh batch, given the step's number and the share of the budget used.
-            budget_s: training time in seconds, that before a resume included.
-            on_checkpoint: called with the averaged network after every checkpoint and at the end.
+            network: trained in place.
+            checkpoint_file: its folder is made where missing, and holds the log for TensorBoard too.
+            progress: dataclass of numbers that say how far training is.
+            states: what else a checkpoint holds, such as the optimiser; each has a ``state_dict``.
         """
-        losses: list[float] = []
-        last_checkpoint_s = self.trained_s
-        while self.trained_s < budget_s:
-            start = time.monotonic()
-            losses.append(self._step(loss_of_step, self.trained_s / budget_s))
-            self.trained_s += time.monotonic() - start
-            if self.trained_s - last_checkpoint_s > CHECKPOINT_EVERY_S:
-                last_checkpoint_s = self.trained_s
-                self._report(losses)
-                self.checkpoint()
-                on_checkpoint(self.averaged.module)
-        self._report(losses)
-        self.checkpoint()
-        on_checkpoint(self.averaged.module)
+        checkpoint_file.parent.mkdir(parents=True, exist_ok=True)
+        self.network, self.progress, self.checkpoint_file = network, progress, checkpoint_file
+        self.states = {"network": network, **states}
+        self._log: SummaryWriter | None = None
 
-    def _step(self, loss_of_step: Callable[[int, float], Tensor], share: float) -> float:
+    def resume(self) -> None:
+        """Go on where the last checkpoint ended.
+
+        Raises:
+            InputError: there is no checkpoint.
+        """
+        if not self.checkpoint_file.exists():
+            raise InputError(f"{self.checkpoint_file} is missing: leave out --resume", "NO_CHECKPOINT")
+        saved = torch.load(self.checkpoint_file, weights_only=True, map_location="cpu")
+        for name, part in self.states.items():
+            part.load_state_dict(saved[name])
+        for name in vars(self.progress):
+            setattr(self.progress, name, saved[name])
+
+    def checkpoint(self) -> None:
+        """Write what :meth:`resume` needs."""
+        saved = {name: part.state_dict() for name, part in self.states.items()}
+        unfinished = self.checkpoint_file.with_suffix(".part")
+        torch.save(saved | vars(self.progress), unfinished)
+        unfinished.rename(self.checkpoint_file)
+
+    def run(
+        self, optimiser: torch.optim.Optimizer, batches: Iterable[Batch], loss_of: Callable[[Batch], Tensor]
+    ) -> list[float]:
+        """Take one step a batch.
+
+        Args:
+            optimiser: changes the network.
+            batches: the next one is asked for when the step before is done.
+            loss_of: computes the loss of a batch.
+
+        Returns:
+            The loss of every batch.
+        """
         self.network.train()
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate * learning_rate_share(share)
-        loss = loss_of_step(self.steps, share)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-        self.optimiser.step()
-        self.averaged.update_parameters(self.network)
-        self.steps += 1
-        return float(loss.detach())
+        losses = []
+        for batch in batches:
+            loss = loss_of(batch)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            losses.append(float(loss.detach()))
+        return losses
 
-    def _report(self, losses: list[float]) -> None:
-        recent = np.mean(losses[-50:]) if losses else float("nan")
-        print(f"step {self.steps}, {self.trained_s / 60:.1f} min, loss {recent:.4f}", flush=True)
-        self.log.add_scalar("loss", recent, self.steps)
-        self.log.add_scalar("learning_rate", self.optimiser.param_groups[0]["lr"], self.steps)
-        self.log.flush()
-
-
-def learning_rate_share(share: float) -> float:
-    """Linear warm-up, then a cosine to 1 % of the learning rate, by the share of the budget used."""
-    if share < WARM_UP_SHARE:
-        return max(share, 0.002) / WARM_UP_SHARE
-    progress = min((share - WARM_UP_SHARE) / (1 - WARM_UP_SHARE), 1.0)
-    return float(0.01 + 0.99 * (1 + np.cos(np.pi * progress)) / 2)
+    def report(self, when: str, number: int, values: dict[str, float]) -> None:
+        """Print values, and log them for TensorBoard at the given number of the step or epoch."""
+        print(f"{when}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items()), flush=True)
+        self._log = self._log or SummaryWriter(str(self.checkpoint_file.parent / "log"))
+        for name, value in values.items():
+            self._log.add_scalar(name, value, number)
+        self._log.flush()
 
 
-Tensors = tuple[Tensor, ...] | list[Tensor]
+def autocast(device: torch.device) -> torch.autocast:
+    """Return a context that computes in bfloat16 on a GPU and changes nothing elsewhere."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
-def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """Exponential moving average that forgets faster at first: by (1 + n) / (10 + n) after ``n`` updates.
+@dataclass(frozen=True)
+class Processes:
+    """The processes that train together, seen from one of them.
 
-    What the weights were at the start is then soon gone, however slow the average is later.
+    Attributes:
+        device: where this one trains.
+        n: how many there are.
+        rank: number of this one; process 0 prints and writes.
     """
 
-    def update(averaged: Tensors, current: Tensors, n: Tensor | int) -> None:
-        get_ema_multi_avg_fn(min(decay, (1 + int(n)) / (10 + int(n))))(averaged, current, n)
+    device: torch.device
+    n: int = 1
+    rank: int = 0
 
-    return update
+    @contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """Let the first process finish a block before the others enter it."""
+        if self.n > 1 and self.rank:
+            distributed.barrier()
+        yield
+        if self.n > 1 and not self.rank:
+            distributed.barrier()
+
+    def gather(self, mine: T) -> list[T]:
+        """Return what every process has, in all of them."""
+        everything: list[Any] = [mine] * self.n
+        if self.n > 1:
+            distributed.all_gather_object(everything, mine)
+        return everything
+
+    def share(self, network: nn.Module) -> nn.Module:
+        """Wrap a network so that the gradients of all processes are averaged."""
+        if self.n == 1:
+            return network
+        if self.device.type == "cuda":
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+            return DistributedDataParallel(network, [self.device.index])
+        return DistributedDataParallel(network)
+
+    @property
+    def n_loaders(self) -> int:
+        """Number of processes that load examples for this one: none on the CPU, which trains itself."""
+        return max(1, (os.cpu_count() or 1) // self.n) if self.device.type == "cuda" else 0
+
+
+@contextmanager
+def join_processes(device: torch.device) -> Iterator[Processes]:
+    """Yield the processes that ``torchrun`` started; without it, this one alone."""
+    n = int(os.environ.get("WORLD_SIZE", "1"))
+    if n == 1:
+        yield Processes(device)
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
+    try:
+        yield Processes(device, n, distributed.get_rank())
+    finally:
+        distributed.destroy_process_group()

@@ -15,10 +15,10 @@ from lungct.networks import Classifier3d
 from lungct_research.training.common import read_recipe
 from lungct_research.training.epoch_runs import PAPER_RECIPE
 from lungct_research.training.epochs import EpochRecipe, EpochTrainer, Item, Progress, Volumes, augmentation
-from lungct_research.training.processes import Processes, joined_processes
+from lungct_research.training.trainer import Processes, join_processes
 
 CPU = torch.device("cpu")
-ALONE = Processes(1, 0, CPU)
+ALONE = Processes(CPU)
 PAPER = read_recipe(PAPER_RECIPE, EpochRecipe)
 SHAPE = (32, 16, 16)
 TINY = PAPER.model_copy(
@@ -45,15 +45,11 @@ def network() -> nn.Module:
 
 
 def trainer(run_dir: Path, recipe: EpochRecipe = TINY) -> EpochTrainer:
-    run_dir.mkdir(exist_ok=True)
     return EpochTrainer(network(), recipe, ALONE, run_dir)
 
 
 def weights(module: nn.Module) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
-
-
-def nothing(_: nn.Module) -> None: ...
 
 
 def test_the_shipped_recipe_is_that_of_the_paper() -> None:
@@ -86,19 +82,19 @@ def test_left_and_right_are_never_exchanged() -> None:
     volume = torch.zeros(1, 12, 12, 24)
     volume[..., 14:] = 1
     for seed in range(6):
-        changed = augmentation(PAPER).set_random_state(seed=seed)(volume)
+        changed = augmentation(PAPER.augmentation).set_random_state(seed=seed)(volume)
         assert changed[..., 16:].mean() > 3 * changed[..., :8].mean()
 
 
 def test_resumed_training_ends_where_undisturbed_training_does(tmp_path: Path, items: list[Item]) -> None:
     whole = trainer(tmp_path / "whole")
-    whole.train(items, items, 1, nothing)
+    whole.train(items, items, 1)
     half = trainer(tmp_path / "cut", TINY.model_copy(update={"epochs": 1}))
-    half.train(items, items, 1, nothing)
+    half.train(items, items, 1)
     resumed = trainer(tmp_path / "cut")
-    resumed.resume()
+    resumed.trainer.resume()
     assert resumed.progress.epoch == 1
-    resumed.train(items, items, 1, nothing)
+    resumed.train(items, items, 1)
     assert torch.equal(weights(resumed.network), weights(whole.network))
     assert resumed.progress == whole.progress
 
@@ -113,7 +109,7 @@ def with_accuracies(found: EpochTrainer, accuracies: list[float], monkeypatch: p
         return np.eye(3)[[0] * n_right + [1] * (10 - n_right)], labels
 
     monkeypatch.setattr(found, "probabilities", validated)
-    monkeypatch.setattr(found, "checkpoint", lambda: None)
+    monkeypatch.setattr(found.trainer, "checkpoint", lambda: None)
 
 
 def test_the_rate_falls_and_training_stops_when_validation_stands_still(
@@ -123,7 +119,7 @@ def test_the_rate_falls_and_training_stops_when_validation_stands_still(
     found = trainer(tmp_path, recipe)
     with_accuracies(found, [0.5, 0.8, *[0.7] * 20], monkeypatch)
     saved: list[int] = []
-    found.train(items[:2], [], 1, lambda _: saved.append(found.progress.epoch))
+    found.train(items[:2], [], 1, lambda: saved.append(found.progress.epoch))
     assert saved == [1, 2]
     assert found.progress.epoch == 2 + 4
     assert found.optimiser.param_groups[0]["lr"] == pytest.approx(1e-4)
@@ -131,18 +127,18 @@ def test_the_rate_falls_and_training_stops_when_validation_stands_still(
 
 def test_of_equally_accurate_epochs_that_with_less_loss_is_better() -> None:
     progress = Progress(epoch=1)
-    assert progress.better(0.5, 1.0)
-    assert not progress.better(0.5, 1.1)
-    assert progress.better(0.5, 0.9)
-    assert not progress.better(0.4, 0.1)
+    assert progress.note(0.5, 1.0)
+    assert not progress.note(0.5, 1.1)
+    assert progress.note(0.5, 0.9)
+    assert not progress.note(0.4, 0.1)
 
 
 def in_one_of_two(rank: int, items: list[Item], run_dir: Path) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
     torch.set_num_threads(1)
-    with joined_processes(CPU) as processes:
+    with join_processes(CPU) as processes:
         found = EpochTrainer(network(), TINY, processes, run_dir)
-        found.train(items, items, 1, nothing)
+        found.train(items, items, 1)
         shares, labels = found.probabilities(items)
         torch.save((weights(found.network), shares, labels), run_dir / f"{rank}.pt")
 

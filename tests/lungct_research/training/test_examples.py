@@ -8,13 +8,27 @@ import pytest
 import torch
 from torch import nn
 
+from lungct.errors import InputError
+from lungct.networks.classifier3d import CLASSES
+from lungct.networks.inputs import CLASSIFIER_SHAPE, SEGMENTER_SHAPE
 from lungct.networks.lobe_unet import N_CLASSES, STRIDE, LobeUNet
 from lungct.networks.weights import save_model
 from lungct.records import Lobe
 from lungct_research.datasets.volumes import read_real_chest, read_split
 from lungct_research.synthesis.hosts import square, threshold_lungs
 from lungct_research.training.augment import random_consolidation, random_warp
-from lungct_research.training.common import Options, initial_network, read_recipe
+from lungct_research.training.common import (
+    Forward,
+    Options,
+    Recipe,
+    TimeUsed,
+    fit,
+    initial_network,
+    learning_rate_share,
+    moving_average,
+    read_card,
+    read_recipe,
+)
 from lungct_research.training.lobe_examples import (
     IGNORED,
     UNKNOWN_LOBE,
@@ -25,7 +39,7 @@ from lungct_research.training.lobe_examples import (
 )
 from lungct_research.training.opacity_examples import random_views
 from lungct_research.training.train_lobes import DEFAULT_RECIPE, lobe_loss
-from lungct_research.training.trainer import Trainer, learning_rate_share, moving_average
+from lungct_research.training.trainer import Trainer
 
 LARGEST_VIEW = (96, 96, 128)
 SPLITS = ("anatomies", "real_chests", "lung_outlines")
@@ -125,26 +139,41 @@ def test_ignored_voxels_ask_nothing() -> None:
     assert logits.grad[:, :, 0].any()
 
 
-def test_training_lowers_the_loss_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_lowers_the_loss_and_goes_on_where_it_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ticking = SimpleNamespace(monotonic=count(step=0.01).__next__)
-    monkeypatch.setattr("lungct_research.training.trainer.time", ticking)
-    torch.manual_seed(0)
-    network = torch.nn.Conv3d(1, N_CLASSES, 1)
+    monkeypatch.setattr("lungct_research.training.common.time", ticking)
+    monkeypatch.chdir(tmp_path)
     image, labels = _toy_example()
+    steps: list[int] = []
     losses: list[float] = []
 
-    def loss_of_step(*_: float) -> torch.Tensor:
-        loss = lobe_loss(network(image.float()[None, None]), labels)
-        losses.append(float(loss.detach()))
-        return loss
+    def train(network: nn.Module, seconds: float, *, resume: bool) -> None:
+        def loss_of_step(forward: Forward, step: int, _: float) -> torch.Tensor:
+            loss = lobe_loss(forward(image.float()[None, None]), labels)
+            steps.append(step)
+            losses.append(float(loss.detach()))
+            return loss
 
-    trainer = Trainer(network, tmp_path, learning_rate=0.05, decay=0.5)
-    trainer.train(loss_of_step, budget_s=0.5, on_checkpoint=lambda _: None)
-    assert losses[-1] < losses[0]
-    resumed = Trainer(torch.nn.Conv3d(1, N_CLASSES, 1), tmp_path, learning_rate=0.05, decay=0.5)
-    resumed.resume()
-    assert resumed.steps == trainer.steps
-    assert torch.equal(resumed.network.weight, network.weight)
+        options = Options(tmp_path, tmp_path / "toy", minutes=seconds / 60, seed=1, resume=resume)
+        recipe = Recipe(learning_rate=0.05, average_decay=0.5)
+        fit(options, read_card("lungs"), network, recipe, loss_of_step)
+
+    torch.manual_seed(0)
+    train(nn.Conv3d(1, N_CLASSES, 1), 0.5, resume=False)
+    assert losses[-1] < 0.9 * losses[0]
+    n = len(steps)
+    train(nn.Conv3d(1, N_CLASSES, 1), 0.55, resume=True)
+    assert steps == list(range(len(steps)))
+    assert len(steps) > n
+    assert losses[n] < 0.9 * losses[0]
+
+
+def test_resuming_without_a_checkpoint_says_what_to_do(tmp_path: Path) -> None:
+    trainer = Trainer(nn.Linear(1, 1), tmp_path / "checkpoint.pt", TimeUsed())
+    with pytest.raises(InputError, match=r"checkpoint\.pt is missing: leave out --resume"):
+        trainer.resume()
 
 
 def test_moving_average_soon_forgets_the_start() -> None:
@@ -190,9 +219,7 @@ def test_real_example_supervises_lungs_only() -> None:
 def test_training_from_a_model_begins_with_its_weights(tmp_path: Path) -> None:
     known = nn.Linear(2, 1)
     save_model(tmp_path / "known", known, {"version": "0"})
-    options = Options(
-        tmp_path, tmp_path, minutes=1, seed=1, start=tmp_path / "known", resume=False, evaluate=False
-    )
+    options = Options(tmp_path, tmp_path, minutes=1, seed=1, start=tmp_path / "known")
     begun = initial_network(options, lambda: nn.Linear(2, 1))
     assert torch.allclose(begun.weight, known.weight, atol=1e-3)
 
@@ -201,6 +228,19 @@ def test_training_from_a_model_begins_with_its_weights(tmp_path: Path) -> None:
 def test_shipped_recipe_is_valid_and_views_fit_the_network(name: str) -> None:
     recipe = read_recipe(DEFAULT_RECIPE.with_name(name), LobeRecipe)
     assert all(n % STRIDE == 0 for n in (*recipe.smallest_view, *recipe.largest_view))
+
+
+@pytest.mark.parametrize(
+    ("network", "outputs", "input_shape"),
+    [
+        ("lungs", ("background", *map(str, Lobe)), (f"{STRIDE}*n",) * 3),
+        ("opacity", ("opacity",), SEGMENTER_SHAPE),
+        ("classifier", CLASSES, CLASSIFIER_SHAPE),
+    ],
+)
+def test_cards_describe_the_networks(network: str, outputs: tuple, input_shape: tuple) -> None:
+    card = read_card(network)
+    assert (card.name, card.outputs, card.input_shape) == (network, outputs, input_shape)
 
 
 def test_frozen_weights_of_a_recipe_are_weights_of_the_network() -> None:

@@ -10,7 +10,7 @@ from monai.fl.utils.constants import FlStatistics
 from monai.fl.utils.exchange_object import ExchangeObject
 
 from lungct.networks import Classifier3d
-from lungct_research.training.cards import CLASSIFIER
+from lungct_research.training.common import read_card
 from lungct_research.training.epoch_runs import Cohort
 from lungct_research.training.epochs import Item
 from lungct_research.training.federated import FederatedSite
@@ -25,7 +25,11 @@ def site(folder: Path, seed: int) -> FederatedSite:
     np.savez(folder / "chests.npz", volume=rng.integers(0, 255, (3, *SHAPE)).astype(np.uint8))
     items = [Item(folder / "chests.npz", label, label) for label in range(3)]
     found = FederatedSite(
-        Cohort({"train": items, "validation": items, "test": items}, CLASSIFIER), TINY, folder, seed, CPU
+        Cohort({"train": items, "validation": items, "test": items}, read_card("classifier")),
+        TINY,
+        folder,
+        seed,
+        CPU,
     )
     found.initialize()
     return found

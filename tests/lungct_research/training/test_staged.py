@@ -3,26 +3,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from lungct.networks import opacity_unet
 from lungct_research.synthesis.lesions import Kind
 from lungct_research.training import staged
-from lungct_research.training.common import Options
+from lungct_research.training.common import Options, read_recipe
 from lungct_research.training.staged import (
+    PAPER_RECIPE,
     Stage,
     StagedRecipe,
-    found_rate,
-    freeze_encoder,
-    run_stage,
+    StagedTraining,
+    find_rate,
     spread_rates,
     stage_loader,
-    train_by_stages,
 )
-from lungct_research.training.train_opacity import PAPER_RECIPE, Prediction, card, mean_dice_by_kind
+from lungct_research.training.train_opacity import Prediction, card, mean_dice_by_kind
 
 CPU = torch.device("cpu")
-SHIPPED = StagedRecipe.model_validate(yaml.safe_load(PAPER_RECIPE.read_text()))
+SHIPPED = read_recipe(PAPER_RECIPE, StagedRecipe)
 FROZEN, UNFROZEN = (Stage(size=64, batch=4, frozen=frozen, epochs=1) for frozen in (True, False))
 TINY = SHIPPED.model_copy(update={"stages": (FROZEN, UNFROZEN), "finder_steps": 4})
 
@@ -53,8 +51,8 @@ def test_the_shipped_recipe_is_that_of_the_paper() -> None:
 
 
 def test_the_model_card_says_how_the_weights_were_trained(tmp_path: Path) -> None:
-    usual = Options(tmp_path, tmp_path, 1, 1, start=None, resume=False, evaluate=False)
-    staged_run = Options(tmp_path, tmp_path, 1, 1, None, resume=False, evaluate=False, config=PAPER_RECIPE)
+    usual = Options(tmp_path, tmp_path, minutes=1, seed=1)
+    staged_run = Options(tmp_path, tmp_path, minutes=1, seed=1, config=PAPER_RECIPE)
     assert any("AdamW" in limit for limit in card(usual).limits)
     assert not any("AdamW" in limit for limit in card(staged_run).limits)
     assert "opacity_paper.yaml" in card(staged_run).history
@@ -108,22 +106,25 @@ def test_rates_grow_from_the_first_to_the_last_layer_and_reach_every_weight() ->
 
 def test_the_rate_is_found_in_the_range_and_the_network_left_as_it_was() -> None:
     network = opacity_unet()
-    freeze_encoder(network, frozen=True)
+    network.encoder.requires_grad_(False)
     before = weights(network)
-    rate = found_rate(network, stage_loader(slices(), FROZEN, TINY, 0), TINY, CPU)
+    rate = find_rate(network, stage_loader(slices(), FROZEN, TINY, 0), TINY, CPU)
     assert TINY.learning_rate_range[0] <= rate <= TINY.learning_rate_range[1]
     assert not changed(before, network, "")
 
 
-def test_a_frozen_encoder_stands_still_and_an_unfrozen_one_learns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staged, "found_rate", lambda *_: 1e-2)
+def test_a_frozen_encoder_stands_still_and_an_unfrozen_one_learns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staged, "find_rate", lambda *_: 1e-2)
     network = opacity_unet()
     before = weights(network)
-    losses = run_stage(network, slices(), FROZEN, TINY, CPU, 0)
+    training = StagedTraining(network, TINY, CPU, tmp_path)
+    losses = training.run_stage(slices(), FROZEN, 0)
     assert len(losses) == 2
     assert not changed(before, network, "encoder")
     assert changed(before, network, "decoder")
-    run_stage(network, slices(), UNFROZEN, TINY, CPU, 0)
+    training.run_stage(slices(), UNFROZEN, 0)
     assert changed(before, network, "encoder.conv1")
 
 
@@ -131,25 +132,23 @@ def test_training_goes_on_after_the_last_finished_stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[bool] = []
+    biases: list[float] = []
 
-    def fake_stage(network: torch.nn.Module, _: object, stage: Stage, *__: object) -> list[float]:
-        if ran == [True]:
-            ran.append(stage.frozen)
-            raise KeyboardInterrupt
+    def fake_stage(training: StagedTraining, _: object, stage: Stage, __: int) -> list[float]:
         ran.append(stage.frozen)
-        torch.nn.init.constant_(network.bias, len(ran))
+        biases.append(training.network.bias.item())
+        if ran == [True, False]:
+            raise KeyboardInterrupt
+        torch.nn.init.constant_(training.network.bias, len(ran))
         return [0.0]
 
-    monkeypatch.setattr(staged, "run_stage", fake_stage)
-    saved: list[float] = []
-
-    def train(network: torch.nn.Module) -> None:
-        train_by_stages(
-            network, slices(), TINY, CPU, 0, tmp_path / "stages.pt", lambda net: saved.append(net.bias.item())
-        )
-
+    monkeypatch.setattr(StagedTraining, "run_stage", fake_stage)
+    saved: list[bool] = []
+    first, second = (StagedTraining(torch.nn.Linear(1, 1), TINY, CPU, tmp_path) for _ in range(2))
     with pytest.raises(KeyboardInterrupt):
-        train(torch.nn.Linear(1, 1))
-    train(torch.nn.Linear(1, 1))
+        first.train(slices(), 0, lambda: saved.append(True))
+    second.trainer.resume()
+    second.train(slices(), 0, lambda: saved.append(True))
     assert ran == [True, False, False]
-    assert saved == [1, 3]
+    assert biases[1:] == [1, 1]
+    assert saved == [True, True]

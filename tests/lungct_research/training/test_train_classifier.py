@@ -11,8 +11,9 @@ import torch
 from lungct.networks.classifier3d import CLASSES
 from lungct_research.datasets.manifest import PARTS, ManifestRow
 from lungct_research.training import train_classifier
-from lungct_research.training.epoch_runs import PAPER_RECIPE, EpochOptions, site_card
-from lungct_research.training.processes import Processes
+from lungct_research.training.common import Options
+from lungct_research.training.epoch_runs import PAPER_RECIPE, site_card
+from lungct_research.training.trainer import Processes
 from tests.lungct_research.command import lungct
 
 CPU = torch.device("cpu")
@@ -40,16 +41,18 @@ def test_evaluation_of_a_site_is_sent_to_its_own_command(tmp_path: Path) -> None
 
 
 def test_the_synthetic_cohort_trains_by_epochs_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def triple(_: object, part: str, *__: object) -> list[Path]:
-        np.savez(tmp_path / f"{part}.npz", volume=np.zeros((3, 4, 4, 4), np.uint8), label=np.arange(3))
-        return [tmp_path / f"{part}.npz"]
+    def three_patients(_: object, part: str, *__: object) -> list[Path]:
+        files = [tmp_path / f"{part}-{label}.npz" for label in range(3)]
+        for label, file in enumerate(files):
+            np.savez(file, volume=np.zeros((1, 4, 4, 4), np.uint8), label=[label])
+        return files
 
-    monkeypatch.setattr(train_classifier, "cohort_files", triple)
-    options = EpochOptions(tmp_path, tmp_path, 1, 1, None, resume=False, evaluate=False, config=PAPER_RECIPE)
-    found = train_classifier.synthetic_cohort(options, Processes(1, 0, CPU))
+    monkeypatch.setattr(train_classifier, "cohort_files", three_patients)
+    options = Options(tmp_path, tmp_path, minutes=1, seed=1, config=PAPER_RECIPE)
+    found = train_classifier.synthetic_cohort(options, Processes(CPU))
     for part in PARTS:
         assert [(item.file.stem, item.index, item.label) for item in found.parts[part]] == [
-            (part, label, label) for label in range(3)
+            (f"{part}-{label}", 0, label) for label in range(3)
         ]
     assert found.card.validated_on == {"data": "synthetic", "cases": 300, "institutions": 6}
     assert "classifier_paper.yaml" in found.card.history
