@@ -60,32 +60,17 @@ def known(part: Part | None, case: str, what: str) -> Part:
     return part
 
 
-def without_infection(name: str, volume: CtVolume) -> Case:
-    """Return the case of a chest without infection: nothing in it is opacity."""
-    nothing = np.zeros(volume.volume_hu.shape, np.uint8)
-    return Case(name, volume, opacity=nothing, disease=Disease.NO_INFECTION)
-
-
-def require(path: Path) -> Path:
-    """Return the path of a file or folder of a data set that must be there.
+def find_paths(root: Path, pattern: str) -> list[Path]:
+    """Return the sorted files or folders of a data set that match a pattern; there must be at least one.
 
     Raises:
-        InputError: it is not.
+        InputError: there is none.
     """
-    if not path.exists():
-        raise InputError(f"{path} is missing: --data must name the folder of the data set", "DATA_SET_LAYOUT")
-    return path
-
-
-def require_any(paths: list[Path], pattern: str) -> list[Path]:
-    """Sort files or folders of a data set, of which there must be at least one.
-
-    Raises:
-        InputError: there is none; the message says which pattern was looked for.
-    """
+    paths = sorted(root.resolve().glob(pattern))
     if not paths:
-        raise InputError(f"nothing matches {pattern}: is this the folder of the data set?", "DATA_SET_LAYOUT")
-    return sorted(paths)
+        message = f"nothing matches {root}/{pattern}: is this the folder of the data set?"
+        raise InputError(message, "DATA_SET_LAYOUT")
+    return paths
 
 
 def canonical_mask(path: Path, source: CtVolume, image_path: Path) -> MaskArray:

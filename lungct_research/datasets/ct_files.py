@@ -11,15 +11,17 @@ from PIL import Image
 from lungct.dicom_read import choose_series, read_chest, scan_folder
 from lungct.dicom_read.headers import text
 from lungct.errors import GeometryError, InputError
-from lungct.records import CtVolume, MaskArray
+from lungct.records import CtVolume, HuArray, MaskArray
 from lungct.records.orientation import canonical_volume, to_canonical
 from lungct.volume_files import read_volume_file
 
 PICTURES = (".png", ".jpg", ".jpeg")
 PICTURE_WINDOW_HU = (-1250.0, 250.0)
+"""Densities that 0 and 255 stand for where lungs are stored as grey: the lung window. Own assumption, since
+pictures do not tell."""
+
 PICTURE_EXTENT_MM = (300.0, 350.0, 350.0)
-"""What 0 and 255 stand for in pictures, and their extent along slices, rows and columns. Own assumptions,
-since pictures tell neither: a chest is about that large, and lungs are seen in a lung window."""
+"""Extent of pictures along slices, rows and columns. Own assumption: a chest is about that large."""
 
 Facts = Mapping[str, str]
 
@@ -61,14 +63,18 @@ def _read_pictures(files: list[Path]) -> CtVolume:
         grey = np.stack(slices)
     except (OSError, ValueError) as error:
         raise InputError(f"{files[0].parent} holds pictures that cannot be read", "PICTURES") from error
+    slice_mm, row_mm, column_mm = np.divide(PICTURE_EXTENT_MM, grey.shape).tolist()
+    return canonical_volume(hu_of_picture(grey), (slice_mm, row_mm, column_mm))
+
+
+def hu_of_picture(grey: np.ndarray) -> HuArray:
+    """Return the Hounsfield units of grey values from 0 to 255 in the lung window, float32 of any shape."""
     low_hu, high_hu = PICTURE_WINDOW_HU
-    slice_mm, row_mm, column_mm = np.divide(PICTURE_EXTENT_MM, grey.shape)
-    volume_hu = low_hu + grey * np.float32((high_hu - low_hu) / 255)
-    return canonical_volume(volume_hu, (float(slice_mm), float(row_mm), float(column_mm)))
+    return low_hu + grey.astype(np.float32) * np.float32((high_hu - low_hu) / 255)
 
 
 def read_lungs(path: Path, volume: CtVolume) -> MaskArray:
-    """A mask of lungs or lobes on the grid of a canonical volume.
+    """Read a mask of lungs or lobes on the grid of a canonical volume.
 
     Args:
         path: a volume file.

@@ -16,8 +16,7 @@ from lungct.networks.device import keep_freed_memory
 from lungct.networks.weights import load_model
 from lungct.records import CtVolume, Lobe, MaskArray
 from lungct_research.datasets.case import Case, known
-from lungct_research.datasets.dicom_sets import labelled_studies
-from lungct_research.datasets.nifti_sets import medseg
+from lungct_research.datasets.sets import labelled_studies, medseg
 from lungct_research.datasets.volumes import machine_reference
 from lungct_research.evaluation import cases
 from lungct_research.evaluation.agreement import dice

@@ -24,7 +24,7 @@ from lungct.report.pictures import LOBE_RGB, LUNG_RGB, to_grey_levels
 from lungct.report.rendering import Structures, render_lungs
 from lungct.report.slices import find_inner_pixels
 from lungct_research.datasets.ct_files import read_ct
-from lungct_research.datasets.nifti_sets import medseg
+from lungct_research.datasets.sets import medseg
 from lungct_research.datasets.volumes import read_real_chest
 
 TILE_PIXELS = 260

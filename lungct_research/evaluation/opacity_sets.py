@@ -10,22 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lungct_research.datasets import dicom_sets, nifti_sets
+from lungct_research.datasets import sets
 from lungct_research.datasets.case import Case
 from lungct_research.evaluation.painted import painted, painted_kinds
 
 SETS: dict[str, Callable[[Path], Iterator[Case]]] = {
-    "medseg": nifti_sets.medseg,
-    "no_infection": nifti_sets.no_infection,
-    "labelled_studies": dicom_sets.labelled_studies,
+    "medseg": sets.medseg,
+    "no_infection": sets.no_infection,
+    "labelled_studies": sets.labelled_studies,
     "painted": painted,
     "painted_kinds": painted_kinds,
-    "covid_19_ct_seg": nifti_sets.covid_19_ct_seg,
-    "mosmed": nifti_sets.mosmed,
-    "mosmed_ct_0": nifti_sets.mosmed_ct_0,
-    "covid_ct_md": dicom_sets.covid_ct_md,
-    "covid_ct_md_normal": dicom_sets.covid_ct_md_normal,
-    "ricord_1a": dicom_sets.ricord_1a,
-    "ricord_1b": dicom_sets.ricord_1b,
+    "covid_19_ct_seg": sets.covid_19_ct_seg,
+    "mosmed": sets.mosmed,
+    "mosmed_ct_0": sets.mosmed_ct_0,
+    "covid_ct_md": sets.covid_ct_md,
+    "covid_ct_md_normal": sets.covid_ct_md_normal,
+    "ricord_1a": sets.ricord_1a,
+    "ricord_1b": sets.ricord_1b,
 }
 """By the name that the command line takes."""

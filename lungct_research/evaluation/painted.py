@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lungct.records.orientation import canonical_volume
-from lungct_research.datasets.case import Case, require
+from lungct_research.datasets.case import Case, find_paths
 from lungct_research.datasets.disease import INFECTIONS, Disease
 from lungct_research.datasets.volumes import read_split
 from lungct_research.evaluation.cases import PHANTOM_SEEDS, PHANTOM_SPACING_MM
@@ -30,7 +30,7 @@ CENTRILOBULAR = (Kind.TREE_IN_BUD, Kind.NODULE)
 
 def painted(data_dir: Path) -> Iterator[Case]:
     """Paint both diseases around every expert anatomy of the test part, then phantoms of both."""
-    require(data_dir / "lobes" / "anatomies")
+    find_paths(data_dir, "lobes/anatomies")
     for anatomy in read_split("anatomies")["test"]:
         for number, disease in enumerate(INFECTIONS):
             yield _around(data_dir, anatomy, number, disease)
@@ -45,7 +45,7 @@ def painted(data_dir: Path) -> Iterator[Case]:
 
 def painted_kinds(data_dir: Path) -> Iterator[Case]:
     """The same anatomies, each with two or three kinds of lesion, one in a chest."""
-    require(data_dir / "lobes" / "anatomies")
+    find_paths(data_dir, "lobes/anatomies")
     anatomies = read_split("anatomies")["test"]
     for number, kind in enumerate(Kind):
         disease = Disease.OTHER_INFECTION if kind in CENTRILOBULAR else Disease.COVID19

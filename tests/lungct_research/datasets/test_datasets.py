@@ -11,9 +11,17 @@ import pytest
 
 from lungct.errors import GeometryError, InputError
 from lungct.records import Lobe
-from lungct_research.datasets.dicom_sets import covid_ct_md, covid_ct_md_normal, ricord_1a, ricord_1b
 from lungct_research.datasets.disease import Disease
-from lungct_research.datasets.nifti_sets import covid_19_ct_seg, medseg, mosmed, mosmed_ct_0
+from lungct_research.datasets.sets import (
+    covid_19_ct_seg,
+    covid_ct_md,
+    covid_ct_md_normal,
+    medseg,
+    mosmed,
+    mosmed_ct_0,
+    ricord_1a,
+    ricord_1b,
+)
 from lungct_research.evaluation.opacity_sets import SETS
 from lungct_research.evaluation.painted import painted
 from lungct_research.synthesis.phantom.dicom_study import write_study
