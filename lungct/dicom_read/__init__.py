@@ -1,15 +1,10 @@
 """From a folder of DICOM files to one CT volume: scan headers, select a series, read it."""
 
-from pydicom import config
-
 from lungct.dicom_read.chest import read_chest
 from lungct.dicom_read.choice import choose_series
 from lungct.dicom_read.scan import read_patient_study, scan_folder
 from lungct.dicom_read.selection import judge, select_series
 from lungct.dicom_read.volume import read_volume
-
-# pydicom's validation warnings quote attribute values; patient data must not reach the log.
-config.settings.reading_validation_mode = config.IGNORE
 
 __all__ = [
     "choose_series",

@@ -14,16 +14,18 @@ from pydicom import Dataset, dcmread
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset as read_elements
-from pydicom.filereader import read_file_meta_info
+from pydicom.tag import BaseTag
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from lungct.dicom_read.headers import integer
+from lungct.dicom_read.headers import integer, keep_values_out_of_warnings
 
 _FIRST_GROUP = b"\x08\x00"
 """How a data set without file header begins: group 0008, little endian."""
 
 _PIXEL_GROUP = 0x7FE0
+_META_GROUP = 0x0002
 _PREAMBLE_BYTES = 128
+_PREFIX = b"DICM"
 _HEADER_BYTES = 4 << 20
 """Own decision: no header of a CT image is larger; what is inflated of a file to read its header."""
 _MOST_INFLATION = 32
@@ -67,9 +69,10 @@ def walk(root: Path, leave_out: Callable[[Path, str, str], None]) -> Iterator[Pa
             if path.is_symlink():
                 leave_out(path, "LINKED_FOLDER", "is a link to a folder, which is not followed")
         for path in (Path(place) / name for name in sorted(names)):
-            if path.is_symlink():
+            mode = _mode(path)
+            if stat.S_ISLNK(mode):
                 leave_out(path, "LINKED_FILE", "is a link, which is not followed")
-            elif what := _kind(_mode(path)):
+            elif what := _kind(mode):
                 leave_out(path, "NOT_A_FILE", f"is {what}, not a file")
             else:
                 yield path
@@ -83,11 +86,11 @@ def read_dataset(path: Path, *, with_pixels: bool) -> Dataset:
         DeflatedTooLargeError: it inflates to more than its header can hold.
         OSError: it cannot be read.
     """
-    with _File(FileIO(path)) as file:
+    keep_values_out_of_warnings()
+    with BufferedReader(_NotReadWhole(path)) as file:
         try:
             return dcmread(file, stop_before_pixels=not with_pixels)
-        except _DeflatedError as deflated:
-            file.seek(deflated.begin)
+        except _DeflatedError:
             return _inflate(path, file, with_pixels=with_pixels)
         except InvalidDicomError:
             file.seek(0)
@@ -104,24 +107,22 @@ def read_dataset(path: Path, *, with_pixels: bool) -> Dataset:
 
 
 class _DeflatedError(Exception):
-    """The data set is deflated from this place of the file on."""
-
-    def __init__(self, begin: int) -> None:
-        super().__init__()
-        self.begin = begin
+    """The data set is deflated."""
 
 
-class _File(BufferedReader):
+class _NotReadWhole(FileIO):
     """A file that pydicom cannot inflate: it asks for all the rest of a file to do so, and only then."""
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is None or size < 0:
-            raise _DeflatedError(self.tell())
-        return super().read(size)
+    def readall(self) -> bytes:
+        raise _DeflatedError
 
 
-def _inflate(path: Path, file: _File, *, with_pixels: bool) -> FileDataset:
-    """Read the deflated data set that begins where the file stands."""
+def _inflate(path: Path, file: BufferedReader, *, with_pixels: bool) -> FileDataset:
+    """Read a deflated file."""
+    file.seek(0)
+    preamble = file.read(_PREAMBLE_BYTES)
+    file.seek(len(_PREFIX), os.SEEK_CUR)
+    meta = FileMetaDataset(read_elements(file, False, True, stop_when=_is_data_set))
     begin = file.tell()
     deflated = file.read(os.fstat(file.fileno()).st_size - begin)
     dataset = _elements(decompressobj(-MAX_WBITS).decompress(deflated, _HEADER_BYTES), with_pixels=False)
@@ -133,11 +134,13 @@ def _inflate(path: Path, file: _File, *, with_pixels: bool) -> FileDataset:
         if len(inflated) == limit:
             raise DeflatedTooLargeError
         dataset = _elements(inflated, with_pixels=True)
-    file.seek(0)
-    preamble, meta = file.read(_PREAMBLE_BYTES), read_file_meta_info(path)
     whole = FileDataset(path, dataset, preamble, meta, is_implicit_VR=False, is_little_endian=True)
     whole.set_original_encoding(False, True, dataset.original_character_set)
     return whole
+
+
+def _is_data_set(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return tag.group > _META_GROUP
 
 
 def _elements(inflated: bytes, *, with_pixels: bool) -> Dataset:

@@ -10,19 +10,15 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Iterable
 from collections.abc import Sequence as Items
 from datetime import date, datetime
 from typing import Any
 from unicodedata import category
 
-from pydicom import Dataset
-from pydicom.datadict import keyword_for_tag
-from pydicom.dataelem import DataElement, RawDataElement
+from pydicom import Dataset, config
 from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
-from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import PersonName
 
 DAMAGED = (
@@ -51,6 +47,11 @@ _CONTROLS = ("Cc", "Cs", "Zl", "Zp")
 
 _TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """Unicode's marks that turn the direction of what follows: they can make a text read as another one."""
+
+
+def keep_values_out_of_warnings() -> None:
+    """Let pydicom be silent about malformed values: its warnings quote them, and may reach a log."""
+    config.settings.reading_validation_mode = config.IGNORE
 
 
 def frame_group(dataset: Dataset, frame: int, group: str) -> Dataset:
@@ -87,35 +88,6 @@ def items_of(dataset: Dataset, keyword: str) -> Items[Dataset]:
     """Return the items of a sequence; none where it is missing, damaged or no sequence."""
     value = value_of(dataset, keyword)
     return value if isinstance(value, Sequence) else ()
-
-
-class SharedValues:
-    """Values that the headers of a scan have in common, each converted once: pydicom takes its time for it.
-
-    To be dropped with the scan, since names of patients are among them.
-    """
-
-    def __init__(self, keywords: Iterable[str]) -> None:
-        """Share the values of these attributes."""
-        self._tags = tuple(map(Tag, keywords))
-        self._elements: dict[tuple[BaseTag, str | None, bytes], DataElement] = {}
-
-    def share_with(self, dataset: Dataset) -> None:
-        """Give a data set the values that an earlier one had in the same bytes."""
-        for tag in self._tags:
-            raw = dataset.get_item(tag) if tag in dataset else None
-            if not (isinstance(raw, RawDataElement) and raw.value and _is_plain_text(raw.value)):
-                continue
-            key = tag, raw.VR, raw.value
-            if (element := self._elements.get(key)) is not None:
-                dataset[tag] = element
-            elif value_of(dataset, keyword_for_tag(tag)) is not None:
-                self._elements[key] = dataset[tag]
-
-
-def _is_plain_text(value: bytes) -> bool:
-    """Return whether the value says the same in every character set."""
-    return value.isascii() and b"\x1b" not in value
 
 
 def text(dataset: Dataset, keyword: str) -> str:

@@ -9,36 +9,20 @@ from pathlib import Path
 
 from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import (
-    UID,
-    MediaStorageDirectoryStorage,
-    SegmentationStorage,
-    SurfaceSegmentationStorage,
-)
 
 from lungct.dicom_read.character_set import find_misfits
-from lungct.dicom_read.descriptions import is_animal, says_chest
 from lungct.dicom_read.files import read_dataset, walk
 from lungct.dicom_read.headers import (
     DAMAGED,
-    SharedValues,
-    age_years,
-    frame_group,
-    integer,
-    is_expiration,
-    items_of,
+    keep_values_out_of_warnings,
     legible,
-    number,
-    numbers,
     readable_name,
-    study_date,
     text,
 )
+from lungct.dicom_read.image_headers import FoundImages, UnusableFileError
 from lungct.dicom_read.own_uids import with_valid_uids
 from lungct.dicom_read.privacy import (
-    IDENTIFYING,
     NameMask,
-    identifying_texts,
     parts_of_names,
     printable,
 )
@@ -46,35 +30,10 @@ from lungct.dicom_read.stacks import split_stacks
 from lungct.errors import NoDicomError
 from lungct.records import PatientStudy, QualityFlag, Reason, Scan, Series, SkippedFile, SliceHeader
 
-_LABEL_MAP_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
-_SEGMENTATIONS = (SegmentationStorage, SurfaceSegmentationStorage, _LABEL_MAP_SEGMENTATION_STORAGE)
-_OFTEN_EQUAL = (
-    "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality", "ImageType",
-    "LossyImageCompression", "AcquisitionNumber", "Rows", "Columns", "ImageOrientationPatient",
-    "PixelSpacing", "SeriesNumber", "Manufacturer", "ConvolutionKernel", "SliceThickness", "BodyPartExamined",
-    "PatientAge",
-    "StudyDate", "SeriesDescription", "StudyDescription", "ProtocolName", "SeriesTime", "ContrastBolusAgent",
-    "ScanOptions", *IDENTIFYING,
-)  # fmt: skip
-"""Attributes that most images of a study share."""
 LEAST_STACK = 5
 """Own decision: fewer images that do not belong to the stack of their series are overviews or localizers."""
 
 _WHY_ODD = "do not belong to the stack of their series"
-_MARKS = (
-    "ConvolutionKernel", "ContrastBolusAgent", "NominalPercentageOfCardiacPhase",
-    "TemporalPositionIdentifier", "TemporalPositionIndex", "SeriesTime", "AcquisitionDateTime",
-    "AcquisitionTime", "ScanOptions", "StackID",
-)  # fmt: skip
-"""What differs between passes of a scanner that share a Series Instance UID."""
-
-
-class _UnusableFileError(Exception):
-    """The file is part of no series."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = Reason(code, message)
 
 
 def scan_folder(root: Path) -> Scan:
@@ -93,10 +52,8 @@ def scan_folder(root: Path) -> Scan:
     """
     if not _exists(root):
         raise NoDicomError("the input folder does not exist or is locked; name a folder with DICOM files")
-    found: dict[tuple[str, str, str], list[Series]] = {}
+    found = FoundImages()
     skipped: list[SkippedFile] = []
-    identifying: set[tuple[str, ...]] = set()
-    shared = SharedValues(_OFTEN_EQUAL)
 
     def shown(path: Path) -> str:
         return printable(path.relative_to(root).as_posix() if path != root else path.name)
@@ -106,37 +63,33 @@ def scan_folder(root: Path) -> Scan:
 
     for path in walk(root, leave_out):
         try:
-            dataset = _read_header(path)
-            shared.share_with(dataset)
-            identifying.add(identifying_texts(dataset))
-            part = _series_of_file(dataset, path, shown(path))
-        except _UnusableFileError as error:
+            found.add(_read_header(path), path, shown(path))
+        except UnusableFileError as error:
             leave_out(path, error.reason.code, error.reason.message)
-            continue
-        _add(found, dataset, part)
-    mask = NameMask(set().union(*map(parts_of_names, identifying)))
+    mask = NameMask(set().union(*map(parts_of_names, found.identifying)))
     return Scan(
         root=root,
-        series=_all_series(found, mask, skipped),
+        series=_all_series(found.parts, mask, skipped),
         skipped=tuple(replace(file, name=mask(file.name)) for file in skipped),
     )
 
 
 def scan_headers(headers: Iterable[Dataset]) -> Scan:
-    """The same for headers that an archive gives without their files, such as DICOMweb metadata.
+    """Find every image series among headers without files, such as the metadata that DICOMweb gives.
 
     Args:
         headers: one data set an instance, without pixels. Images are called by their number in this order.
     """
-    found: dict[tuple[str, str, str], list[Series]] = {}
+    keep_values_out_of_warnings()
+    found = FoundImages()
     skipped: list[SkippedFile] = []
     for position, header in enumerate(headers, start=1):
         name = f"image {position}"
         try:
-            _add(found, header, _series_of_file(header, Path(), name))
-        except _UnusableFileError as error:
+            found.add(header, Path(), name)
+        except UnusableFileError as error:
             skipped.append(SkippedFile(name, error.reason))
-    series = _all_series(found, NameMask(set()), skipped)
+    series = _all_series(found.parts, NameMask(set()), skipped)
     return Scan(Path(), series, tuple(skipped))
 
 
@@ -155,11 +108,6 @@ def read_patient_study(series: Series) -> PatientStudy:
     )
 
 
-def _add(found: dict[tuple[str, str, str], list[Series]], dataset: Dataset, part: Series) -> None:
-    key = part.study_uid, part.series_uid, text(dataset, "PatientID")
-    found.setdefault(key, []).append(part)
-
-
 def _exists(root: Path) -> bool:
     try:
         return root.exists()
@@ -170,104 +118,14 @@ def _exists(root: Path) -> bool:
 def _read_header(path: Path) -> Dataset:
     try:
         if path.stat().st_size == 0:
-            raise _UnusableFileError("EMPTY_FILE", "has no content")
+            raise UnusableFileError("EMPTY_FILE", "has no content")
         return read_dataset(path, with_pixels=False)
     except InvalidDicomError:
-        raise _UnusableFileError("NOT_DICOM", "is not a DICOM file") from None
+        raise UnusableFileError("NOT_DICOM", "is not a DICOM file") from None
     except OSError as error:
-        raise _UnusableFileError("UNREADABLE_FILE", f"cannot be read: {error.strerror}") from error
+        raise UnusableFileError("UNREADABLE_FILE", f"cannot be read: {error.strerror}") from error
     except DAMAGED as error:
-        raise _UnusableFileError("DAMAGED_HEADER", "has a damaged DICOM header") from error
-
-
-def _series_of_file(dataset: Dataset, path: Path, name: str) -> Series:
-    """Return the part of a series that one file holds."""
-    _require_image(dataset)
-    frames = len(items_of(dataset, "PerFrameFunctionalGroupsSequence")) or 1
-    slices = tuple(
-        _slice_header(dataset, path, f"{name} frame {frame + 1}" if frames > 1 else name, frame)
-        for frame in range(frames)
-    )
-    return _series(dataset, slices)
-
-
-def _require_image(dataset: Dataset) -> None:
-    sop_class = _from_file_header(dataset, "SOPClassUID", "MediaStorageSOPClassUID")
-    if sop_class == MediaStorageDirectoryStorage:
-        raise _UnusableFileError("DICOMDIR", "is a directory of other files")
-    if sop_class in _SEGMENTATIONS or not integer(dataset, "Rows") or not integer(dataset, "Columns"):
-        kind = UID(sop_class).name if sop_class else "object without SOP class"
-        raise _UnusableFileError("NOT_AN_IMAGE", f"is not an image but {kind}")
-    if not sop_class:
-        raise _UnusableFileError("INCOMPLETE_HEADER", "lacks SOPClassUID")
-
-
-def _from_file_header(dataset: Dataset, keyword: str, meta_keyword: str) -> str:
-    """Return a UID of the data set, or where it has none, that of the file header."""
-    return _uid(dataset, keyword) or _uid(getattr(dataset, "file_meta", Dataset()), meta_keyword)
-
-
-def _uid(dataset: Dataset, keyword: str) -> str:
-    """One UID; empty where there is none, or several."""
-    value = text(dataset, keyword)
-    return "" if "\\" in value else value
-
-
-def _slice_header(dataset: Dataset, path: Path, name: str, frame: int) -> SliceHeader:
-    """Header of one image or frame."""
-    place = frame_group(dataset, frame, "PlanePositionSequence")
-    plane = frame_group(dataset, frame, "PlaneOrientationSequence")
-    spacing_mm = numbers(frame_group(dataset, frame, "PixelMeasuresSequence"), "PixelSpacing", 2)
-    frame_type = text(frame_group(dataset, frame, "CTImageFrameTypeSequence"), "FrameType")
-    image_type = (frame_type or text(dataset, "ImageType")).upper().split("\\")
-    return SliceHeader(
-        path=path,
-        instance_number=integer(dataset, "InstanceNumber"),
-        acquisition_number=integer(dataset, "AcquisitionNumber"),
-        rows=integer(dataset, "Rows") or 0,
-        columns=integer(dataset, "Columns") or 0,
-        position_mm=numbers(place, "ImagePositionPatient", 3),  # type: ignore[arg-type]
-        orientation=numbers(plane, "ImageOrientationPatient", 6),  # type: ignore[arg-type]
-        pixel_spacing_mm=spacing_mm if spacing_mm and min(spacing_mm) > 0 else None,  # type: ignore[arg-type]
-        image_type=tuple(part.strip() for part in image_type),
-        is_lossy=text(dataset, "LossyImageCompression") == "01",
-        frame=frame,
-        name=name,
-        sop_class_uid=_from_file_header(dataset, "SOPClassUID", "MediaStorageSOPClassUID"),
-        sop_instance_uid=_from_file_header(dataset, "SOPInstanceUID", "MediaStorageSOPInstanceUID"),
-        marks=_marks(dataset, frame),
-    )
-
-
-def _marks(dataset: Dataset, frame: int) -> tuple[str, ...]:
-    kernel, *others = _MARKS
-    reconstruction = frame_group(dataset, frame, "CTReconstructionSequence")
-    return text(reconstruction, kernel), *(text(dataset, keyword) for keyword in others)
-
-
-def _series(dataset: Dataset, slices: tuple[SliceHeader, ...]) -> Series:
-    return Series(
-        study_uid=_uid(dataset, "StudyInstanceUID"),
-        series_uid=_uid(dataset, "SeriesInstanceUID"),
-        modality=text(dataset, "Modality"),
-        slices=slices,
-        series_number=integer(dataset, "SeriesNumber"),
-        frame_of_reference_uid=_uid(dataset, "FrameOfReferenceUID"),
-        manufacturer=text(dataset, "Manufacturer"),
-        kernel=text(frame_group(dataset, 0, "CTReconstructionSequence"), "ConvolutionKernel"),
-        slice_thickness_mm=number(frame_group(dataset, 0, "PixelMeasuresSequence"), "SliceThickness"),
-        body_part=text(dataset, "BodyPartExamined") or _anatomic_region(dataset),
-        age_years=age_years(dataset),
-        study_date=study_date(dataset),
-        is_expiration=is_expiration(dataset),
-        says_chest=says_chest(dataset),
-        is_animal=is_animal(dataset),
-    )
-
-
-def _anatomic_region(dataset: Dataset) -> str:
-    regions = items_of(frame_group(dataset, 0, "FrameAnatomySequence"), "AnatomicRegionSequence")
-    return text(regions[0], "CodeMeaning") if regions else ""
+        raise UnusableFileError("DAMAGED_HEADER", "has a damaged DICOM header") from error
 
 
 def _all_series(
