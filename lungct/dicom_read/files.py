@@ -117,7 +117,7 @@ class _NotReadWhole(FileIO):
         raise _DeflatedError
 
 
-def _inflate(path: Path, file: BufferedReader, *, with_pixels: bool) -> FileDataset:
+def _inflate(path: Path, file: BufferedReader[_NotReadWhole], *, with_pixels: bool) -> FileDataset:
     """Read a deflated file."""
     file.seek(0)
     preamble = file.read(_PREAMBLE_BYTES)
