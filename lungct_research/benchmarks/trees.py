@@ -16,8 +16,8 @@ from lungct.records import MaskArray
 from lungct.records.orientation import canonical_volume
 from lungct_research.datasets.disease import Disease
 from lungct_research.evaluation.agreement import dice
-from lungct_research.synthesis.phantom.scanner import Kernel
 from lungct_research.synthesis.phantom.thorax import DEFAULT_SPACING_MM, Phantom, make_thorax
+from lungct_research.synthesis.scanner import Kernel
 
 MEDIUM_MM = (1.5, 1.0, 1.0)
 COVID19, OTHER, NONE = Disease.COVID19, Disease.OTHER_INFECTION, Disease.NO_INFECTION

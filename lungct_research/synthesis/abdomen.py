@@ -1,7 +1,7 @@
 """Organs below the diaphragm, painted at random into the image a lung network is shown.
 
-They stand where lung that an infection has filled would stand, and are none: liver, spleen and kidneys in any
-phase of a contrast medium, fat, stomach and colon with gas, a level of fluid, food or faeces.
+They lie where lung that an infection has filled could lie: liver, spleen and kidneys in any phase of a
+contrast medium, fat, stomach and colon with gas, a level of fluid, food or faeces.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ ORGANS = (1, 6)
 
 RADIUS_MM = (12.0, 70.0)
 GAS_SHARE = 0.45
-"""Of the organs that are stomach or colon: these hold gas above fluid, food or faeces."""
+"""Share of organs that are stomach or colon, with gas above fluid, food or faeces; own decision."""
 
 GAS_GREY = (0.14, 0.2)
 SOLID_GREY = (0.80, 0.96)
-"""-50 to 190 HU in the lung window: unenhanced organs to spleen and kidneys with contrast medium."""
+"""Grey of -50 to 190 HU: from unenhanced organs to spleen and kidneys with contrast medium."""
 
 FAT_GREY = (0.75, 0.79)
 FAT_SHARE = 0.2
 CONTENT_GREY = (0.6, 0.9)
 MOTTLE_GREY = 0.12
-"""Food and faeces: soft tissue with bubbles of gas."""
+"""Unevenness of food and faeces: soft tissue with bubbles of gas; own decision."""
 
 WALL_VOXELS = 1
-"""Diaphragm and wall of the organ, which stay: the painted part never touches the lung."""
+"""Thickness of diaphragm and wall of the organ, which stay: the painted part never touches the lung."""
 
 BONE_GREY = 0.98
 
 
 def random_abdomen(image: Tensor, labels: Tensor, spacing_mm: float, generator: torch.Generator) -> Tensor:
-    """Return the image with one to six organs painted below the lungs, inside the body.
+    """Paint one to six organs below the lungs, inside the body; return the new image.
 
     Args:
         image: ``[slices, rows, columns]`` in (0, 1), the lung window; slice 0 is the most caudal one.
-        labels: the same shape, 0 outside the lungs.
-        spacing_mm: of the grid.
+        labels: lobes, of the same shape, 0 outside the lungs.
+        spacing_mm: distance of the voxels along all axes.
         generator: source of randomness, on the image's device.
     """
     room = _below_lungs(image, labels)
@@ -68,7 +68,7 @@ def random_abdomen(image: Tensor, labels: Tensor, spacing_mm: float, generator: 
 
 
 def _below_lungs(image: Tensor, labels: Tensor) -> Tensor:
-    """Soft tissue with lung above it, apart from a wall."""
+    """Mark soft tissue with lung above it, apart from a wall."""
     lung = (labels > 0).float()[None, None]
     wide = functional.max_pool3d(lung, 2 * WALL_VOXELS + 1, 1, WALL_VOXELS)[0, 0] > 0
     above = wide.flip(0).cumsum(0).flip(0) > 0
@@ -76,7 +76,7 @@ def _below_lungs(image: Tensor, labels: Tensor) -> Tensor:
 
 
 def _content(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Fluid, food or faeces, for every voxel."""
+    """Draw fluid, food or faeces for every voxel."""
     mottle, _ = _shares(generator, 2)
     speckle = torch.randn(image.shape, generator=generator, device=image.device)
     return (_pick(CONTENT_GREY, generator) + MOTTLE_GREY * mottle * speckle).clamp(0.0, 1.0)

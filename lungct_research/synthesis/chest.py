@@ -34,11 +34,8 @@ RIB_SPACING_MM = 26.0
 
 EFFUSION_SHARE = 0.12
 EFFUSION_DEPTH_MM = (10.0, 60.0)
-"""Own decision: effusion is found in 5 to 10 % of CTs of COVID-19, more often in bacterial pneumonia."""
-
-
-Place = float | FloatArray
-"""Where something is in mm, the same everywhere or slice by slice."""
+"""Share of chests with an effusion and its depth; own decision: it is found in 5 to 10 % of CTs of COVID-19,
+more often in bacterial pneumonia."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +67,8 @@ def make_chest(
     Args:
         anatomy: codes of the expert lobes at 1.5 mm, axes S, P, L.
         rng: the only source of randomness.
-        spacing_mm: wanted grid.
-        protocol: how it is scanned.
+        spacing_mm: wanted grid, along slices, rows, columns.
+        protocol: settings of the scanner.
         effusion_share: probability of fluid beside a lung.
     """
     codes = _place(anatomy, rng, spacing_mm)
@@ -89,7 +86,7 @@ def make_chest(
 
 
 def _place(anatomy: Labels, rng: np.random.Generator, spacing_mm: Spacing) -> Labels:
-    """The anatomy, scaled at random, on the wanted grid with margins; the trachea goes on cranially."""
+    """Scale the anatomy at random onto the wanted grid with margins; the trachea goes on cranially."""
     voxel_mm = ANATOMY_SPACING_MM * rng.uniform(0.88, 1.12) * rng.uniform(0.95, 1.05, 3)
     side = rng.uniform(*MARGINS_MM["side"])
     margins = [
@@ -133,7 +130,7 @@ class _Painter:
         return float(self.rng.uniform(low, high))
 
     def _outline(self, axis: int) -> tuple[FloatArray, FloatArray]:
-        """Centre and half width in mm of the rib cage along one axis, smooth, ``[slices, 1, 1]``."""
+        """Return centre and half width in mm of the rib cage along an axis, smooth, ``[slices, 1, 1]``."""
         profile = np.asarray(self.lung.any(3 - axis))
         slices = np.flatnonzero(np.any(profile, 1))
         low = profile.argmax(1).astype(float)
@@ -151,7 +148,7 @@ class _Painter:
         return centre[:, None, None].astype(np.float32), half[:, None, None].astype(np.float32)
 
     def body(self) -> FloatArray:
-        """Everything but the lungs, HU."""
+        """Return the HU of everything but the lungs."""
         fat_mm, muscle_mm = self.pick(4, 30), self.pick(8, 22)
         wall_mm = fat_mm + muscle_mm + 5 * self.field(70.0)
         shoulders = np.clip((self.z - self.high_z + 60) / 60, 0, 1.5) * self.pick(-5, 30)
@@ -179,7 +176,7 @@ class _Painter:
         volume_hu[edges] = self.pick(-700, 100)
 
     def _paint_inside(self, volume_hu: FloatArray) -> None:
-        """Mediastinum and upper abdomen: soft tissue with fat, heart, aorta, liver, gas."""
+        """Paint mediastinum and upper abdomen: soft tissue with fat, heart, aorta, liver, gas."""
         inside = (self.outside_cage_mm < -2) & ~self.lung
         texture = self.field(25.0)
         volume_hu[inside] = self.pick(25, 60)
@@ -193,9 +190,8 @@ class _Painter:
         aorta = np.hypot(self.x - aorta_x, self.y - self.centre_y - self.half_y * self.pick(0.25, 0.45))
         volume_hu[inside & (aorta < self.pick(9, 16))] = blood + self.pick(-10, 10)
         abdomen = inside & (self.z < self.low_z + height * 0.55)
-        liver = (
-            abdomen & (self.x < self.centre_x + self.pick(-10, 60)) & (np.abs(self.x - self.centre_x) > 35)
-        )
+        from_middle = self.x - self.centre_x
+        liver = abdomen & (self.x < self.centre_x + self.pick(-10, 60)) & (np.abs(from_middle) > 35)
         volume_hu[liver] = self.pick(30, 115)
         gas_at = (
             self.low_z + self.pick(-20, 60),
@@ -206,7 +202,8 @@ class _Painter:
         if self.rng.random() < 0.6:
             volume_hu[abdomen & gas & (self.depth_mm < -7)] = -990
 
-    def _ball(self, centre: tuple[Place, Place, Place], radii: tuple[float, float, float]) -> FloatArray:
+    def _ball(self, centre: tuple[float | FloatArray, ...], radii: tuple[float, float, float]) -> FloatArray:
+        """Return the distance from the centre in radii."""
         axes = zip((self.z, self.y, self.x), centre, radii, strict=True)
         return np.asarray(np.sqrt(sum(((axis - at) / radius) ** 2 for axis, at, radius in axes)))
 
@@ -243,7 +240,7 @@ class _Painter:
         volume_hu[sheet & beside & where & (self.z > self.high_z - 110)] = cortex
 
     def paint_lungs(self, volume_hu: FloatArray, airways: BoolArray) -> None:
-        """Parenchyma, vessels and fissures inside the lobes, in place."""
+        """Paint parenchyma, vessels and fissures inside the lobes, in place."""
         gravity = (self.y - self.centre_y) / self.half_y * self.pick(0, 60)
         tissue = (
             self.pick(-900, -760)
@@ -259,7 +256,7 @@ class _Painter:
         volume_hu[self.lung] = tissue[self.lung]
 
     def _fissures(self) -> tuple[FloatArray, FloatArray]:
-        """Sheets between lobes (0 to 1), and the distance to them in mm, capped."""
+        """Return sheets between lobes (0 to 1), and the distance to them in mm, capped."""
         low = ndimage.minimum_filter(np.where(self.lung, self.lobes, 9), 3)
         high = ndimage.maximum_filter(self.lobes, 3)
         sheet = ((low != high) & self.lung).astype(np.float32)
@@ -268,16 +265,13 @@ class _Painter:
         return sheet * share, np.clip(10 * (1 - 3 * spread), 0, 10)
 
     def paint_airways(self, volume_hu: FloatArray, airways: BoolArray) -> None:
-        """Lumen and wall of trachea and bronchi, in place."""
+        """Paint lumen and wall of trachea and bronchi, in place."""
         wall = ndimage.binary_dilation(airways, iterations=1) & ~airways
         volume_hu[wall] = np.maximum(volume_hu[wall], self.pick(-300, 20))
         volume_hu[airways] = self.pick(-1000, -930)
 
     def paint_effusion(self, volume_hu: FloatArray) -> BoolArray:
-        """Fluid behind one lung, deepest at its back and base, in place; returns where it is.
-
-        The lung beside it is pressed together.
-        """
+        """Paint fluid behind one lung, with lung pressed together beside it, in place; mark the fluid."""
         is_left = self.x > self.centre_x
         side = self.lung & (is_left if self.rng.random() < 0.5 else ~is_left)
         top_z = self.low_z + (self.high_z - self.low_z) * self.pick(0.3, 0.9)

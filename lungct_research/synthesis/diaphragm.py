@@ -15,15 +15,16 @@ TURN = 0.4
 """Share of the height of the raised lung, from its base, at which the displacement has fallen to a half."""
 
 SOFTNESS = 0.12
-"""Of the same height: how slowly it falls. At the base 96 % of the displacement are left, at the apex 1 %."""
+"""Share of the same height over which it falls: 96 % of the displacement are left at the base, 1 % at the
+apex."""
 
 MIDLINE_SOFTNESS_MM = 10.0
-"""How slowly the displacement of one side goes over into that of the other. Own decision."""
+"""Width over which the displacement of one side goes over into that of the other; own decision."""
 
 
 @dataclass(frozen=True)
 class LungExtent:
-    """Where the lungs end, in voxels from the first corner of their grid.
+    """Ends of the lungs, in voxels from the first corner of their grid.
 
     Attributes:
         low: base of the left and of the right lung.
@@ -37,7 +38,7 @@ class LungExtent:
 
 
 def measure_extent(lungs: Tensor) -> LungExtent:
-    """Return where both lungs end.
+    """Measure where both lungs end.
 
     Args:
         lungs: bool ``[slices, rows, columns]``, axes S, P, L; not empty.
@@ -64,9 +65,9 @@ def heights_before(
     Args:
         height: along the slices of the raised chest.
         column: along its columns; broadcasts with ``height``.
-        extent: of the lungs before.
-        raised: by how many voxels the left and the right half of the diaphragm rise.
-        softness: over how many columns one side goes over into the other.
+        extent: ends of the lungs before.
+        raised: voxels by which the left and the right half of the diaphragm rise.
+        softness: columns over which one side goes over into the other.
     """
     left_share = torch.sigmoid((column - extent.middle) / softness)
     before = height
@@ -90,10 +91,10 @@ def raise_diaphragm(
 
     Args:
         volume: ``[slices, rows, columns]``, axes S, P, L; HU, or a mask of 0 and 1.
-        lungs: the same shape; where the lungs are before.
-        spacing_mm: of the three axes.
-        left_mm: how far the left half rises.
-        right_mm: how far the right half rises.
+        lungs: mask of the lungs before, of the same shape.
+        spacing_mm: distance of the voxels along the three axes.
+        left_mm: rise of the left half.
+        right_mm: rise of the right half.
     """
     source = torch.from_numpy(np.ascontiguousarray(volume)).float()
     n_slices, _, n_columns = source.shape

@@ -1,4 +1,4 @@
-"""Smooth random fields and depth maps on regular grids: what synthetic chests and lesions are drawn with."""
+"""Smooth random fields and depth maps, with which synthetic chests and lesions are drawn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 from lungct_research.datasets.arrays import BoolArray, FloatArray, Spacing
 
 DEPTH_GRID_MM = 4.0
-"""Distances are measured on a grid of about this spacing and interpolated."""
+"""Spacing of the grid on which distances are measured, to be interpolated; own decision."""
 
 
 def resize(volume: npt.NDArray[np.generic], shape: tuple[int, ...], mode: str = "trilinear") -> FloatArray:
@@ -28,7 +28,7 @@ def resize(volume: npt.NDArray[np.generic], shape: tuple[int, ...], mode: str = 
 
 
 def grid_shape(shape: tuple[int, ...], spacing_mm: Spacing, wanted_mm: float | Spacing) -> tuple[int, ...]:
-    """Number of voxels of the wanted spacing that cover the extent of a grid, at least one per axis."""
+    """Return how many voxels of the wanted spacing cover the extent of a grid, at least one per axis."""
     wanted = np.broadcast_to(np.asarray(wanted_mm, float), 3)
     extent = np.asarray(shape) * np.asarray(spacing_mm)
     return tuple(int(n) for n in np.maximum(np.round(extent / wanted), 1))
@@ -37,7 +37,7 @@ def grid_shape(shape: tuple[int, ...], spacing_mm: Spacing, wanted_mm: float | S
 def smooth_field(
     rng: np.random.Generator, shape: tuple[int, ...], spacing_mm: Spacing, knot_mm: float
 ) -> FloatArray:
-    """Random ``[slices, rows, columns]`` of mean 0 and deviation 1 that changes over about ``knot_mm``."""
+    """Draw ``[slices, rows, columns]`` of mean 0 and deviation 1 that changes over about ``knot_mm``."""
     knots = [n + 1 for n in grid_shape(shape, spacing_mm, knot_mm)]
     lattice = resize(rng.standard_normal(knots, dtype=np.float32), tuple(2 * n for n in knots))
     field: FloatArray = resize(ndimage.uniform_filter(lattice, 3), shape)
@@ -45,7 +45,7 @@ def smooth_field(
 
 
 def signed_depth_mm(mask: BoolArray, spacing_mm: Spacing) -> FloatArray:
-    """Depth below the surface of ``mask`` in mm: positive inside, negative outside, zero on the surface.
+    """Measure the depth below the surface of a mask in mm: positive inside, negative outside.
 
     Args:
         mask: ``[slices, rows, columns]``.
@@ -69,7 +69,7 @@ def blur(volume: FloatArray, sigma_mm: float, spacing_mm: Spacing) -> FloatArray
 
 
 def axes_mm(shape: tuple[int, ...], spacing_mm: Spacing) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Voxel centres in mm from the first corner, shaped to broadcast over ``[slices, rows, columns]``."""
+    """Return voxel centres in mm from the first corner, shaped to broadcast over the volume."""
     z, y, x = (
         ((np.arange(n) + 0.5) * step).astype(np.float32) for n, step in zip(shape, spacing_mm, strict=True)
     )

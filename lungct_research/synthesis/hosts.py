@@ -13,13 +13,13 @@ from lungct_research.datasets.arrays import BoolArray, FloatArray, Spacing
 from lungct_research.datasets.disease import INFECTIONS, Disease
 from lungct_research.datasets.volumes import read_anatomy, read_real_chest
 from lungct_research.synthesis.chest import EFFUSION_SHARE, make_chest
-from lungct_research.synthesis.confounders import CONFOUNDERS, SHARES
-from lungct_research.synthesis.fields import grid_shape, resize, signed_depth_mm
+from lungct_research.synthesis.confounders import CONFOUNDERS
+from lungct_research.synthesis.fields import blur, grid_shape, resize, signed_depth_mm
 from lungct_research.synthesis.lesions import Host
 from lungct_research.synthesis.scanner import ANY_PROTOCOL, Protocol
 
 HOST_SPACING_MM = (3.0, 1.25, 1.25)
-"""Of hosts whose slices the opacity network sees."""
+"""Spacing of hosts whose slices the opacity network sees."""
 
 OUTSIDE_HU = -1040.0
 LUNG_BELOW_HU = -500
@@ -27,14 +27,14 @@ LUMEN_BELOW_HU = -930
 LUNG_AT_LEAST_ML = 150.0
 SMOOTHING_MM = 1.5
 SOLID_ABOVE_HU = -300
-"""Between fat and lung that is partly filled. Own decision."""
+"""Limit between fat and lung that is partly filled; own decision."""
 
 PHANTOM_DISEASES = (Disease.NO_INFECTION, *INFECTIONS)
 """Diseases of phantoms, in turn by their seeds."""
 
 
 def real_host(data_dir: Path, name: str, spacing_mm: Spacing) -> Host:
-    """A real chest without infection on about the wanted grid; its lungs carry label 1."""
+    """Read a real chest without infection on about the wanted grid; its lungs carry label 1."""
     volume_hu, spacing_mm = resample_hu(*read_real_chest(data_dir, name), spacing_mm)
     lungs, near_airways = threshold_lungs(volume_hu, spacing_mm)
     return Host(volume_hu, lungs.astype(np.uint8), near_airways, spacing_mm)
@@ -48,15 +48,15 @@ def synthetic_host(
     protocol: Protocol = ANY_PROTOCOL,
     effusion_share: float = EFFUSION_SHARE,
 ) -> Host:
-    """A synthetic chest around an expert anatomy, its lobes labelled."""
+    """Make a synthetic chest around an expert anatomy, its lobes labelled."""
     chest = make_chest(read_anatomy(data_dir, anatomy), rng, spacing_mm, protocol, effusion_share)
     return Host(chest.volume_hu, chest.lobes, chest.airways, chest.spacing_mm)
 
 
 def with_confounder(host: Host, rng: np.random.Generator) -> Host:
-    """The host, now and then with something that is no infection; lungs and airways stay as they are."""
-    for name, add in CONFOUNDERS.items():
-        if rng.random() < SHARES[name]:
+    """Return the host, now and then with confounders; lungs and airways stay as they are."""
+    for add, share in CONFOUNDERS.items():
+        if rng.random() < share:
             host = Host(add(host, rng), host.lungs, host.lumen, host.spacing_mm)
     return host
 
@@ -71,7 +71,7 @@ def square(volume: np.ndarray, fill: float) -> np.ndarray:
 def resample_hu(
     volume: npt.NDArray[np.generic], spacing_mm: Spacing, wanted_mm: Spacing
 ) -> tuple[FloatArray, Spacing]:
-    """Average a volume over voxels of about the wanted spacing; returns it with its exact spacing."""
+    """Average a volume over voxels of about the wanted spacing; return it with its exact spacing."""
     resampled = resize(volume, grid_shape(volume.shape, spacing_mm, wanted_mm), "area")
     slice_mm, row_mm, column_mm = (
         np.asarray(volume.shape) * np.asarray(spacing_mm) / np.asarray(resampled.shape)
@@ -80,7 +80,7 @@ def resample_hu(
 
 
 def threshold_lungs(volume_hu: FloatArray, spacing_mm: Spacing) -> tuple[BoolArray, BoolArray]:
-    """Lungs of a chest without infection by threshold, and the large airways, which are not lung.
+    """Find the lungs of a chest without infection by threshold, and the large airways, which are not lung.
 
     Air that does not touch the image border and is large enough is lung; trachea and main bronchi are the
     lumen component that reaches highest near the midline, and what has the shape of a trachea; vessels inside
@@ -93,7 +93,7 @@ def threshold_lungs(volume_hu: FloatArray, spacing_mm: Spacing) -> tuple[BoolArr
     Returns:
         Lung mask and airway mask, both of the volume's shape.
     """
-    smooth = ndimage.gaussian_filter(volume_hu, [SMOOTHING_MM / step for step in spacing_mm])
+    smooth = blur(volume_hu, SMOOTHING_MM, spacing_mm)
     airways = _trachea(smooth, spacing_mm)
     near_airways = signed_depth_mm(airways, spacing_mm) > -3.0
     air = (smooth < LUNG_BELOW_HU) & ~near_airways
@@ -134,7 +134,7 @@ def _touching_sides(parts: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
 
 
 def _trachea(smooth_hu: FloatArray, spacing_mm: Spacing) -> BoolArray:
-    """The lumen component of 8 to 120 ml that reaches the highest slice, within 40 mm of the midline."""
+    """Mark the lumen of 8 to 120 ml within 40 mm of the midline that reaches the highest slice."""
     lumen = smooth_hu < LUMEN_BELOW_HU
     parts, n = ndimage.label(lumen)
     if not n:

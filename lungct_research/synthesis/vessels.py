@@ -12,10 +12,10 @@ from lungct_research.synthesis.phantom.trees import cover, grow
 
 ML_PER_TIP = (1.6, 3.5)
 CALIBRE = (0.8, 1.3)
-"""Of the phantom's vessels, whose tips have a radius of 0.48 mm."""
+"""Factor on the phantom's vessels, whose tips have a radius of 0.48 mm; own decision."""
 
 TIP_DEPTH_MM = 3.0
-"""Vessels end before pleura and fissure."""
+"""Distance from pleura and fissure at which vessels end; own decision."""
 
 ROOT_JITTER_MM = 6.0
 
@@ -29,14 +29,14 @@ def vessel_share(
     near_edge_mm: FloatArray,
     spacing_mm: Spacing,
 ) -> FloatArray:
-    """Share of each voxel that is vessel, 0 to 1.
+    """Draw vessels; return the share of each voxel that they fill, 0 to 1.
 
     Args:
         rng: the only source of randomness.
         lobes: ``[slices, rows, columns]``, labels; vessels of a lobe stay in it.
         airways: the vessels of a lobe begin where it comes nearest to the main bronchi.
         near_edge_mm: distance to the lobe's edge.
-        spacing_mm: of the three axes.
+        spacing_mm: distance of the voxels along the three axes.
     """
     share = np.zeros(lobes.shape, np.float32)
     grid = Grid(*(axis.ravel() for axis in axes_mm(lobes.shape, spacing_mm)))
@@ -60,7 +60,7 @@ def _positions(mask: BoolArray, spacing_mm: Spacing) -> Points:
 
 
 def _tips(rng: np.random.Generator, deep: BoolArray, lobe: BoolArray, spacing_mm: Spacing) -> Points:
-    """Random points deep in the lobe; at least four."""
+    """Draw at least four points deep in the lobe."""
     spots = _positions(deep if np.count_nonzero(deep) >= 4 else lobe, spacing_mm)
     lobe_ml = np.count_nonzero(lobe) * float(np.prod(spacing_mm)) / 1000
     count = max(round(2 * lobe_ml / rng.uniform(*ML_PER_TIP)), 4)
@@ -68,7 +68,7 @@ def _tips(rng: np.random.Generator, deep: BoolArray, lobe: BoolArray, spacing_mm
 
 
 def _root(rng: np.random.Generator, lobe: BoolArray, hilum: Points | None, spacing_mm: Spacing) -> Points:
-    """Where the lobe comes nearest to the lower end of the airways outside the lungs."""
+    """Return the point of the lobe nearest to the lower end of the airways outside the lungs."""
     spots = _positions(lobe, spacing_mm)
     low = hilum[hilum[:, 0] < np.quantile(hilum[:, 0], 0.3)].mean(axis=0) if hilum is not None else None
     nearest = spots[np.linalg.norm(spots - low, axis=1).argmin()] if low is not None else spots.mean(axis=0)

@@ -23,8 +23,7 @@ from lungct_research.datasets.examples import Example, build_examples
 from lungct_research.datasets.manifest import Part
 from lungct_research.datasets.volumes import read_split
 from lungct_research.synthesis.hosts import real_host, synthetic_host, with_confounder
-from lungct_research.synthesis.lesions import Host, add_infection
-from lungct_research.synthesis.lesions.cavities import with_cavity
+from lungct_research.synthesis.lesions import Host, add_infection, with_cavity
 from lungct_research.synthesis.phantom.thorax import make_thorax
 from lungct_research.synthesis.scanner import Protocol, scan
 from lungct_research.training.common import Options

@@ -1,4 +1,4 @@
-"""Copies of files, and the report of what was changed."""
+"""Writes copies of files, and the report of what was changed."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Copies:
         }
 
     def _copy(self, path: Path) -> str | None:
-        """Code of the reason where there is no copy."""
+        """Copy a file; return the code of the reason where there is no copy."""
         if not path.is_file():  # a pipe would be waited for
             return "NOT_A_FILE"
         try:
@@ -114,7 +114,7 @@ class Copies:
 
 
 def _values(dataset: Dataset, place: str = "") -> Iterator[tuple[str, str]]:
-    """Place and value of every element, of items too."""
+    """Yield place and value of every element, of items too."""
     for element in dataset:
         here = f"{place}/{_name(element)}"
         if element.VR == "SQ":

@@ -1,4 +1,4 @@
-"""The search for what still identifies a patient after a data set was changed."""
+"""Searches for what still identifies a patient after a data set was changed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from lungct.dicom_read.headers import text
 from lungct.dicom_read.privacy import identifiers
 
 SHORTEST_WORD = 4
-"""Own decision: shorter parts of a name occur by chance."""
+"""Letters of a part of a name; own decision: shorter ones occur by chance."""
 SHORTEST_NUMBER = 6
-"""Own decision: shorter numbers count only where they stand alone."""
+"""Digits of a number; own decision: shorter ones count only where they stand alone."""
 SHORTEST_IN_PIXELS = 6
-"""Own decision: shorter words occur by chance among half a million grey values."""
-PIXEL_GROUP = 0x7FE0
+"""Letters of a word; own decision: shorter ones occur by chance among half a million grey values."""
 
 _WHOLE = ("InstitutionName", "InstitutionAddress", "PatientAddress", "PatientTelephoneNumbers", "StudyID")
 _MACHINE = ("Manufacturer", "ManufacturerModelName")
@@ -54,7 +53,7 @@ class Identity:
 def identity_of(dataset: Dataset) -> Identity:
     """Return what names the patient, and everybody else, in a data set that was not changed yet."""
     wholes = [text(dataset, keyword) for keyword in _WHOLE]
-    people = [str(element.value) for element in all_elements(dataset) if element.VR == "PN"]
+    people = [str(element.value) for element in dataset.iterall() if element.VR == "PN"]
     parts = [part for name in people for part in re.split(r"[\W_]+", name)]
     machine = "".join(_fold(text(dataset, keyword)) for keyword in _MACHINE)
     patient = _words(identifiers(dataset))
@@ -70,11 +69,11 @@ def is_left(identity: Identity, uids: Collection[str], changed: Dataset) -> bool
     """Return whether a changed data set still says whom it shows.
 
     Args:
-        identity: of the data set before.
+        identity: identity of the data set before.
         uids: UIDs that were replaced.
-        changed: is searched in all items, and in its pixels.
+        changed: data set to search, in all items and in its pixels.
     """
-    for element in all_elements(changed):
+    for element in changed.iterall():
         if isinstance(element.value, bytes):
             if identity.is_in_bytes(element.value):
                 return True
@@ -91,23 +90,13 @@ def is_left(identity: Identity, uids: Collection[str], changed: Dataset) -> bool
 
 def has_unreadable_text(dataset: Dataset) -> bool:
     """Return whether a text is in an unknown character set, or not in the one that it should be in."""
-    sets = [
-        dataset,
-        *(item for element in all_elements(dataset) if element.VR == "SQ" for item in element.value),
-    ]
-    declared = {name for one in sets for name in text(one, "SpecificCharacterSet").split("\\")}
-    if not declared <= python_encoding.keys():
-        return True
-    return any("\ufffd" in value for element in all_elements(dataset) for value in _values(element))
-
-
-def all_elements(dataset: Dataset) -> Iterator[DataElement]:
-    """Yield every element of a data set and of all its items."""
-    for element in dataset:
-        yield element
-        if element.VR == "SQ":
-            for item in element.value:
-                yield from all_elements(item)
+    for element in dataset.iterall():
+        values = _values(element)
+        if element.keyword == "SpecificCharacterSet" and not python_encoding.keys() >= set(values):
+            return True
+        if any("\ufffd" in value for value in values):
+            return True
+    return False
 
 
 def _values(element: DataElement) -> list[str]:

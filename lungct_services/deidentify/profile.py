@@ -33,7 +33,7 @@ from lungct_services.deidentify.pseudonyms import Pseudonyms
 EDITION = "dicomfields_2026c"
 LONGEST_SHIFT_DAYS = 3650
 OLDEST_AGE_YEARS = 89
-"""Older people are few, so their age tells who they are; the limit of HIPAA's Safe Harbor rule."""
+"""Oldest age that is kept: older people are few, so their age tells who they are (HIPAA, Safe Harbor)."""
 
 _METHODS: tuple[Code, ...] = (
     codes.DCM.BasicApplicationConfidentialityProfile,
@@ -45,7 +45,7 @@ _AGE, _SEX = (0x0010, 0x1010), (0x0010, 0x0040)
 _TEMPORAL = [
     (tag >> 16, tag & 0xFFFF) for tag, (vr, *_) in DicomDictionary.items() if vr in ("DA", "DT", "TM")
 ]
-"""All that the standard knows, also what its table does not list."""
+"""Tags of all dates and times that the standard knows, also those that its table does not list."""
 _DATE, _DATE_LENGTH = "%Y%m%d", 8
 _REPEATING_GROUPS = {*range(0x5000, 0x5100), *range(0x6000, 0x6100)}
 """Curves and overlays: the table removes their data and comments, but leaves their labels."""
@@ -58,7 +58,7 @@ Action = Callable[[Dataset, tuple[int, int]], None]
 
 @dataclass(frozen=True, eq=False)
 class Patient:
-    """One patient of one site: how all their data sets are changed.
+    """One patient of one site, and the changes to all their data sets.
 
     Attributes:
         uids: original to new, filled while data sets are changed.
@@ -71,17 +71,17 @@ class Patient:
 
     @property
     def pseudonym(self) -> str:
-        """The new name and ID."""
+        """Return the new name and ID."""
         return f"P-{self.pseudonyms.name('patient', self.patient_id).upper()}"
 
     @property
     def shift(self) -> timedelta:
-        """What is added to every date: back by 1 to 3650 days."""
+        """Return the shift of every date: back by 1 to 3650 days."""
         number = int.from_bytes(self.pseudonyms.digest("days", self.patient_id))
         return -timedelta(days=1 + number % LONGEST_SHIFT_DAYS)
 
     def uid(self, original: str) -> str:
-        """The new UID: a UUID from the key (PS3.5 B.2), so it says nothing without it."""
+        """Return the new UID: a UUID from the key (PS3.5 B.2), so it says nothing without it."""
         if original not in self.uids:
             digest = self.pseudonyms.digest("uid", original)
             self.uids[original] = f"2.25.{int.from_bytes(digest[:16])}"
@@ -98,8 +98,8 @@ def deidentify(dataset: Dataset, patient: Patient) -> None:
     """Change a data set in place.
 
     Args:
-        dataset: of this patient; its file meta information is made anew.
-        patient: whose it is.
+        dataset: data set to change; its file meta information is made anew.
+        patient: patient whom it shows.
     """
     _deidentify_level(dataset, patient, _rules(patient))
     dataset.PatientName = dataset.PatientID = patient.pseudonym
@@ -144,7 +144,7 @@ def _is_understood(element: DataElement) -> bool:
 
 
 def _rules(patient: Patient) -> dict[Any, Action]:
-    """Action by tag: what the standard's table wants, and what takes its place."""
+    """Return the action for each tag: of the standard's table, or one that takes its place."""
 
     def shifted(dataset: Dataset, tag: tuple[int, int]) -> None:
         _replace(dataset, tag, lambda value: shift_date(value, patient.shift))
@@ -158,7 +158,7 @@ def _rules(patient: Patient) -> dict[Any, Action]:
 
 
 def shift_date(value: str, shift: timedelta) -> str:
-    """A date (DA) or date and time (DT) so many days away; times stay, and so does what is no date."""
+    """Shift a date (DA) or date and time (DT); times of day stay. Return nothing for what is no date."""
     day, rest = value[:_DATE_LENGTH], value[_DATE_LENGTH:]
     try:
         return f"{datetime.strptime(day, _DATE) + shift:{_DATE}}{rest}"

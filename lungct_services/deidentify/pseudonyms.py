@@ -23,16 +23,16 @@ class Pseudonyms:
         self._key = key
 
     def digest(self, *what: str) -> bytes:
-        """32 bytes that belong to the texts, and to no others; the same for as long as the key is."""
+        """Return 32 bytes that belong to these texts alone, and stay the same as long as the key does."""
         return hmac.digest(self._key, "\0".join(what).encode(), hashlib.sha256)
 
     def name(self, *what: str) -> str:
-        """A short name for people, logs and metrics."""
+        """Return a short name for people, logs and metrics."""
         return self.digest(*what).hex()[:_LENGTH]
 
 
 def pseudonyms_of(key_file: Path) -> Pseudonyms:
-    """Pseudonyms with the key in a file, which is made where missing, for its owner alone.
+    """Return the pseudonyms of the key in a file, which is made where missing, for its owner alone.
 
     Raises:
         SettingsError: the file cannot be read or written, or is no key.

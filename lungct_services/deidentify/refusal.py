@@ -1,4 +1,4 @@
-"""Objects that are not passed on, since nobody can tell what is written in them."""
+"""Refuses objects of which nobody can tell what is written in them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ACCEPTED = {
     _LABEL_MAP_SEGMENTATION_STORAGE,
     SecondaryCaptureImageStorage,
 }
-"""Reports and documents name the patient in their content; other images were not tried."""
+"""Kinds of objects that are copied: reports name the patient in their text; other images were not tried."""
 _SCREEN = re.compile(
     r"SCREEN ?(SAVE|CAPTURE|SHOT)|DOSE[ _]?(INFO|REPORT|SUMMARY|RECORD|SHEET)|PATIENT PROTOCOL|EXAM SUMMARY"
 )

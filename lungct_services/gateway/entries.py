@@ -1,4 +1,4 @@
-"""What Orthanc lists: changes, series, studies."""
+"""Changes, series and studies as Orthanc lists them."""
 
 from __future__ import annotations
 
@@ -50,6 +50,11 @@ class StudyEntry:
     study_date: str = field(repr=False)
     is_stable: bool
     series: tuple[SeriesEntry, ...]
+
+    @property
+    def ct_series(self) -> list[SeriesEntry]:
+        """Return the series of CT images; results are of other modalities."""
+        return [series for series in self.series if series.modality == "CT"]
 
 
 def page_of(page: dict[str, Any]) -> Page:

@@ -16,7 +16,7 @@ from lungct_services.gateway.orthanc import PAGE_SIZE, Orthanc
 from lungct_services.gateway.screening import arrival_of
 from lungct_services.gateway.settings import GatewaySettings
 from lungct_services.jobs.errors import FinalError, StepError, TransientError
-from lungct_services.jobs.records import Arrival
+from lungct_services.jobs.queue import Arrival
 
 _DAY_S = 24 * 3600.0
 _HINTS = defaultdict(
@@ -29,8 +29,8 @@ _HINTS = defaultdict(
     FRONT_END="this is no answer of Orthanc: correct orthanc.url, or the proxy in front of it",
 )
 SETTLED_S = 120.0
-"""After that a study that began to come is asked for. By default Orthanc calls it stable after 60 s of
-silence, but forgets to where it was restarted meanwhile."""
+"""Time after which a study that began to come is asked for; own decision. By default Orthanc calls it stable
+after 60 s of silence, but forgets to where it was restarted meanwhile."""
 
 
 @dataclass(eq=False)
@@ -67,7 +67,7 @@ class Feed:
             stopping.wait(min(pause_s, self.settings.retry.cap_s))
 
     def step(self) -> bool:
-        """Read one page; true where it was the last one.
+        """Read one page; return whether it was the last one.
 
         Raises:
             StepError: Orthanc does not answer as it should; the same page is read next time.
@@ -102,7 +102,7 @@ class Feed:
         return known
 
     def _is_same_database(self, known: int) -> bool:
-        """Whether Orthanc still knows a change that was read.
+        """Return whether Orthanc still knows a change that was read.
 
         Its sequence numbers do not tell: those of a database that was set up anew may be past the old ones.
         """
@@ -112,7 +112,7 @@ class Feed:
         return any(change in self.orthanc.changes(change.sequence - 1, 1).changes for change in seen)
 
     def _read(self, page: Page) -> tuple[dict[str, Arrival], set[str]]:
-        """Studies that are complete, and those that images came for since; one odd study stops no other."""
+        """Return complete studies, and those that images came for since; one odd study stops no other."""
         arrivals: dict[str, Arrival] = {}
         begun: set[str] = set()
         for change in page.changes:
@@ -162,7 +162,7 @@ class Feed:
         return bool(uids) and all(self.orthanc.find_instance(uid) is None for uid in uids)
 
     def _prune(self) -> None:
-        """Once a day, forget what ended long ago."""
+        """Forget jobs that ended long ago, once a day."""
         if self.jobs.now() < self.next_prune:
             return
         self.next_prune = self.jobs.now() + _DAY_S

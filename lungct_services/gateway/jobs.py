@@ -1,4 +1,4 @@
-"""The jobs of the gateway, with what was read of the change feed and which results are where."""
+"""The jobs of the gateway, what was read of the change feed, and where results are."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from pathlib import Path
 
 from lungct_services.gateway.entries import Change, Page
 from lungct_services.jobs.database import Execute
-from lungct_services.jobs.queue import Jobs, add_job
-from lungct_services.jobs.records import Arrival, Job, State
+from lungct_services.jobs.queue import Arrival, Job, Jobs, State, add_job
 
 DATABASE = "gateway.sqlite"
 NOT_SEEN_BEFORE = 0.0
@@ -38,6 +37,7 @@ CREATE TABLE IF NOT EXISTS deliveries (
     job INTEGER NOT NULL REFERENCES jobs, destination TEXT NOT NULL, PRIMARY KEY (job, destination)
 );
 """
+_RESULTS_OF_STUDY = "SELECT uid FROM results JOIN jobs ON job = jobs.id WHERE study = ?"
 
 
 class GatewayJobs(Jobs):
@@ -58,8 +58,7 @@ class GatewayJobs(Jobs):
             SettingsError: another service runs.
         """
         super().take_over()
-        with self.transaction() as execute:
-            execute("UPDATE watched SET since = min(since, ?)", (self.now(),))
+        self.rows("UPDATE watched SET since = min(since, ?)", (self.now(),))
 
     def prune(self, before: float) -> int:
         """Forget jobs that ended before a time, with what is known of their results; return how many."""
@@ -71,8 +70,7 @@ class GatewayJobs(Jobs):
 
     def sequence(self) -> int | None:
         """Return the last change that was dealt with; None at the very first start."""
-        rows = self.rows("SELECT sequence FROM feed")
-        return int(rows[0]["sequence"]) if rows else None
+        return next(iter(self.column("SELECT sequence FROM feed")), None)
 
     def advance(
         self,
@@ -124,7 +122,7 @@ class GatewayJobs(Jobs):
     def watched(self, before: float, limit: int = -1) -> list[tuple[str, float]]:
         """Return studies whose images began to come before a time, and since when they are watched."""
         which = "SELECT study, since FROM watched WHERE since < ? ORDER BY since LIMIT ?"
-        return [(row["study"], row["since"]) for row in self.rows(which, (before, limit))]
+        return [(study, since) for study, since in self.rows(which, (before, limit))]
 
     def arrive(self, arrival: Arrival, *, is_anew: bool) -> None:
         """Take a study that was watched as complete.
@@ -140,20 +138,15 @@ class GatewayJobs(Jobs):
 
     def watch_longer(self, study: str) -> None:
         """Look at a study again when others have had their turn."""
-        with self.transaction() as execute:
-            execute("UPDATE watched SET since = ? WHERE study = ?", (self.now(), study))
+        self.rows("UPDATE watched SET since = ? WHERE study = ?", (self.now(), study))
 
     def forget(self, study: str) -> None:
         """Watch a study no longer."""
-        with self.transaction() as execute:
-            execute("DELETE FROM watched WHERE study = ?", (study,))
+        self.rows("DELETE FROM watched WHERE study = ?", (study,))
 
     def results(self, study: str) -> list[str]:
         """Return the UIDs of the newest results of a study."""
-        rows = self.rows(
-            "SELECT uid FROM results JOIN jobs ON job = jobs.id WHERE study = ? AND NOT superseded", (study,)
-        )
-        return [row["uid"] for row in rows]
+        return self.column(f"{_RESULTS_OF_STUDY} AND NOT superseded", study)
 
     def begin_sending(self, job: Job, uids: Sequence[str]) -> None:
         """Give a job back to be sent; the results of other versions of its study are outdated now."""
@@ -172,22 +165,17 @@ class GatewayJobs(Jobs):
                 "UPDATE jobs SET state = ?, attempts = 0, active = 0 WHERE id = ?", (State.SENDING, job.id)
             )
 
-    def outdated_results(self, job: Job) -> list[str]:
-        """Return the UIDs of objects of the study that newer ones replace and that are still in Orthanc."""
-        rows = self.rows(
-            "SELECT uid FROM results JOIN jobs ON job = jobs.id WHERE study = ? AND superseded", (job.study,)
-        )
-        return [row["uid"] for row in rows]
+    def outdated_results(self, study: str) -> list[str]:
+        """Return the UIDs of results of a study that newer ones replace and that are still in Orthanc."""
+        return self.column(f"{_RESULTS_OF_STUDY} AND superseded", study)
 
     def removed(self, uid: str) -> None:
         """Note that an outdated object is gone."""
-        with self.transaction() as execute:
-            execute("DELETE FROM results WHERE uid = ?", (uid,))
+        self.rows("DELETE FROM results WHERE uid = ?", (uid,))
 
     def deliveries(self, job: Job) -> set[str]:
         """Return the destinations that have the results of a job."""
-        rows = self.rows("SELECT destination FROM deliveries WHERE job = ?", (job.id,))
-        return {row["destination"] for row in rows}
+        return set(self.column("SELECT destination FROM deliveries WHERE job = ?", job.id))
 
     def delivered(self, job: Job, destination: str) -> None:
         """Note that a destination has the results of a job."""
@@ -195,28 +183,21 @@ class GatewayJobs(Jobs):
             execute("INSERT OR IGNORE INTO deliveries VALUES (?, ?)", (job.id, destination))
             execute("DELETE FROM transfers WHERE job = ? AND destination = ?", (job.id, destination))
 
-    def transfer(self, job: Job, destination: str) -> str | None:
-        """Return the ID of the job of Orthanc that sends the results of a job to a destination now."""
-        which = "SELECT transfer FROM transfers WHERE job = ? AND destination = ?"
-        return next((str(row["transfer"]) for row in self.rows(which, (job.id, destination))), None)
+    def transfer(self, job: Job, destination: str) -> tuple[str, float] | None:
+        """Return the job of Orthanc that sends results to a destination now, and since when."""
+        which = "SELECT transfer, begun FROM transfers WHERE job = ? AND destination = ?"
+        return next(
+            ((row["transfer"], row["begun"]) for row in self.rows(which, (job.id, destination))), None
+        )
 
-    def transfer_age_s(self, job: Job, destination: str) -> float:
-        """Return for how many seconds Orthanc has been sending."""
-        which = "SELECT begun FROM transfers WHERE job = ? AND destination = ?"
-        return next((self.now() - row["begun"] for row in self.rows(which, (job.id, destination))), 0.0)
-
-    def note_transfer(self, job: Job, destination: str, transfer: str) -> None:
+    def note_transfer(self, job: Job, destination: str, transfer: str, begun: float) -> None:
         """Remember that Orthanc began to send."""
-        with self.transaction() as execute:
-            execute(
-                "INSERT OR REPLACE INTO transfers VALUES (?, ?, ?, ?)",
-                (job.id, destination, transfer, self.now()),
-            )
+        values = (job.id, destination, transfer, begun)
+        self.rows("INSERT OR REPLACE INTO transfers VALUES (?, ?, ?, ?)", values)
 
     def drop_transfer(self, job: Job, destination: str) -> None:
         """Forget a transfer that failed."""
-        with self.transaction() as execute:
-            execute("DELETE FROM transfers WHERE job = ? AND destination = ?", (job.id, destination))
+        self.rows("DELETE FROM transfers WHERE job = ? AND destination = ?", (job.id, destination))
 
 
 def _arrive(execute: Execute, arrival: Arrival) -> None:

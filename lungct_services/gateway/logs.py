@@ -33,6 +33,6 @@ def configure_logging(level: str) -> None:
 
 
 def described(error: Exception) -> dict[str, Any]:
-    """An unforeseen error as fields of a log line, without its text, which may name a patient."""
+    """Return an unforeseen error as fields of a log line, without its text, which may name a patient."""
     safe = without_text(error)
     return {"error": safe.code, "where": str(safe)}

@@ -1,4 +1,4 @@
-"""What Prometheus may know: counts and seconds, no names."""
+"""Metrics for Prometheus: counts and seconds, no names."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _JobCounts(Collector):
         self._jobs = jobs
 
     def collect(self) -> Iterable[Metric]:
-        """The gauge ``lungct_gateway_jobs``."""
+        """Yield the gauge ``lungct_gateway_jobs``."""
         family = GaugeMetricFamily(f"{_PREFIX}_jobs", "Jobs by state", labels=["state"])
         for state, count in self._jobs.counts().items():
             family.add_metric([state], count)

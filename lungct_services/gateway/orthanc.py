@@ -41,7 +41,6 @@ _SEND_PATHS = {
     "dicomweb": "/dicom-web/servers/{}/stow",
 }
 
-
 SendingState = Literal["pending", "done", "failed"]
 _SENDING_STATES: dict[str, SendingState] = {"Success": "done", "Failure": "failed"}
 
@@ -63,9 +62,8 @@ class Orthanc:
         self._timeout_s, self._transfer_s = settings.timeout_s, settings.transfer_s
         self._stopping = stopping or threading.Event()
         self._session = requests.Session()
-        self._session.trust_env = (
-            False  # no proxies, no .netrc: the settings alone decide who gets the password
-        )
+        # no proxies, no .netrc: the settings alone decide who gets the password
+        self._session.trust_env = False
         self._session.verify = str(settings.ca_file) if settings.ca_file else True
         if settings.username:
             self._session.auth = (settings.username, settings.password())
@@ -88,11 +86,11 @@ class Orthanc:
             since += len(ids)
 
     def study_of(self, level: Literal["series", "instances"], resource_id: str) -> str:
-        """Orthanc's ID of the study that a series or an instance belongs to."""
+        """Return Orthanc's ID of the study that a series or an instance belongs to."""
         return str(self._json("GET", f"/{level}/{resource_id}/study")["ID"])
 
     def study(self, study_id: str) -> StudyEntry:
-        """A study and its series."""
+        """Return a study and its series."""
         study = self._json("GET", f"/studies/{study_id}")
         series = self._json("GET", f"/studies/{study_id}/series")
         try:
@@ -101,7 +99,7 @@ class Orthanc:
             raise TransientError("ORTHANC_ANSWER") from None
 
     def headers(self, study_uid: str, series_uid: str) -> Iterator[Dataset]:
-        """All attributes of all images of a series, without pixels; none where they make no sense."""
+        """Yield the attributes of all images of a series, without pixels; none where they make no sense."""
         path = f"/dicom-web/studies/{study_uid}/series/{series_uid}/metadata"
         for item in self._json("GET", path, headers={"Accept": "application/dicom+json"}):
             try:
@@ -110,7 +108,7 @@ class Orthanc:
                 yield Dataset()
 
     def n_bytes(self, series_id: str) -> int:
-        """Size of the files of a series."""
+        """Return the size of the files of a series."""
         return int(self._json("GET", f"/series/{series_id}/statistics")["DiskSize"])
 
     def called_aet(self, instance_id: str) -> str:
@@ -135,12 +133,12 @@ class Orthanc:
                 file.write(piece)
 
     def store(self, path: Path) -> str:
-        """Give Orthanc an object; returns its ID. An object that is there stays as it is."""
+        """Give Orthanc an object, and return its ID; an object that is there stays as it is."""
         with path.open("rb") as file:
             return str(self._json("POST", "/instances", data=file)["ID"])
 
     def find_instance(self, sop_instance_uid: str) -> str | None:
-        """Orthanc's ID of an object."""
+        """Return Orthanc's ID of an object; None where it has none."""
         found = self._json("POST", "/tools/lookup", data=sop_instance_uid)
         return next((item["ID"] for item in found if item["Type"] == "Instance"), None)
 
@@ -196,7 +194,7 @@ class Orthanc:
 
     @contextmanager
     def _answer(self, method: str, path: str, **options: Any) -> Iterator[requests.Response]:
-        """An answer of 200; errors leave without URL and text, which may name a patient."""
+        """Yield an answer of 200; errors leave without URL and text, which may name a patient."""
         try:
             with self._request(method, path, **options) as answer:
                 self._check(answer, path)
@@ -236,7 +234,7 @@ class Orthanc:
                 raise Unreachable(f"FRONT_END_{status}")
 
     def _can_list(self, path: str) -> bool:
-        """Whether Orthanc itself answers where a resource was asked for; its own 404 has no body."""
+        """Return whether Orthanc itself answers where a resource was asked for; its own 404 has no body."""
         listing = f"/{path.split('/')[1]}?since=0&limit=1"
         with self._request("GET", listing) as answer:
             if answer.status_code == _NOT_FOUND:

@@ -1,4 +1,4 @@
-"""What becomes of a job when a step of it ends, well or not."""
+"""Gives jobs their new states when a step of them ends, well or not."""
 
 from __future__ import annotations
 
@@ -15,18 +15,12 @@ from lungct_services.gateway.jobs import GatewayJobs
 from lungct_services.gateway.logs import described, log
 from lungct_services.gateway.metrics import Metrics
 from lungct_services.gateway.settings import GatewaySettings
-from lungct_services.jobs.errors import (
-    FinalError,
-    IneligibleError,
-    TransientError,
-    UnchangedError,
-    Unreachable,
-)
-from lungct_services.jobs.records import Job, State
+from lungct_services.jobs.errors import FinalError, TransientError, Unreachable
+from lungct_services.jobs.queue import Job, State
 
 SPOOL = "spool"
 _SHORT_PAUSE_S = 10.0
-"""Own decision: for a job that nobody is to blame for, since Orthanc is away or images are still coming."""
+"""Pause of a job that nobody is to blame for: Orthanc is away or images are still coming; own decision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +41,8 @@ class Outcomes:
         """Turn an error of the block into a new state of the job."""
         try:
             yield
-        except UnchangedError as error:
-            self.end(job, State.DONE, error.code)
-        except IneligibleError as error:
-            self.end(job, State.INELIGIBLE, error.code)
         except FinalError as error:
-            self.end(job, State.FAILED, error.code)
+            self.end(job, error.state, error.code)
         except Unreachable as error:
             self._later(job, error.code, wait_s=error.wait_s, counted=False)
         except TransientError as error:

@@ -1,4 +1,4 @@
-"""Analyses: screen, fetch, run, and keep the results until they are sent."""
+"""Analyses studies: screens, fetches and runs them, and keeps the results until they are sent."""
 
 from __future__ import annotations
 
@@ -14,29 +14,24 @@ from pydicom import dcmread
 
 from lungct.output import RESULT_FILE
 from lungct.settings import SelectionLimits
+from lungct_services.gateway.entries import SeriesEntry
 from lungct_services.gateway.jobs import GatewayJobs
 from lungct_services.gateway.logs import log
 from lungct_services.gateway.orthanc import Orthanc
 from lungct_services.gateway.outcomes import Outcomes
-from lungct_services.gateway.screening import Chosen, screen
+from lungct_services.gateway.screening import digest, screen
 from lungct_services.gateway.settings import GatewaySettings
-from lungct_services.jobs.errors import (
-    FinalError,
-    IneligibleError,
-    TransientError,
-    UnchangedError,
-    Unreachable,
-)
-from lungct_services.jobs.records import Job
+from lungct_services.jobs.errors import FinalError, TransientError, Unreachable
+from lungct_services.jobs.queue import Job, State
 from lungct_services.runners.processes import Runner
 
 _ATTEMPTS_OF_A_CRASH = 3
-"""Own decision: so often, beyond the attempts of the settings, may a job bring down the whole service."""
+"""Times that a job may bring down the whole service, beyond the attempts of the settings; own decision."""
 
 
 @dataclass(frozen=True, eq=False)
 class Processor:
-    """Analyses in one worker thread; ``orthanc`` and ``runner`` are its own."""
+    """Analyses studies in one worker thread, to which ``orthanc`` and ``runner`` belong."""
 
     settings: GatewaySettings
     selection: SelectionLimits
@@ -59,10 +54,10 @@ class Processor:
         study = self.orthanc.study(job.study)
         if not study.is_stable:
             raise Unreachable("STILL_COMING")
-        chosen = screen(study, self.orthanc, self.settings.limits, self.selection)
-        if not self.jobs.note_content(job, chosen.content):
-            raise UnchangedError("UNCHANGED")
-        self._run(job, chosen)
+        series = screen(study, self.orthanc, self.settings.limits, self.selection)
+        if not self.jobs.note_content(job, digest(series.instances)):
+            raise FinalError("UNCHANGED", State.DONE)
+        self._run(job, series)
         uids = [
             dcmread(path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID
             for path in self.outcomes.objects(job)
@@ -71,26 +66,23 @@ class Processor:
             raise FinalError("NO_DICOM_RESULTS")
         self.jobs.begin_sending(job, uids)
 
-    def _run(self, job: Job, chosen: Chosen) -> None:
+    def _run(self, job: Job, series: SeriesEntry) -> None:
         """Analyse in a folder that nobody else knows, also no orphan of a killed service."""
         folder = self.outcomes.folder(job)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, mode=0o700)
         run = Path(mkdtemp(dir=folder))
         (run / "results").mkdir()
-        self._fetch(chosen, run / "study")
-        log.info("analysing", study=job.pseudonym, images=len(chosen.series.instances), attempt=job.attempts)
+        (run / "study").mkdir()
+        for number, instance in enumerate(series.instances, start=1):
+            self.orthanc.download(instance, run / "study" / f"{number:05d}.dcm")
+        log.info("analysing", study=job.pseudonym, images=len(series.instances), attempt=job.attempts)
         with self.outcomes.metrics.analysis_s.time():
             self.runner.run(run / "study", run / "results", f"lungct-{job.pseudonym}-{job.attempts}")
         _check_result(run / "results" / RESULT_FILE)
         (run / "results").rename(folder / "results")
         _settle(folder / "results")
         shutil.rmtree(run)
-
-    def _fetch(self, chosen: Chosen, folder: Path) -> None:
-        folder.mkdir()
-        for number, instance in enumerate(chosen.series.instances, start=1):
-            self.orthanc.download(instance, folder / f"{number:05d}.dcm")
 
 
 def _settle(folder: Path) -> None:
@@ -112,7 +104,7 @@ def _check_result(path: Path) -> None:
         case "analysed":
             return
         case "no_eligible_series":
-            raise IneligibleError(reason["code"])
+            raise FinalError(reason["code"], State.INELIGIBLE)
         case "bad_input":
             raise FinalError(reason["code"])
     raise TransientError(reason["code"])

@@ -1,4 +1,4 @@
-"""Results on their way: from the disk into Orthanc, and from there to the destinations."""
+"""Brings results from the disk into Orthanc, and from there to the destinations."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from lungct_services.gateway.jobs import GatewayJobs
 from lungct_services.gateway.logs import log
 from lungct_services.gateway.orthanc import Orthanc
 from lungct_services.gateway.outcomes import Outcomes
-from lungct_services.gateway.screening import has_images
 from lungct_services.gateway.settings import Destination, GatewaySettings
 from lungct_services.jobs.errors import FinalError, TransientError
-from lungct_services.jobs.records import Job, State
+from lungct_services.jobs.queue import Job, State
 
 _POLL_S = 2.0
 """Own decision: between two looks at what Orthanc is sending."""
@@ -62,14 +61,14 @@ class Sender:
 
     def _check_images(self, job: Job, stored: list[str]) -> None:
         """Raise if the images of the study are gone, and take back what was stored meanwhile."""
-        if has_images(self.orthanc.study(job.study)):
+        if any(series.instances for series in self.orthanc.study(job.study).ct_series):
             return
         for instance in stored:
             self.orthanc.delete(instance)
         raise FinalError("GONE")
 
     def _remove_outdated(self, job: Job) -> None:
-        for uid in self.jobs.outdated_results(job):
+        for uid in self.jobs.outdated_results(job.study):
             if (instance := self.orthanc.find_instance(uid)) is not None:
                 self.orthanc.delete(instance)
             self.jobs.removed(uid)
@@ -80,7 +79,7 @@ class Sender:
         Raises:
             TransientError: a transfer failed, or takes too long.
         """
-        delivered, failed = self.jobs.deliveries(job), []
+        delivered = self.jobs.deliveries(job)
         missing = [one for one in self.settings.destinations if one.name not in delivered]
         states = {one.name: self._take_further(job, one, ids) for one in missing}
         failed = [name for name, state in states.items() if state == "failed"]
@@ -89,19 +88,16 @@ class Sender:
         return all(state == "done" for state in states.values())
 
     def _take_further(self, job: Job, destination: Destination, ids: list[str]) -> str:
-        transfer = self.jobs.transfer(job, destination.name)
+        known = self.jobs.transfer(job, destination.name)
         try:
-            if transfer is None:
-                transfer = self.orthanc.start_sending(destination, ids)
-                self.jobs.note_transfer(job, destination.name, transfer)
+            transfer, begun = known or (self.orthanc.start_sending(destination, ids), self.jobs.now())
+            if known is None:
+                self.jobs.note_transfer(job, destination.name, transfer, begun)
             state = self.orthanc.sending_state(transfer)
         except TransientError as error:
             log.warning("not_delivered", study=job.pseudonym, destination=destination.name, reason=error.code)
             return "failed"
-        if (
-            state == "pending"
-            and self.jobs.transfer_age_s(job, destination.name) > self.settings.retry.delivery_s
-        ):
+        if state == "pending" and self.jobs.now() - begun > self.settings.retry.delivery_s:
             self.orthanc.cancel_sending(transfer)
             state = "failed"
         if state == "failed":

@@ -1,4 +1,4 @@
-"""All threads of the gateway, from the start to the drain."""
+"""Runs all threads of the gateway, from the start to the drain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from lungct.settings import SelectionLimits, Settings, read_settings
+from lungct.settings import Settings, read_settings
 from lungct_services.deidentify.pseudonyms import KEY_FILE, pseudonyms_of
 from lungct_services.gateway.feed import Feed
 from lungct_services.gateway.jobs import GatewayJobs
@@ -21,10 +21,9 @@ from lungct_services.gateway.processing import Processor
 from lungct_services.gateway.sending import Sender
 from lungct_services.gateway.settings import GatewaySettings
 from lungct_services.gateway.web import serve
-from lungct_services.jobs.records import Job
-from lungct_services.runners.processes import Runner, make_runner
+from lungct_services.jobs.queue import Job
+from lungct_services.runners.processes import Runner, RunnerSettings, make_runner
 from lungct_services.runners.protection import hide_memory
-from lungct_services.runners.settings import RunnerSettings
 
 _IDLE_S = 1.0
 
@@ -45,7 +44,7 @@ class Service:
         """Open the state and take it over.
 
         Args:
-            settings: of the gateway.
+            settings: settings of the gateway.
             runner_factory: makes the runner of each worker thread; gets the file that it may log to.
 
         Raises:
@@ -63,7 +62,8 @@ class Service:
             runner_factory(settings.runner, settings.state_dir / f"analysis-{number}.log")
             for number in range(1, settings.runner.workers + 1)
         ]
-        self._selection = _selection_limits(settings.runner.settings)
+        analysis = settings.runner.settings
+        self._selection = (read_settings(analysis) if analysis else Settings()).selection
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, then let running analyses end."""
@@ -89,7 +89,7 @@ class Service:
 
     @property
     def is_ready(self) -> bool:
-        """Orthanc answers and new studies are taken."""
+        """Return whether Orthanc answers and new studies are taken."""
         return bool(self.feed.is_connected) and not self.stopping.is_set()
 
     def _analyse(self, runner: Runner) -> None:
@@ -136,7 +136,3 @@ class Service:
         for folder in spool.iterdir():
             if folder.name not in open_jobs:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _selection_limits(path: Path | None) -> SelectionLimits:
-    return (read_settings(path) if path else Settings()).selection

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, StringConstraints, model_validator
+import yaml
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
+from lungct.errors import SettingsError
 from lungct_services.jobs.queue import HEAD_START_S
-from lungct_services.jobs.retries import RetrySettings
-from lungct_services.runners.settings import RunnerSettings
-from lungct_services.settings import Section, read_secret, read_settings_file
+from lungct_services.runners.processes import RunnerSettings
+from lungct_services.settings import Section, read_secret
 
 PASSWORD_VARIABLE = "LUNGCT_ORTHANC_PASSWORD"  # noqa: S105 - the name of it
+_MOST_DOUBLINGS = 30
+"""Doublings of a pause; own decision: far beyond any cap, and far from overflowing."""
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$")]
-"""Of a modality, peer or server in Orthanc's configuration; it becomes a part of a URL."""
+"""Name of a modality, peer or server in Orthanc's configuration; it becomes a part of a URL."""
 
 
 class OrthancSettings(Section):
-    """Where Orthanc is and how it is spoken to.
+    """Address of Orthanc, access and time limits.
 
     Attributes:
         password_file: holds the password; else it is taken from the environment.
@@ -55,7 +67,7 @@ class OrthancSettings(Section):
         return self
 
     def password(self) -> str:
-        """The password, empty where there is none.
+        """Return the password, empty where there is none.
 
         Raises:
             SettingsError: the file cannot be read.
@@ -66,10 +78,11 @@ class OrthancSettings(Section):
 
 
 class Limits(Section):
-    """What one study may ask for.
+    """Limits of one study.
 
     Attributes:
-        max_versions: of one study: a sender that never stops adding images must not keep the gateway busy.
+        max_versions: most versions of it: a sender that never stops adding images must not keep the gateway
+            busy.
     """
 
     max_instances: PositiveInt = 5000
@@ -77,8 +90,29 @@ class Limits(Section):
     max_versions: PositiveInt = 20
 
 
+class RetrySettings(Section):
+    """Pauses before a failed step is tried again: ``base_s``, twice that, and so on up to ``cap_s``.
+
+    Attributes:
+        max_attempts: most runs of the analysis.
+        max_deliveries: most attempts to send results on; the other side may be down for a night.
+        delivery_s: longest time that one attempt to send results on may take.
+    """
+
+    base_s: PositiveFloat = 30.0
+    cap_s: PositiveFloat = 3600.0
+    max_attempts: PositiveInt = 5
+    max_deliveries: PositiveInt = 48
+    delivery_s: PositiveFloat = 3600.0
+
+    def pause_s(self, attempts: int) -> float:
+        """Return the seconds to wait after some attempts, at random so that jobs do not return together."""
+        longest_s = min(self.cap_s, self.base_s * 2.0 ** min(attempts - 1, _MOST_DOUBLINGS))
+        return random.uniform(longest_s / 2, longest_s)  # noqa: S311 - no secret
+
+
 class PrioritySettings(Section):
-    """Who comes first: STAT, then studies of the last days, then the rest, each in the order of arrival.
+    """Order of the studies: STAT, then those of the last days, then the rest, each by arrival.
 
     Attributes:
         stat_called_aets: a study sent to one of these AE titles of Orthanc is STAT.
@@ -93,14 +127,14 @@ class PrioritySettings(Section):
 
 
 class Destination(Section):
-    """Where Orthanc sends results on to: an entry of its own configuration."""
+    """An entry of Orthanc's configuration to which it sends results on."""
 
     kind: Literal["modality", "peer", "dicomweb"]
     name: Name
 
 
 class WebSettings(Section):
-    """Where health, metrics and the status page are served.
+    """Address of health, metrics and status page.
 
     Attributes:
         token_file: holds the token that metrics and status page ask for.
@@ -144,4 +178,11 @@ def read_gateway_settings(path: Path) -> GatewaySettings:
     Raises:
         SettingsError: the file is missing, is not YAML, or holds an unknown key or a wrong value.
     """
-    return read_settings_file(path, GatewaySettings)
+    try:
+        return GatewaySettings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        key = ".".join(map(str, first["loc"])) or "settings"
+        raise SettingsError(f"{path.name}: {key}: {first['msg']}; correct this setting") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path.name} cannot be read as YAML settings: restore the file") from error

@@ -1,4 +1,4 @@
-"""Health, readiness, metrics and a status page, read only."""
+"""Serves health, readiness, metrics and a status page, read only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from lungct.errors import SettingsError
 from lungct_services.gateway.settings import WebSettings
-from lungct_services.jobs.records import State
+from lungct_services.jobs.queue import State
 from lungct_services.settings import read_secret
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def status(service: Service) -> dict[str, Any]:
-    """What the status page shows."""
+    """Return the content of the status page."""
     jobs = service.jobs
     waiting = jobs.latest((State.QUEUED, State.RUNNING, State.SENDING), _N_JOBS)
     ended = jobs.latest((State.DONE, State.INELIGIBLE, State.SUPERSEDED), _N_JOBS)

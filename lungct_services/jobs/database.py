@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from lungct.errors import SettingsError
 
@@ -37,9 +38,7 @@ class Database:
             self._connection.row_factory = sqlite3.Row
             self._connection.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; {schema}")
         except (OSError, sqlite3.Error) as error:
-            raise SettingsError(
-                f"state_dir cannot be used ({error}): check path and access rights"
-            ) from error
+            raise SettingsError(f"state_dir cannot be used ({error}): check path and access") from error
 
     def lock(self) -> None:
         """Become the only service on this database, until it is closed.
@@ -67,9 +66,13 @@ class Database:
             self._connection.backup(copy)
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
-        """Return what a query finds."""
+        """Run one statement by itself; return the rows that it finds."""
         with self._mutex:
             return self._connection.execute(sql, values).fetchall()
+
+    def column(self, sql: str, *values: object) -> list[Any]:
+        """Run one statement by itself; return the first column that it finds."""
+        return [row[0] for row in self.rows(sql, values)]
 
     @contextmanager
     def transaction(self) -> Iterator[Execute]:

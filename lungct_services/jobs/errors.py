@@ -1,18 +1,18 @@
-"""Why a step of a job did not succeed, and what follows.
+"""Reasons why a step of a job did not succeed, and what follows.
 
 ::
 
     StepError
     ├── Unreachable      the other side does not answer: the job waits, no attempt is counted
     ├── TransientError   tried again until the attempts are used up
-    ├── FinalError       the same would happen again: a dead letter at once
-    ├── IneligibleError  no series may be analysed: an answer, not a fault
-    └── UnchangedError   the same images were analysed before: nothing to do
+    └── FinalError       the same would happen again: the job ends
 
 A message is a code for machines and holds nothing of a patient.
 """
 
 from __future__ import annotations
+
+from lungct_services.jobs.queue import State
 
 
 class StepError(Exception):
@@ -32,7 +32,7 @@ class Unreachable(StepError):  # noqa: N818 - a state of the other side
     """The other side does not answer.
 
     Attributes:
-        wait_s: for so long the other side asks to be left alone.
+        wait_s: seconds for which the other side asks to be left alone.
     """
 
     def __init__(self, code: str, wait_s: float = 0.0) -> None:
@@ -46,12 +46,13 @@ class TransientError(StepError):
 
 
 class FinalError(StepError):
-    """Will not succeed another time."""
+    """Will not succeed another time.
 
+    Attributes:
+        state: end of the job, a dead letter where none is named.
+    """
 
-class IneligibleError(StepError):
-    """No series may be analysed; holds the codes of the reasons, each once."""
-
-
-class UnchangedError(StepError):
-    """The study was analysed with the same images."""
+    def __init__(self, code: str, state: State = State.FAILED) -> None:
+        """Keep code and end."""
+        super().__init__(code)
+        self.state = state

@@ -1,4 +1,4 @@
-"""The queue: what became of every version of every study, and what is to do next."""
+"""The queue: the state of every version of every study, and what is to do next."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from lungct_services.jobs.database import Database, Execute
-from lungct_services.jobs.records import Arrival, Job, State
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -35,6 +36,45 @@ HEAD_START_S = 4 * 3600.0
 _LONGEST_PAUSE_S = 24 * 3600.0
 """Own decision: above any pause between attempts that makes sense."""
 _JOB_COLUMNS = "id, study, pseudonym, state, attempts, arrived"
+
+
+class State(StrEnum):
+    """State of a job; the last four are ends."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SENDING = "sending"
+    DONE = "done"
+    INELIGIBLE = "ineligible"
+    SUPERSEDED = "superseded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A study that is complete and may be analysed.
+
+    Attributes:
+        version: digest of its CT instances; empty where it has none.
+        priority: 0 comes first.
+    """
+
+    study: str
+    pseudonym: str
+    version: str
+    priority: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """One version of one study; ``attempts`` counts the present one too."""
+
+    id: int
+    study: str
+    pseudonym: str
+    state: State
+    attempts: int
+    arrived: float
 
 
 class Jobs(Database):
@@ -125,12 +165,11 @@ class Jobs(Database):
             counted: false if the attempt shall not count.
         """
         ended = None if state in (State.QUEUED, State.SENDING) else time.time()
-        with self.transaction() as execute:
-            execute(
-                "UPDATE jobs SET state = ?, reason = ?, active = 0, not_before = ?, ended = ?,"
-                " attempts = attempts - ? WHERE id = ?",
-                (state, reason, self.now() + pause_s, ended, 0 if counted else 1, job.id),
-            )
+        self.rows(
+            "UPDATE jobs SET state = ?, reason = ?, active = 0, not_before = ?, ended = ?,"
+            " attempts = attempts - ? WHERE id = ?",
+            (state, reason, self.now() + pause_s, ended, 0 if counted else 1, job.id),
+        )
 
     def note_content(self, job: Job, content: str) -> bool:
         """Remember what a job analyses; return false if its study was analysed with the same content."""
@@ -167,17 +206,16 @@ class Jobs(Database):
 
     def studies_called(self, pseudonym: str) -> list[str]:
         """Return the studies that a pseudonym stands for: one, or none where it is not known."""
-        rows = self.rows("SELECT DISTINCT study FROM jobs WHERE pseudonym = ?", (pseudonym,))
-        return [row["study"] for row in rows]
+        return self.column("SELECT DISTINCT study FROM jobs WHERE pseudonym = ?", pseudonym)
 
     def n_versions(self, study: str) -> int:
         """Return how many versions of a study are known, without those of an earlier, deleted one."""
-        which = "SELECT count(*) AS n FROM jobs WHERE study = ? AND version NOT LIKE 'deleted %'"
-        return int(self.rows(which, (study,))[0]["n"])
+        which = "SELECT count(*) FROM jobs WHERE study = ? AND version NOT LIKE 'deleted %'"
+        return int(self.column(which, study)[0])
 
     def open_ids(self) -> set[str]:
         """Return the numbers of the jobs that are not at an end."""
-        return {str(row["id"]) for row in self.rows("SELECT id FROM jobs WHERE ended IS NULL")}
+        return set(map(str, self.column("SELECT id FROM jobs WHERE ended IS NULL")))
 
     def counts(self) -> dict[State, int]:
         """Return the number of jobs in every state."""

@@ -8,17 +8,52 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, Self
+
+from pydantic import PositiveFloat, PositiveInt, model_validator
 
 from lungct_services.jobs.errors import TransientError
 from lungct_services.runners.protection import harmless_environment, limit_memory
-from lungct_services.runners.settings import RunnerSettings
+from lungct_services.settings import Section
 
 WORKER = "lungct_services.runners.worker"
 _GRACE_S = 10.0
 """Between the request to end and the end by force."""
+
+
+class RunnerSettings(Section):
+    """How studies are analysed: the section ``runner`` of the settings.
+
+    Attributes:
+        kind: ``in_process``: a worker process that stays warm; ``command``: the program in ``argv``.
+        argv: a program and its arguments; ``{input}``, ``{output}`` and ``{name}`` are filled in. No shell.
+        workers: studies that are analysed at the same time.
+        timeout_s: a longer run is ended and counts as failed.
+        memory_gib: a process that asks for more runs out of memory.
+        studies_per_worker: a worker process is renewed after so many studies, against leaks.
+        models: folder of the weights; those that come with the package where None.
+        settings: an ``app.yaml`` of the analysis; defaults where None.
+    """
+
+    kind: Literal["in_process", "command"] = "in_process"
+    argv: tuple[str, ...] = ()
+    workers: PositiveInt = 1
+    timeout_s: PositiveFloat = 1800.0
+    memory_gib: PositiveFloat = 16.0
+    studies_per_worker: PositiveInt = 50
+    models: Path | None = None
+    settings: Path | None = None
+
+    @model_validator(mode="after")
+    def _check_command(self) -> Self:
+        if self.kind == "command":
+            arguments = " ".join(self.argv)
+            if missing := [name for name in ("{input}", "{output}") if name not in arguments]:
+                raise ValueError(f"argv must hold {' and '.join(missing)}")
+        return self
 
 
 class Runner(Protocol):
@@ -46,29 +81,42 @@ def make_runner(settings: RunnerSettings, log_file: Path) -> Runner:
     return kind(settings, log_file)
 
 
-class CommandRunner:
-    """Starts a program for every study."""
+class _ProcessRunner:
+    """Starts one process at a time, which writes its log to a file."""
 
     def __init__(self, settings: RunnerSettings, log_file: Path) -> None:
-        """Take the argument list."""
         self._settings = settings
         self._log_file = log_file
         self._process: subprocess.Popen[bytes] | None = None
 
+    def stop(self) -> None:
+        """End the process; may be called from another thread."""
+        if self._process is not None:
+            end(self._process)
+
+    def _start(self, argv: Sequence[str], pipe: int) -> subprocess.Popen[bytes]:
+        """Start a program in a session of its own."""
+        with self._log_file.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - the argument list of the site, or our own
+                argv,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=log,
+                env=harmless_environment(),
+                start_new_session=True,
+            )
+        return self._process
+
+
+class CommandRunner(_ProcessRunner):
+    """Starts a program for every study."""
+
     def run(self, study: Path, results: Path, name: str) -> None:
         """Run the program to its end; its output is dropped, its exit code does not count."""
-        places = {"input": str(study), "output": str(results), "name": name}
+        places = {"{input}": str(study), "{output}": str(results), "{name}": name}
         argv = [_filled(argument, places) for argument in self._settings.argv]
         try:
-            with self._log_file.open("wb") as log:
-                process = self._process = subprocess.Popen(  # noqa: S603 - the argument list of the site
-                    argv,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=log,
-                    env=harmless_environment(),
-                    start_new_session=True,
-                )
+            process = self._start(argv, subprocess.DEVNULL)
         except OSError:
             raise TransientError("COMMAND_NOT_STARTED") from None
         try:
@@ -79,13 +127,8 @@ class CommandRunner:
         finally:
             end(process)
 
-    def stop(self) -> None:
-        """End the program."""
-        if self._process is not None:
-            end(self._process)
 
-
-class WorkerRunner:
+class WorkerRunner(_ProcessRunner):
     """Hands studies to a warm worker process, which is started when needed and renewed now and then."""
 
     def __init__(self, settings: RunnerSettings, log_file: Path, module: str = WORKER) -> None:
@@ -96,10 +139,8 @@ class WorkerRunner:
             log_file: receives what the worker writes to standard error.
             module: run as ``python -m MODULE SETTINGS MODELS``, and speaks as ``worker.py`` does.
         """
+        super().__init__(settings, log_file)
         self._module = module
-        self._settings = settings
-        self._log_file = log_file
-        self._process: subprocess.Popen[bytes] | None = None
         self._n_studies = 0
 
     def run(self, study: Path, results: Path, name: str) -> None:  # noqa: ARG002 - a worker needs no name
@@ -114,29 +155,18 @@ class WorkerRunner:
         if answer:
             raise TransientError(answer)
 
-    def stop(self) -> None:
-        """End the worker."""
-        if self._process is not None:
-            end(self._process)
-
     def _worker(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._n_studies >= self._settings.studies_per_worker:
+        process = self._process
+        if process is not None and self._n_studies >= self._settings.studies_per_worker:
             self.stop()
-        if self._process is None or self._process.poll() is not None:
+        if process is None or process.poll() is not None:
             places = (self._settings.settings, self._settings.models)
-            with self._log_file.open("wb") as log:
-                self._process = subprocess.Popen(  # noqa: S603
-                    [sys.executable, "-m", self._module, *(str(place or "") for place in places)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    env=harmless_environment(),
-                    start_new_session=True,
-                )
-            limit_memory(self._process.pid, self._settings.memory_gib)
+            argv = [sys.executable, "-m", self._module, *(str(place or "") for place in places)]
+            process = self._start(argv, subprocess.PIPE)
+            limit_memory(process.pid, self._settings.memory_gib)
             self._n_studies = 0
         self._n_studies += 1
-        return self._process
+        return process
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -166,5 +196,5 @@ def _ask(process: subprocess.Popen[bytes], request: bytes, timeout_s: float) -> 
 
 def _filled(argument: str, places: dict[str, str]) -> str:
     for name, value in places.items():
-        argument = argument.replace(f"{{{name}}}", value)
+        argument = argument.replace(name, value)
     return argument

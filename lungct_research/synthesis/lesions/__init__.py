@@ -14,13 +14,21 @@ import numpy as np
 import numpy.typing as npt
 
 from lungct_research.datasets.arrays import BoolArray, FloatArray
+from lungct_research.datasets.densities import GAS_HU
 from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.fields import signed_depth_mm
-from lungct_research.synthesis.lesions.kinds import Blending, Kind, Lesion, draw_lesion
+from lungct_research.synthesis.lesions.kinds import Kind, draw_lesion
 from lungct_research.synthesis.lesions.painting import PLEURA_MM, Host, lesion_weight, paint
 from lungct_research.synthesis.lesions.placement import place_lesions
+from lungct_research.synthesis.lesions.shapes import blob
 
-__all__ = ["Blending", "Host", "Infection", "Kind", "Lesion", "add_infection"]
+__all__ = ["Host", "Infection", "Kind", "add_infection", "with_cavity"]
+
+LEAST_DEPTH_MM = 6.0
+"""A consolidation that is nowhere deeper has no room for a cavity with its wall; own decision."""
+
+WALL_SHARE = (0.2, 0.5)
+"""Wall of a cavity as a part of the depth of the consolidation; own decision."""
 
 
 class Infection(NamedTuple):
@@ -40,7 +48,7 @@ class Infection(NamedTuple):
 def add_infection(
     host: Host, rng: np.random.Generator, disease: Disease, only: Kind | None = None
 ) -> Infection:
-    """Paint a whole infection.
+    """Paint the lesions of a whole infection.
 
     Args:
         host: the chest; not changed.
@@ -59,3 +67,29 @@ def add_infection(
         volume_hu[box] = paint(part, weight * near_lung, shape_mm, lesion, rng)
         kinds[box][(weight >= 0.5) & (part.lungs > 0)] = kind.label
     return Infection(volume_hu, kinds > 0, kinds)
+
+
+def with_cavity(
+    host: Host, volume_hu: FloatArray, kinds: npt.NDArray[np.uint8], rng: np.random.Generator
+) -> FloatArray:
+    """Return a volume with a cavity in its deepest consolidation; unchanged where none is deep enough.
+
+    Cavities hold gas where consolidated lung has died, as in abscess, necrotising pneumonia, tuberculosis.
+
+    Args:
+        host: chest that the infection was painted into.
+        volume_hu: volume with the infection.
+        kinds: :attr:`Kind.label` of its lesions.
+        rng: source of size, shape and density.
+    """
+    depth_mm = signed_depth_mm(kinds == Kind.CONSOLIDATION.label, host.spacing_mm)
+    deepest = np.unravel_index(depth_mm.argmax(), depth_mm.shape)
+    if depth_mm[deepest] < LEAST_DEPTH_MM:
+        return volume_hu
+    centre_mm = (np.array(deepest) + 0.5) * host.spacing_mm
+    radius_mm = float(depth_mm[deepest]) * (1 - rng.uniform(*WALL_SHARE))
+    shape_mm, box = blob(host, rng, centre_mm.astype(np.float32), radius_mm, roughness=0.15)
+    gas = np.clip(0.5 + shape_mm / host.spacing_mm[1], 0, 1) * (kinds[box] == Kind.CONSOLIDATION.label)
+    changed = volume_hu.copy()
+    changed[box] += gas.astype(np.float32) * (np.float32(rng.uniform(*GAS_HU)) - changed[box])
+    return changed

@@ -1,4 +1,4 @@
-"""What lesions look like: kinds, densities, borders and sizes, with the sources of their distributions.
+"""Kinds, densities, borders and sizes of lesions, with the sources of their distributions.
 
 Kinds follow the Fleischner Society's terms (Hansell et al. 2008, Radiology 246: 697-722, "glossary" below).
 Where the literature gives no distribution, the range is an own decision and says so.
@@ -18,7 +18,7 @@ Range = tuple[float, float]
 
 
 class Kind(StrEnum):
-    """What a lesion looks like; where lesions overlap, the later kind of this list covers the earlier."""
+    """Look of a lesion; where lesions overlap, the later kind of this list covers the earlier."""
 
     GROUND_GLASS = "ground_glass"
     CRAZY_PAVING = "crazy_paving"
@@ -30,20 +30,8 @@ class Kind(StrEnum):
 
     @property
     def label(self) -> int:
-        """Value of the kind in label maps: from 1 in the order of this enumeration."""
+        """Return the value of the kind in label maps: from 1 in the order of this enumeration."""
         return list(Kind).index(self) + 1
-
-
-class Blending(StrEnum):
-    """How a lesion joins the host.
-
-    Multiplicative takes away a share of the air, so half-aerated edges of vessels change half as much.
-    Additive adds the same density everywhere until nothing is left to fill, so vessels look thicker, as they
-    do in 58 % of patients with COVID-19 (Bai et al. 2020, Radiology 296: E46-E54).
-    """
-
-    MULTIPLICATIVE = "multiplicative"
-    ADDITIVE = "additive"
 
 
 SEPTA_KNOT_MM = (5.0, 9.0)
@@ -130,39 +118,41 @@ LESION_SHARE = {
 
 @dataclass(frozen=True)
 class Lesion:
-    """How one lesion is drawn.
+    """Look of one lesion.
 
     Attributes:
         border_mm: width over which it fades.
         raise_to_hu: density of normal parenchyma once it is fully affected.
-        blending: how it joins the host.
+        is_additive: adds the same density everywhere until nothing is left to fill, so vessels look thicker,
+            as they do in 58 % of patients with COVID-19 (Bai et al. 2020, Radiology 296: E46-E54). Otherwise
+            it takes away a share of the air, so half-aerated edges of vessels change half as much.
         ring_mm: thickness of the dense rim of a reversed halo.
     """
 
     kind: Kind
     border_mm: float
     raise_to_hu: float
-    blending: Blending = Blending.MULTIPLICATIVE
+    is_additive: bool = False
     ring_mm: float = 0.0
 
 
 def draw_lesion(rng: np.random.Generator, kind: Kind) -> Lesion:
-    """Density, border and blending of a lesion of one kind."""
+    """Draw density, border and blending of a lesion of one kind."""
     border = HARD_BORDER_MM if rng.random() < HARD_SHARE[kind] else SOFT_BORDER_MM
     border_mm = float(rng.uniform(*border))
-    blending = Blending.ADDITIVE if rng.random() < 0.5 else Blending.MULTIPLICATIVE
+    is_additive = bool(rng.random() < 0.5)
     if kind in (Kind.GROUND_GLASS, Kind.CRAZY_PAVING):
-        return Lesion(kind, border_mm, float(rng.triangular(*HAZE_HU)), blending)
+        return Lesion(kind, border_mm, float(rng.triangular(*HAZE_HU)), is_additive)
     if kind is Kind.REVERSED_HALO:
         haze_hu = float(rng.triangular(*HAZE_HU))
-        return Lesion(kind, border_mm, haze_hu, blending, float(rng.uniform(*RING_MM)))
+        return Lesion(kind, border_mm, haze_hu, is_additive, float(rng.uniform(*RING_MM)))
     if kind is Kind.NODULE:
         border_mm = min(border_mm, NODULE_MM[2])
-    return Lesion(kind, border_mm, float(rng.uniform(*DENSE_HU)), blending)
+    return Lesion(kind, border_mm, float(rng.uniform(*DENSE_HU)), is_additive)
 
 
 def draw_kinds(rng: np.random.Generator, disease: Disease, n: int) -> list[Kind]:
-    """Kinds of ``n`` lesions of one patient: first which are present at all, then of which each lesion is."""
+    """Draw the kinds of ``n`` lesions of one patient: first those that occur, then one for each lesion."""
     present = [kind for kind, share in PRESENCE[disease].items() if rng.random() < share]
     present = present or [Kind.GROUND_GLASS]
     shares = np.array([LESION_SHARE[kind] for kind in present])

@@ -14,7 +14,6 @@ from lungct_research.synthesis.lesions.kinds import (
     RING_COMPLETE,
     SEPTA_HALF_WIDTH,
     SEPTA_KNOT_MM,
-    Blending,
     Kind,
     Lesion,
 )
@@ -48,18 +47,27 @@ class Host:
     lumen: BoolArray
     spacing_mm: Spacing
 
+    @property
+    def parenchyma(self) -> BoolArray:
+        """Mark the lungs without open airways."""
+        return (self.lungs > 0) & ~self.lumen
+
+    def smooth_hu(self) -> FloatArray:
+        """Return the volume without its noise."""
+        return blur(self.volume_hu, SMOOTHING_MM, self.spacing_mm)
+
     def crop(self, box: tuple[slice, ...], volume_hu: FloatArray) -> Host:
-        """The part of the host in a box, with another volume on the host's grid."""
+        """Return the part of the host in a box, with another volume on the host's grid."""
         return Host(volume_hu[box], self.lungs[box], self.lumen[box], self.spacing_mm)
 
 
 def lesion_weight(shape_mm: FloatArray, border_mm: float, lumen: BoolArray) -> FloatArray:
-    """How much of a voxel is lesion: 0.5 on the surface, 0 or 1 half a border away from it, 0 in airways.
+    """Return the share of each voxel that is lesion: 0.5 on the surface, 0 or 1 half a border away from it.
 
     Args:
         shape_mm: depth inside the lesion, negative outside.
         border_mm: width over which it fades.
-        lumen: airways, same shape.
+        lumen: airways, of the same shape; the share is 0 there.
     """
     return np.asarray(np.clip(0.5 + shape_mm / border_mm, 0, 1) * ~lumen, np.float32)
 
@@ -67,22 +75,22 @@ def lesion_weight(shape_mm: FloatArray, border_mm: float, lumen: BoolArray) -> F
 def paint(
     host: Host, weight: FloatArray, shape_mm: FloatArray, lesion: Lesion, rng: np.random.Generator
 ) -> FloatArray:
-    """The host's volume in HU with one lesion; where the weight is 0 it is unchanged.
+    """Return the volume of the host in HU with one lesion; where the weight is 0 it is unchanged.
 
     Only a smoothed copy of the host decides how much a voxel rises: its noise is carried over unchanged.
 
     Args:
         host: what lies around the lesion.
-        weight: of the lesion, on the host's grid.
+        weight: share of each voxel that is lesion, on the host's grid.
         shape_mm: depth inside the lesion.
         lesion: how it looks.
         rng: source of its inner texture.
     """
-    smooth = blur(host.volume_hu, SMOOTHING_MM, host.spacing_mm)
-    normal_hu = _parenchyma_hu(smooth[(host.lungs > 0) & ~host.lumen])
+    smooth = host.smooth_hu()
+    normal_hu = _parenchyma_hu(smooth[host.parenchyma])
     rise_hu = np.maximum(_target_hu(host, shape_mm, lesion, rng) - normal_hu, LEAST_RISE_HU)
     room_hu = np.clip(SOFT_TISSUE_HU - smooth, 0, None)
-    if lesion.blending is Blending.ADDITIVE:
+    if lesion.is_additive:
         change_hu = np.minimum(rise_hu, room_hu)
     else:
         aerated_hu = SOFT_TISSUE_HU - normal_hu - NOISE_BAND_HU
@@ -91,13 +99,13 @@ def paint(
 
 
 def _parenchyma_hu(smooth_hu: FloatArray) -> float:
-    """Median of what is aerated."""
+    """Return the median density of aerated lung."""
     aerated = smooth_hu[smooth_hu < -500]
     return float(np.median(aerated)) if aerated.size else NORMAL_LUNG_HU
 
 
 def _target_hu(host: Host, shape_mm: FloatArray, lesion: Lesion, rng: np.random.Generator) -> FloatArray:
-    """Density that normal parenchyma gets at every voxel."""
+    """Return the density that normal parenchyma gets at every voxel."""
     shape, spacing_mm = shape_mm.shape, host.spacing_mm
     uneven = rng.uniform(10, 40) * smooth_field(rng, shape, spacing_mm, 12.0)
     target_hu = lesion.raise_to_hu + uneven

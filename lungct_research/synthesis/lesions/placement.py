@@ -1,4 +1,4 @@
-"""Where lesions lie in a chest, by the disease they imitate."""
+"""Places of lesions in a chest, by the disease they imitate."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from lungct_research.synthesis.lesions.painting import PLEURA_MM, Host
 from lungct_research.synthesis.lesions.shapes import Box
 
 PERIPHERAL_SHARE = {Disease.COVID19: 0.8, Disease.OTHER_INFECTION: 0.57}
-"""Patients whose lesions lie at the periphery (Bai et al. 2020); those of the others lie anywhere."""
+"""Share of patients whose lesions lie at the periphery (Bai et al. 2020); in the others they lie anywhere."""
 
 ONE_SIDED_SHARE = 0.7
 LOBAR_SHARE = 0.5
-"""Of other infections; own decision, in the order of pneumococcal pneumonia: one-sided in 25 of 39 patients
-(Intern. Med. 2012, 51), lobar in 42 of 88 (PMC4273967)."""
+"""Shares of other infections; own decision, in the order of pneumococcal pneumonia: one-sided in 25 of 39
+patients (Intern. Med. 2012, 51), lobar in 42 of 88 (PMC4273967)."""
 
 BASAL = {Disease.COVID19: (0.0, 3.0), Disease.OTHER_INFECTION: (0.0, 2.0)}
-"""How strongly bases and back are preferred: of patients with COVID-19, 87 and 81 % have lesions in the right
-and left lower lobe (Bao et al. 2020, J. Am. Coll. Radiol. 17: 701-709), 82 % posterior ones (PMC7355135); the
-exponents are an own decision."""
+"""Exponents by which bases and back are preferred, an own decision: of patients with COVID-19, 87 and 81 %
+have lesions in the right and left lower lobe (Bao et al. 2020, J. Am. Coll. Radiol. 17: 701-709), 82 %
+posterior ones (PMC7355135)."""
 
 Placed = tuple[Kind, FloatArray, Box]
 """Kind of a lesion, depth in mm inside it, and the box of the volume that holds it."""
@@ -38,7 +38,15 @@ def place_lesions(
     lung_depth_mm: FloatArray,
     only: Kind | None = None,
 ) -> list[Placed]:
-    """All lesions of one patient, those that cover others last; no lobe is filled where all are ``only``."""
+    """Draw all lesions of one patient, those that cover others last.
+
+    Args:
+        host: the chest.
+        rng: source of randomness.
+        disease: decides number, kinds and places.
+        lung_depth_mm: depth below the surface of the lungs, on the host's grid.
+        only: the one kind of all lesions; no lobe is filled then.
+    """
     if disease is Disease.OTHER_INFECTION:
         side = _side(host, int(rng.integers(2))) if rng.random() < ONE_SIDED_SHARE else host.lungs > 0
         if only is None and rng.random() < LOBAR_SHARE:
@@ -80,9 +88,14 @@ def _shape(
     return shapes.blob(host, rng, centre_mm, radius_mm)
 
 
-def nodule_mm(rng: np.random.Generator) -> float:
-    """Diameter of a nodule."""
-    median_mm, spread, smallest_mm, largest_mm = NODULE_MM
+def nodule_mm(rng: np.random.Generator, sizes: tuple[float, float, float, float] = NODULE_MM) -> float:
+    """Draw the diameter of a nodule.
+
+    Args:
+        rng: source of randomness.
+        sizes: median, logarithmic deviation, smallest and largest diameter in mm.
+    """
+    median_mm, spread, smallest_mm, largest_mm = sizes
     return float(np.clip(rng.lognormal(np.log(median_mm), spread), smallest_mm, largest_mm))
 
 
@@ -109,7 +122,7 @@ def _lobar(host: Host, rng: np.random.Generator, side: BoolArray) -> Iterator[Pl
 
 
 def basal(host: Host, strength: float) -> FloatArray:
-    """1 at the base of the lungs, falling towards the apex and to the front, ``[slices, rows, 1]``."""
+    """Return 1 at the base of the lungs, falling towards apex and front, ``[slices, rows, 1]``."""
     lungs = host.lungs > 0
     low, high = np.flatnonzero(lungs.any((1, 2)))[[0, -1]]
     front, back = np.flatnonzero(lungs.any((0, 2)))[[0, -1]]
@@ -120,14 +133,14 @@ def basal(host: Host, strength: float) -> FloatArray:
 
 
 def _side(host: Host, left: int) -> BoolArray:
-    """Voxels of the left (1) or right (0) half of the lungs' extent."""
+    """Mark the left (1) or right (0) half of the extent of the lungs."""
     first, last = np.flatnonzero((host.lungs > 0).any((0, 1)))[[0, -1]]
     is_left = np.arange(host.lungs.shape[2]) > (first + last) / 2
     return np.broadcast_to(is_left == bool(left), host.lungs.shape)
 
 
 def centres(host: Host, rng: np.random.Generator, preference: FloatArray, n: int) -> list[FloatArray]:
-    """``n`` lung voxels drawn by preference, as positions in mm."""
+    """Draw ``n`` lung voxels by preference; return their positions in mm."""
     candidates = np.flatnonzero(host.lungs)
     candidates = rng.choice(candidates, min(20_000, len(candidates)), replace=False)
     weights = np.broadcast_to(preference, host.lungs.shape).ravel()[candidates].astype(float) + 1e-9

@@ -35,14 +35,14 @@ def blob(
     radius_mm: float,
     roughness: float = SURFACE_ROUGHNESS,
 ) -> Shape:
-    """A rough ellipsoid.
+    """Draw a rough ellipsoid.
 
     Args:
         host: gives the grid.
         rng: source of randomness.
-        centre_mm: from the grid's first corner, along slices, rows, columns.
-        radius_mm: mean of its half axes.
-        roughness: of its surface, in radii.
+        centre_mm: distance from the grid's first corner along slices, rows, columns.
+        radius_mm: mean of the half axes.
+        roughness: deviation of the surface in radii.
     """
     radii_mm = radius_mm * rng.uniform(0.6, 1.4, 3)
     box = _box(host, centre_mm, radii_mm.max() * (1 + 2 * roughness) + FADE_MM)
@@ -55,12 +55,12 @@ def blob(
 def subpleural_line(
     host: Host, rng: np.random.Generator, centre_mm: FloatArray, lung_depth_mm: FloatArray
 ) -> Shape:
-    """A curved line parallel to the pleura.
+    """Draw a curved line parallel to the pleura.
 
     Args:
         host: gives the grid.
         rng: source of randomness.
-        centre_mm: a point at whose side of the lung the line runs.
+        centre_mm: point beside which the line runs.
         lung_depth_mm: depth below the lungs' surface, on the host's grid.
     """
     length_mm = rng.uniform(*BAND_LENGTH_MM)
@@ -70,7 +70,7 @@ def subpleural_line(
 
 
 def parenchymal_band(host: Host, rng: np.random.Generator, centre_mm: FloatArray) -> Shape:
-    """A thin, slightly bent sheet in any direction."""
+    """Draw a thin, slightly bent sheet in any direction."""
     around_mm, box = blob(host, rng, centre_mm, rng.uniform(*BAND_LENGTH_MM) / 2)
     normal = rng.normal(size=3)
     offsets = _offsets_mm(host.spacing_mm, box, centre_mm)
@@ -80,7 +80,7 @@ def parenchymal_band(host: Host, rng: np.random.Generator, centre_mm: FloatArray
 
 
 def tree_in_bud(host: Host, rng: np.random.Generator, centre_mm: FloatArray) -> Shape:
-    """Twigs that branch from a centre, a nodule at every end."""
+    """Draw twigs that branch from a centre, a nodule at every end."""
     reach_mm = rng.uniform(*TREE_REACH_MM)
     box = _box(host, centre_mm, reach_mm + FADE_MM)
     offsets = _offsets_mm(host.spacing_mm, box, np.asarray(centre_mm))
@@ -114,7 +114,7 @@ def _box(host: Host, centre_mm: FloatArray, reach_mm: float) -> Box:
 
 
 def _offsets_mm(spacing_mm: Spacing, box: Box, centre_mm: FloatArray) -> list[FloatArray]:
-    """Distance of the box's voxels from the centre along each axis, shaped to broadcast."""
+    """Return the distances of the voxels from the centre along each axis, shaped to broadcast."""
     axes = axes_mm(tuple(part.stop - part.start for part in box), spacing_mm)
     return [
         axis + part.start * step - at

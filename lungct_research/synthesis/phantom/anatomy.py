@@ -27,54 +27,35 @@ HILUM_GAP_MM = 3.0
 RIGHTWARD_MM = 3.0
 
 
-@dataclass(frozen=True)
 class Habitus:
-    """One person's proportions, canonical mm and HU; drawn by ``draw_habitus``."""
+    """Proportions of one person, in canonical mm, HU and shares.
 
-    half_width: float
-    half_depth: float
-    height: float
-    squareness: float
-    apex_z: float
-    dome_drop: tuple[float, float]
-    recess: tuple[float, float, float]
-    oblique_slope: tuple[float, float]
-    oblique_bend: tuple[float, float]
-    horizontal_slope: float
-    upper_share: tuple[float, float]
-    middle_share: float
-    fissure_hu: float
-    lung_litres: float
-    fat_mm: float
-    breasts: float
-    phases: tuple[float, ...]
+    They lie near anatomy: left upper lobe 24 %, right middle lobe 9 % of both lungs, and so on.
+    """
 
+    def __init__(self, rng: np.random.Generator) -> None:
+        """Draw the proportions."""
 
-def draw_habitus(rng: np.random.Generator) -> Habitus:
-    """Proportions near anatomy: left upper lobe 24 %, right middle lobe 9 % of both lungs, and so on."""
+        def between(low: float, high: float) -> float:
+            return float(rng.uniform(low, high))
 
-    def between(low: float, high: float) -> float:
-        return float(rng.uniform(low, high))
-
-    return Habitus(
-        half_width=between(121, 137),
-        half_depth=between(74, 92),
-        height=between(235, 275),
-        squareness=between(2.0, 2.4),
-        apex_z=between(120, 128),
-        dome_drop=(between(0.74, 0.8), between(0.69, 0.75)),
-        recess=(between(45, 62), between(48, 72), between(28, 42)),
-        oblique_slope=(between(0.95, 1.45), between(0.95, 1.45)),
-        oblique_bend=(between(-10, 16), between(-10, 16)),
-        horizontal_slope=between(-0.05, 0.3),
-        upper_share=(between(0.47, 0.56), between(0.3, 0.38)),
-        middle_share=between(0.14, 0.2),
-        fissure_hu=between(60, 170),
-        lung_litres=between(*LUNG_LITRES),
-        fat_mm=float(rng.gamma(4.0, 4.0)) + 4.0,
-        breasts=between(0.7, 1.3) if rng.random() < 0.45 else 0.0,
-        phases=tuple(float(phase) for phase in rng.uniform(0, 2 * np.pi, 12)),
-    )
+        self.half_width = between(121, 137)
+        self.half_depth = between(74, 92)
+        self.height = between(235, 275)
+        self.squareness = between(2.0, 2.4)
+        self.apex_z = between(120, 128)
+        self.dome_drop = between(0.74, 0.8), between(0.69, 0.75)
+        self.recess = between(45, 62), between(48, 72), between(28, 42)
+        self.oblique_slope = between(0.95, 1.45), between(0.95, 1.45)
+        self.oblique_bend = between(-10, 16), between(-10, 16)
+        self.horizontal_slope = between(-0.05, 0.3)
+        self.upper_share = between(0.47, 0.56), between(0.3, 0.38)
+        self.middle_share = between(0.14, 0.2)
+        self.fissure_hu = between(60, 170)
+        self.lung_litres = between(*LUNG_LITRES)
+        self.fat_mm = float(rng.gamma(4.0, 4.0)) + 4.0
+        self.breasts = between(0.7, 1.3) if rng.random() < 0.45 else 0.0
+        self.phases = tuple(float(phase) for phase in rng.uniform(0, 2 * np.pi, 12))
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +79,7 @@ class Regions:
     lobes: MaskArray
 
     def crop(self, box: Box) -> Regions:
-        """Views of a box of the regions."""
+        """Return views of a box of the regions."""
         fields = (self.wall_mm, self.pleura_mm, self.depth_mm, self.fissure_mm)
         wall, pleura, depth, fissure = (field[box] for field in fields)
         return Regions(wall, self.dome_z_mm[box[1:]], pleura, depth, fissure, self.lobes[box])
@@ -115,7 +96,7 @@ class Anatomy:
 
     def __init__(self, rng: np.random.Generator) -> None:
         """Draw the person; the fissures are placed so that the lobes have the drawn shares."""
-        self.habitus = draw_habitus(rng)
+        self.habitus = Habitus(rng)
         self.mediastinum: Mediastinum = draw_mediastinum(rng)
         self._bumps = RandomField(rng, 45.0)
         self._fissure_bumps = RandomField(rng, 38.0)
@@ -128,7 +109,7 @@ class Anatomy:
         self.scale = float(np.cbrt(self.habitus.lung_litres / lung_litres))
 
     def lobe_ml(self, lobe: Lobe) -> float:
-        """The lobe's volume as the coarse grid sees it, in physical millilitres."""
+        """Return the volume of a lobe as the coarse grid sees it, in physical millilitres."""
         voxels = int(np.count_nonzero(self.coarse_regions.lobes == lobe.label))
         return voxels * (COARSE_STEP_MM * self.scale) ** 3 / 1000
 
@@ -152,7 +133,7 @@ class Anatomy:
         return wall, dome, pleura, depth
 
     def wall_mm(self, grid: Grid) -> FloatArray:
-        """Signed distance to a smooth inner chest wall, approximate."""
+        """Return the approximate signed distance to a smooth inner chest wall."""
         h = self.habitus
         z, y, x = grid.open
         fall = np.clip((h.apex_z - z) / h.height, 0, None)
@@ -168,14 +149,12 @@ class Anatomy:
         radius = np.minimum(np.maximum(outer, 1), h.half_depth * deep)
         beyond = np.clip(z - h.apex_z + 2, 0, None)
         distance = (level ** (1 / h.squareness) - 1) * radius
-        return np.asarray(distance + beyond + self._rib_ripple(grid), np.float32)
-
-    def _rib_ripple(self, grid: Grid) -> FloatArray:
-        """Between the ribs the pleura bulges by about a millimetre; 0 at the level of a rib's middle."""
-        return np.asarray(1.1 * np.cos(2 * np.pi * self.rib_number(grid)), np.float32)
+        # between the ribs the pleura bulges by about a millimetre
+        ripple = np.asarray(1.1 * np.cos(2 * np.pi * self.rib_number(grid)), np.float32)
+        return np.asarray(distance + beyond + ripple, np.float32)
 
     def rib_number(self, grid: Grid) -> FloatArray:
-        """Number of the rib, counted from 0.5 at the first rib's middle; ``[slices, rows, 1]``."""
+        """Return the number of the rib, 0.5 at the middle of the first; ``[slices, rows, 1]``."""
         h = self.habitus
         ahead = np.clip((h.half_depth + 8 - grid.open[1]) / (2 * h.half_depth), 0, None)
         return np.asarray((h.apex_z + 18 - grid.open[0] - 85 * ahead**1.15) / RIB_PITCH_MM, np.float32)
@@ -196,7 +175,7 @@ class Anatomy:
         return np.asarray(top - fall + ripple, np.float32)
 
     def _mediastinum_mm(self, grid: Grid) -> FloatArray:
-        """Signed distance to the mediastinum's surface, spine included; positive outside."""
+        """Return the signed distance to mediastinum and spine, positive outside."""
         far = grid.box((-1e3, -1e3, -105), (1e3, 1e3, 105))
         part = grid.crop(far)
         distance = nowhere(part)
@@ -222,11 +201,11 @@ class Anatomy:
         return np.asarray(np.minimum(np.minimum(np.abs(x - 2) - half, 21 * spine), behind), np.float32)
 
     def spine_y_mm(self, z_mm: FloatArray) -> FloatArray:
-        """Row coordinate of the vertebral bodies' centres: the thoracic kyphosis."""
+        """Return the row coordinate of the centres of the vertebral bodies: the thoracic kyphosis."""
         return np.asarray(self.habitus.half_depth - 19 - ((z_mm - 10) / 130) ** 2 * 14, np.float32)
 
     def _oblique_mm(self, grid: Grid, side: int) -> FloatArray:
-        """Height above an oblique fissure before it is placed; ``side`` 0 is left."""
+        """Return the height above an oblique fissure before it is placed; ``side`` 0 is left."""
         h = self.habitus
         z, y, x = grid.open
         slope, bend = h.oblique_slope[side], h.oblique_bend[side]
@@ -241,7 +220,7 @@ class Anatomy:
         )
 
     def _place_fissures(self, lungs: BoolArray) -> tuple[float, float, float]:
-        """Heights of the left oblique, right oblique and horizontal fissure that give the drawn shares."""
+        """Return the heights of left oblique, right oblique and horizontal fissure for the drawn shares."""
         h, grid = self.habitus, self.coarse
         bumps = 3.0 * self._fissure_bumps.on(grid)
         left = lungs & (grid.open[2] > 0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from lungct_research.datasets.arrays import BoolArray, FloatArray
@@ -25,31 +23,24 @@ from lungct_research.synthesis.phantom.fields import Capsule, Ellipsoid, Grid, R
 
 N_RIBS = 12
 RIB_DEPTH_MM = 6.5
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """Density of blood and of the organs it fills; without contrast medium blood is like muscle."""
-
-    blood_hu: float
-    organ_gain_hu: float
-
-
-def draw_contrast(rng: np.random.Generator) -> Contrast:
-    """Every third study is enhanced."""
-    if rng.random() < 0.33:
-        blood = float(rng.uniform(140, 330))
-        return Contrast(blood, 0.18 * blood)
-    return Contrast(float(rng.uniform(34, 48)), 0.0)
+ENHANCED_SHARE = 0.33
+BLOOD_HU, ENHANCED_BLOOD_HU = (34, 48), (140, 330)
+ORGAN_GAIN = 0.18
+"""Part of the density of enhanced blood that liver and spleen gain; own decision, as the numbers above."""
 
 
 class Body:
-    """Paints one person's tissues outside the lungs into a canonical grid."""
+    """Paints one person's tissues outside the lungs into a canonical grid.
+
+    Attributes:
+        blood_hu: density of blood, like muscle without contrast medium.
+    """
 
     def __init__(self, anatomy: Anatomy, rng: np.random.Generator) -> None:
         """Draw what ``anatomy`` leaves open: contrast, fat, abdominal organs, table."""
         self._anatomy = anatomy
-        self.contrast = draw_contrast(rng)
+        self._is_enhanced = rng.random() < ENHANCED_SHARE
+        self.blood_hu = float(rng.uniform(*(ENHANCED_BLOOD_HU if self._is_enhanced else BLOOD_HU)))
         self._streaks = RandomField(rng, 11.0)
         self._lumps = RandomField(rng, 30.0)
         self._gas = tuple(float(v) for v in rng.uniform(-1, 1, 12))
@@ -58,7 +49,7 @@ class Body:
         self._bone = float(rng.uniform(0.75, 1.15))
 
     def paint(self, grid: Grid, regions: Regions) -> FloatArray:
-        """Hounsfield units of everything but the lungs, float32 ``[slices, rows, columns]``."""
+        """Return Hounsfield units of all but the lungs, float32 ``[slices, rows, columns]``."""
         streaks, lumps = self._streaks.on(grid), self._lumps.on(grid)
         depth = self._skin_depth_mm(grid)
         volume = np.full(grid.shape, AIR_HU, np.float32)
@@ -84,7 +75,7 @@ class Body:
         return self._anatomy.habitus.half_depth + 33 + 0.6 * self._anatomy.habitus.fat_mm
 
     def _skin_depth_mm(self, grid: Grid) -> FloatArray:
-        """Approximate depth below the skin, positive inside the body."""
+        """Return the approximate depth below the skin, positive inside the body."""
         h = self._anatomy.habitus
         z, y, x = grid.open
         neck = 1 / (1 + np.exp(-(z - h.apex_z - 8) / 9))
@@ -101,7 +92,7 @@ class Body:
         return depth
 
     def _bulges(self) -> tuple[Shape, ...]:
-        """Raised arms with the shoulders, and breasts."""
+        """Return raised arms with the shoulders, and breasts."""
         h = self._anatomy.habitus
         arm = 40 + 0.4 * h.fat_mm
         shapes: list[Shape] = []
@@ -126,7 +117,7 @@ class Body:
     def _paint_abdomen(self, volume: FloatArray, grid: Grid, below: BoolArray, lumps: FloatArray) -> None:
         z, y, x = grid.open
         top = self._anatomy.habitus.apex_z - 0.72 * self._anatomy.habitus.height
-        gain = self.contrast.organ_gain_hu
+        gain = ORGAN_GAIN * self.blood_hu if self._is_enhanced else 0.0
         bowel = below & (lumps > 0.2)
         volume[bowel] = 28.0
         volume[below & (lumps > 1.5) & (z < top - 60) & (y < 10)] = -850.0
@@ -150,13 +141,13 @@ class Body:
 
     def _paint_mediastinum(self, volume: FloatArray, grid: Grid, dome_z_mm: FloatArray) -> None:
         organs = self._anatomy.mediastinum
-        muscle = 95.0 if self.contrast.organ_gain_hu else SOFT_HU
+        muscle = 95.0 if self._is_enhanced else SOFT_HU
         above = grid.open[0] > dome_z_mm - 1.0
         volume[inside(grid, *organs.heart) & above] = muscle
         volume[inside(grid, *organs.soft)] = SOFT_HU - 4
         chambers, vessels = organs.blood[: len(organs.heart)], organs.blood[len(organs.heart) :]
-        volume[inside(grid, *chambers) & above] = self.contrast.blood_hu
-        volume[inside(grid, *vessels)] = self.contrast.blood_hu
+        volume[inside(grid, *chambers) & above] = self.blood_hu
+        volume[inside(grid, *vessels)] = self.blood_hu
         walls = [
             Capsule(tube.start, tube.end, tube.start_radius + 1.4, tube.end_radius + 1.4)
             for tube in organs.windpipe
@@ -180,8 +171,8 @@ class Body:
 
     def _paint_spine(self, volume: FloatArray, grid: Grid) -> None:
         box = grid.box((-1e3, -1e3, -48), (1e3, 1e3, 48))
-        part, part_grid = volume[box], grid.crop(box)
-        z, y, x = part_grid.open
+        part = volume[box]
+        z, y, x = grid.crop(box).open
         back = y - self._anatomy.spine_y_mm(z)
         phase = np.mod(z + 3, 24.0) - 12
         waist = 1 - 0.1 * np.cos(np.pi * phase / 12)
@@ -199,7 +190,7 @@ class Body:
         np.copyto(part, 22.0, where=np.hypot(x / 9.5, (back - 22) / 8) < 1)
 
     def _paint_girdle(self, volume: FloatArray, grid: Grid) -> None:
-        """Sternum, collarbones, shoulder blades and upper arms."""
+        """Paint sternum, collarbones, shoulder blades and upper arms."""
         h = self._anatomy.habitus
         front = -h.half_depth
         bones: list[Shape] = [

@@ -1,4 +1,4 @@
-"""Grids, smooth random fields and signed distances: what the phantom's anatomy is drawn with.
+"""Grids, smooth random fields and signed distances, with which the phantom's anatomy is drawn.
 
 Coordinates are millimetres along S, P and L (cranial, posterior and the patient's left are positive),
 always in the order ``(z, y, x)`` of the array axes ``[slices, rows, columns]``.
@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from lungct_research.datasets.arrays import BoolArray, FloatArray
 
@@ -38,7 +39,7 @@ class Grid:
 
     @classmethod
     def centred(cls, centre_mm: Point, step_mm: Point, shape: tuple[int, int, int]) -> Grid:
-        """The grid of ``shape`` voxels, ``step_mm`` apart, around ``centre_mm``."""
+        """Return the grid of ``shape`` voxels, ``step_mm`` apart, around ``centre_mm``."""
         axes = [
             (centre + step * (np.arange(size) - (size - 1) / 2)).astype(np.float32)
             for centre, step, size in zip(centre_mm, step_mm, shape, strict=True)
@@ -47,27 +48,27 @@ class Grid:
 
     @property
     def axes_mm(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """The three one-dimensional coordinate arrays."""
+        """Return the three one-dimensional coordinate arrays."""
         return self.z_mm, self.y_mm, self.x_mm
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Number of slices, rows and columns."""
+        """Return the number of slices, rows and columns."""
         return len(self.z_mm), len(self.y_mm), len(self.x_mm)
 
     @cached_property
     def step_mm(self) -> Point:
-        """Distance between voxel centres along (slices, rows, columns); 1 where an axis has one voxel."""
+        """Return the distances of voxel centres along (slices, rows, columns); 1 where there is one voxel."""
         z, y, x = (float(axis[1] - axis[0]) if len(axis) > 1 else 1.0 for axis in self.axes_mm)
         return z, y, x
 
     @property
     def open(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Coordinates shaped ``[slices, 1, 1]``, ``[1, rows, 1]`` and ``[1, 1, columns]``."""
+        """Return coordinates shaped ``[slices, 1, 1]``, ``[1, rows, 1]`` and ``[1, 1, columns]``."""
         return self.z_mm[:, None, None], self.y_mm[None, :, None], self.x_mm[None, None, :]
 
     def box(self, low_mm: npt.ArrayLike, high_mm: npt.ArrayLike) -> Box:
-        """The part of the grid between two corners, possibly empty."""
+        """Return the part of the grid between two corners, possibly empty."""
         lows, highs = np.asarray(low_mm, float).tolist(), np.asarray(high_mm, float).tolist()
         z, y, x = (
             _between(float(axis[0]), step, len(axis), low, high)
@@ -76,7 +77,7 @@ class Grid:
         return z, y, x
 
     def crop(self, box: Box) -> Grid:
-        """The grid of a box of this grid."""
+        """Return the grid of a box of this grid."""
         return Grid(self.z_mm[box[0]], self.y_mm[box[1]], self.x_mm[box[2]])
 
 
@@ -100,7 +101,7 @@ class RandomField:
         self._lattice = rng.standard_normal(shape, dtype=np.float32) / np.float32(SPLINE_NOISE_STD)
 
     def on(self, grid: Grid) -> FloatArray:
-        """The field, float32 ``[slices, rows, columns]``."""
+        """Return the field on a grid, float32 ``[slices, rows, columns]``."""
         used = []
         value: FloatArray = self._lattice
         for axis, (knots, points) in enumerate(zip(self._axes, grid.axes_mm, strict=True)):
@@ -129,13 +130,13 @@ class Capsule:
     end_radius: float
 
     def bounds(self, margin: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Lowest and highest corner, ``margin`` mm beyond the surface."""
+        """Return the lowest and the highest corner, ``margin`` mm beyond the surface."""
         ends = np.array([self.start, self.end])
         reach = max(self.start_radius, self.end_radius) + margin
         return ends.min(axis=0) - reach, ends.max(axis=0) + reach
 
     def distance(self, grid: Grid) -> FloatArray:
-        """Signed distance to the surface in mm, negative inside."""
+        """Return the signed distance to the surface in mm, negative inside."""
         z, y, x = (axis - np.float32(start) for axis, start in zip(grid.open, self.start, strict=True))
         dz, dy, dx = (np.float32(b - a) for a, b in zip(self.start, self.end, strict=True))
         length2 = max(dz * dz + dy * dy + dx * dx, np.float32(1e-6))
@@ -158,13 +159,13 @@ class Ellipsoid:
     tilt: float = 0.0
 
     def bounds(self, margin: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Lowest and highest corner, at least ``margin`` mm beyond the surface."""
+        """Return the lowest and the highest corner, at least ``margin`` mm beyond the surface."""
         turned = self.turn or self.tilt
         reach = np.full(3, max(self.radii)) if turned else np.array(self.radii)
         return np.array(self.centre) - reach - margin, np.array(self.centre) + reach + margin
 
     def level(self, grid: Grid) -> FloatArray:
-        """Distance from the centre in radii: below 1 inside."""
+        """Return the distance from the centre in radii: below 1 inside."""
         z, y, x = (axis - np.float32(at) for axis, at in zip(grid.open, self.centre, strict=True))
         sin, cos = np.float32(np.sin(self.turn)), np.float32(np.cos(self.turn))
         y, x = cos * y - sin * x, sin * y + cos * x
@@ -176,7 +177,7 @@ class Ellipsoid:
         )
 
     def distance(self, grid: Grid) -> FloatArray:
-        """Approximate signed distance to the surface in mm, negative inside."""
+        """Return the approximate signed distance to the surface in mm, negative inside."""
         return np.asarray((self.level(grid) - 1) * np.float32(np.cbrt(np.prod(self.radii))), np.float32)
 
 
@@ -192,12 +193,12 @@ def stamp(distance_mm: FloatArray, grid: Grid, shape: Shape, grow_mm: float = 0.
 
 
 def nowhere(grid: Grid) -> FloatArray:
-    """The signed distance field of no shape at all: ``FAR_MM`` everywhere."""
+    """Return the signed distance field of no shape at all: ``FAR_MM`` everywhere."""
     return np.full(grid.shape, FAR_MM, np.float32)
 
 
 def inside(grid: Grid, *shapes: Shape) -> BoolArray:
-    """Voxels whose centre lies in any of ``shapes``."""
+    """Mark the voxels whose centre lies in any of the shapes."""
     mask = np.zeros(grid.shape, np.bool_)
     for shape in shapes:
         box = grid.box(*shape.bounds(0.0))
@@ -207,10 +208,6 @@ def inside(grid: Grid, *shapes: Shape) -> BoolArray:
 
 
 def bounding_box(mask: BoolArray) -> Box:
-    """The smallest box that holds every true voxel; the whole array where there is none."""
-    if not mask.any():
-        z, y, x = (slice(0, size) for size in mask.shape)
-        return z, y, x
-    seen = (np.nonzero(mask.any(axis=axes))[0] for axes in ((1, 2), (0, 2), (0, 1)))
-    z, y, x = (slice(int(index[0]), int(index[-1]) + 1) for index in seen)
-    return z, y, x
+    """Return the smallest box that holds every true voxel; the whole array where there is none."""
+    boxes: list[Box] = ndimage.find_objects(mask.astype(np.uint8))
+    return boxes[0] if boxes else np.s_[:, :, :]

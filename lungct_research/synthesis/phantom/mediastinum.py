@@ -35,7 +35,6 @@ VEIN_ROOTS: dict[Lobe, Point] = {
     Lobe.RIGHT_LOWER: (-28.0, 22.0, -38.0),
 }
 
-
 WINDPIPE_GENERATIONS = (TRACHEAL, TRACHEAL, MAIN, MAIN, *(LOBAR for _ in HILA))
 
 
@@ -57,7 +56,7 @@ class Mediastinum:
 
 
 def draw_mediastinum(rng: np.random.Generator) -> Mediastinum:
-    """One person's mediastinum: sizes and places vary by some ten percent."""
+    """Draw the mediastinum of one person; sizes and places vary by some ten percent."""
     size = float(rng.uniform(0.9, 1.12))
     heart = _heart(rng, size)
     chambers = tuple(Ellipsoid(e.centre, _shrunk(e.radii, 9.0), e.turn, e.tilt) for e in heart)

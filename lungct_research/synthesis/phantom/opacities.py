@@ -28,39 +28,28 @@ LARGEST_ML = {"band": 18.0, "reversed_halo": 45.0}
 
 @dataclass(frozen=True)
 class Opacity:
-    """One opacity to place; give exactly one of ``volume_ml`` and ``radius_mm``.
+    """One opacity to place.
 
     Attributes:
-        volume_ml: physical volume; ``radius_mm`` means the volume of a ball of that radius.
+        volume_ml: physical volume.
         peripheral: hugs chest wall or diaphragm, more often posterior; else anywhere deeper in the lobe.
     """
 
     kind: OpacityKind
     lobe: Lobe
-    volume_ml: float | None = None
-    radius_mm: float | None = None
+    volume_ml: float
     peripheral: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse an unknown kind or a size given twice, not at all, or not positive.
+        """Check kind and volume.
 
         Raises:
-            ValueError: as said.
+            ValueError: the kind is unknown, or the volume is not positive.
         """
         if self.kind not in get_args(OpacityKind):
             raise ValueError(f"kind is {self.kind!r}, must be one of {', '.join(get_args(OpacityKind))}")
-        sizes = [size for size in (self.volume_ml, self.radius_mm) if size is not None]
-        if len(sizes) != 1 or sizes[0] <= 0:
-            raise ValueError(
-                f"give one positive size: volume_ml is {self.volume_ml}, radius_mm is {self.radius_mm}"
-            )
-
-    @property
-    def target_ml(self) -> float:
-        """The volume asked for."""
-        if self.volume_ml is not None:
-            return self.volume_ml
-        return 4 / 3 * np.pi * (self.radius_mm or 0.0) ** 3 / 1000
+        if self.volume_ml <= 0:
+            raise ValueError(f"volume_ml is {self.volume_ml}: give a positive volume")
 
 
 def draw_opacities(disease: Disease, anatomy: Anatomy, rng: np.random.Generator) -> tuple[Opacity, ...]:
@@ -73,7 +62,7 @@ def draw_opacities(disease: Disease, anatomy: Anatomy, rng: np.random.Generator)
 
 
 def _draw_covid(anatomy: Anatomy, rng: np.random.Generator) -> tuple[Opacity, ...]:
-    """Bilateral, peripheral, mostly lower-lobe ground glass; crazy paving, bands and rings among it."""
+    """Draw bilateral, peripheral, mostly lower-lobe ground glass, with crazy paving, bands and rings."""
     kinds: list[OpacityKind] = ["ground_glass", "crazy_paving", "consolidation", "reversed_halo", "band"]
     burden = float(rng.uniform(0.02, 0.4)) ** 1.3
     leaning = {Lobe.LEFT_LOWER: 1.5, Lobe.RIGHT_LOWER: 1.6, Lobe.RIGHT_MIDDLE: 0.7}
@@ -92,7 +81,7 @@ def _draw_covid(anatomy: Anatomy, rng: np.random.Generator) -> tuple[Opacity, ..
 
 
 def _draw_pneumonia(anatomy: Anatomy, rng: np.random.Generator) -> tuple[Opacity, ...]:
-    """One to three lobes of one side, mostly, with consolidation and a halo of ground glass."""
+    """Draw consolidation with a halo of ground glass in one or two lobes, mostly of one side."""
     side = (LEFT_LOBES, RIGHT_LOBES)[int(rng.integers(2))]
     lobes = list(side) if rng.random() < 0.75 else list(Lobe)
     chosen = rng.choice(len(lobes), int(rng.integers(1, 3)), replace=False)
@@ -104,7 +93,8 @@ def _draw_pneumonia(anatomy: Anatomy, rng: np.random.Generator) -> tuple[Opacity
         found.append(Opacity("consolidation", lobe, volume_ml=dense * ml, peripheral=peripheral))
         found.append(Opacity("ground_glass", lobe, volume_ml=halo * ml, peripheral=peripheral))
         radii_mm = rng.uniform(2.5, 6, int(rng.integers(0, 4))).tolist()
-        found.extend(Opacity("nodule", lobe, radius_mm=mm, peripheral=False) for mm in radii_mm)
+        balls_ml = [4 / 3 * np.pi * radius**3 / 1000 for radius in radii_mm]
+        found.extend(Opacity("nodule", lobe, volume_ml=ball_ml, peripheral=False) for ball_ml in balls_ml)
     return tuple(found)
 
 
@@ -131,7 +121,7 @@ class OpacityPainter:
     """
 
     def __init__(self, anatomy: Anatomy, grid: Grid, regions: Regions, lungs_hu: FloatArray) -> None:
-        """``lungs_hu`` is the parenchyma on ``grid``, changed in place."""
+        """Take the parenchyma on ``grid``, which is changed in place."""
         self._anatomy, self._grid, self._regions, self._lungs_hu = anatomy, grid, regions, lungs_hu
         self.mask = np.zeros(grid.shape, np.bool_)
 
@@ -142,10 +132,10 @@ class OpacityPainter:
             ValueError: the lobe has no room for it.
         """
         scale = self._anatomy.scale
-        radius = float(np.cbrt(opacity.target_ml * 750 / np.pi)) / scale
+        radius = float(np.cbrt(opacity.volume_ml * 750 / np.pi)) / scale
         centre = self._centre(opacity, radius, rng)
         voxel_ml = float(np.prod(self._grid.step_mm)) * scale**3 / 1000
-        wanted = max(round(opacity.target_ml / voxel_ml), 1)
+        wanted = max(round(opacity.volume_ml / voxel_ml), 1)
         seed = int(rng.integers(2**32))
         for reach in (2.4 * radius + 8, 1e3):
             box = self._grid.box(np.array(centre) - reach, np.array(centre) + reach)
@@ -159,7 +149,7 @@ class OpacityPainter:
                 self.mask[box] |= rank <= 1
                 return
         room = np.count_nonzero(free) * voxel_ml
-        raise ValueError(f"{opacity.target_ml:.1f} ml asked for, {opacity.lobe} has {room:.1f} ml left")
+        raise ValueError(f"{opacity.volume_ml:.1f} ml asked for, {opacity.lobe} has {room:.1f} ml left")
 
     def _centre(self, opacity: Opacity, radius: float, rng: np.random.Generator) -> Point:
         regions, grid = self._anatomy.coarse_regions, self._anatomy.coarse
@@ -182,7 +172,7 @@ class OpacityPainter:
         return z, y, x
 
     def _rank(self, opacity: Opacity, site: _Site, rng: np.random.Generator) -> FloatArray:
-        """Place of each voxel in the filling order: up to 1 belongs to the opacity, infinite is not free."""
+        """Return the place of each voxel in the filling order: to 1 the opacity, infinite where not free."""
         part = self._grid.crop(site.box)
         turn, tilt = float(rng.uniform(0, 3)), float(rng.uniform(-0.6, 0.6))
         if opacity.kind == "nodule":

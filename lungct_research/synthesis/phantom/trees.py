@@ -42,7 +42,7 @@ class Branch:
     Attributes:
         start, end: canonical (z, y, x).
         tips: number of tips it feeds; radii follow from it.
-        tips_before: the same of the branch it springs from.
+        tips_before: number of tips that the branch before it feeds.
         forks: number of forks between the root and this branch.
     """
 
@@ -53,7 +53,7 @@ class Branch:
     forks: int
 
     def capsule(self, calibre: float) -> Capsule:
-        """The vessel's tube."""
+        """Return the tube of the vessel."""
         first, last = (
             calibre * TIP_RADIUS_MM * n ** (1 / MURRAY_EXPONENT)
             for n in (min(self.tips_before, 1.6 * self.tips), self.tips)
@@ -100,10 +100,11 @@ def _halve(off: Points, points: Points, rng: np.random.Generator) -> tuple[Point
 
 @dataclass(frozen=True, eq=False)
 class Trees:
-    """What vessels, bronchial lumina and bronchial walls fill; ``[slices, rows, columns]``.
+    """Vessels and bronchi on a grid, ``[slices, rows, columns]``.
 
     Attributes:
-        vessels, lumen, walls: share of each voxel, float32, 0 to 1; bronchi begin outside the lung.
+        vessels, lumen, walls: share of each voxel that they fill, float32, 0 to 1; bronchi begin outside the
+            lung.
         generations: int8, generation of the bronchus whose lumen fills most of the voxel; -1 elsewhere.
     """
 
@@ -158,7 +159,7 @@ def _side(lobes: npt.NDArray[np.uint8], lobe: Lobe) -> BoolArray:
 
 
 def _tips(anatomy: Anatomy, lobe: Lobe, rng: np.random.Generator) -> Points:
-    """Random points of the lobe, away from its surface; two trees share them."""
+    """Draw points of the lobe, away from its surface, for two trees."""
     regions, grid = anatomy.coarse_regions, anatomy.coarse
     deep = (regions.lobes == lobe.label) & (np.minimum(regions.depth_mm, regions.fissure_mm) > TIP_DEPTH_MM)
     index = np.argwhere(deep)
@@ -172,7 +173,7 @@ def _tips(anatomy: Anatomy, lobe: Lobe, rng: np.random.Generator) -> Points:
 def _bronchi(
     anatomy: Anatomy, arteries: list[Branch], calibre: float, wall_share: float
 ) -> Iterator[tuple[int, Capsule]]:
-    """Generation and lumen of bronchi beside the arteries, towards the head and the back.
+    """Yield generation and lumen of bronchi beside the arteries, towards the head and the back.
 
     They spring from the end of the lobar bronchus, where the arteries do, and join without gaps.
     """
@@ -193,7 +194,7 @@ def _bronchi(
 
 
 def _is_lung(anatomy: Anatomy, point: Points) -> bool:
-    """Whether the anatomy, seen coarsely and so alike on every grid, has lung there."""
+    """Return whether the anatomy, seen coarsely and so alike on every grid, has lung there."""
     place = [np.abs(axis - at).argmin() for axis, at in zip(anatomy.coarse.axes_mm, point, strict=True)]
     return bool(anatomy.coarse_regions.lobes[tuple(place)])
 
@@ -203,7 +204,7 @@ def _widened(tube: Capsule, factor: float) -> Capsule:
 
 
 def cover(share: FloatArray, grid: Grid, tubes: list[Capsule], where: BoolArray) -> None:
-    """Raise ``share`` to the part of each voxel the tubes fill, seen as a step blurred over one voxel."""
+    """Raise ``share`` to the part of each voxel that tubes fill, a step blurred over one voxel."""
     voxel_mm = float(np.cbrt(np.prod(grid.step_mm)))
     limits = [0.0, 0.45 * voxel_mm, 0.8 * voxel_mm, THICK_VOXELS * voxel_mm]
     widths = [max(tube.start_radius, tube.end_radius) for tube in tubes]
@@ -221,7 +222,7 @@ def cover(share: FloatArray, grid: Grid, tubes: list[Capsule], where: BoolArray)
 def _cover_thin(
     share: FloatArray, grid: Grid, tubes: list[Capsule], where: BoolArray, voxel_mm: float
 ) -> None:
-    """The same for tubes hardly wider than a voxel, all at once: as rows of balls."""
+    """Cover with tubes hardly wider than a voxel, all at once, as rows of balls."""
     points, radii = _balls(tubes, 0.45 * min(grid.step_mm))
     origin = np.array([axis[0] for axis in grid.axes_mm])
     place = (points - origin) / grid.step_mm
@@ -240,7 +241,7 @@ def _cover_thin(
 
 
 def _balls(tubes: list[Capsule], pace_mm: float) -> tuple[Points, FloatArray]:
-    """Centres ``[n, 3]`` and radii of balls along the tubes, ``pace_mm`` apart at most."""
+    """Return centres ``[n, 3]`` and radii of balls along the tubes, ``pace_mm`` apart at most."""
     starts, ends = np.array([tube.start for tube in tubes]), np.array([tube.end for tube in tubes])
     counts = np.ceil(np.linalg.norm(ends - starts, axis=1) / pace_mm).astype(np.intp) + 1
     tube = np.repeat(np.arange(len(tubes)), counts)

@@ -11,8 +11,7 @@ import pytest
 
 from lungct.networks.classifier3d import CLASSES
 from lungct.networks.inputs import CLASSIFIER_SHAPE
-from lungct_research.synthesis.lesions import Host, Kind
-from lungct_research.synthesis.lesions.cavities import with_cavity
+from lungct_research.synthesis.lesions import Host, Kind, with_cavity
 from lungct_research.training.cohort import INSTITUTIONS, institution, patient_example
 
 REAL_CT = os.environ.get("LUNGCT_REAL_CT")

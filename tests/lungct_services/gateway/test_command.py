@@ -12,7 +12,7 @@ from lungct.command import main
 from lungct_services.deidentify.pseudonyms import KEY_FILE, pseudonyms_of
 from lungct_services.gateway.entries import Page
 from lungct_services.gateway.jobs import DATABASE, GatewayJobs
-from lungct_services.jobs.records import Arrival
+from lungct_services.jobs.queue import Arrival
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from lungct_services.gateway.screening import RECENT, ROUTINE, STAT, arrival_of
 from lungct_services.gateway.sending import Sender
 from lungct_services.gateway.settings import GatewaySettings, PrioritySettings
 from lungct_services.jobs.errors import TransientError, Unreachable
-from lungct_services.jobs.records import Arrival, State
+from lungct_services.jobs.queue import Arrival, State
 from tests.lungct_services.gateway.fakes import Bomb, Killed, MemoryOrthanc, MemoryRunner
 from tests.lungct_services.gateway.site import write_chest
 

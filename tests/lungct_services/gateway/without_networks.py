@@ -33,8 +33,7 @@ from lungct.settings import DicomSettings
 from lungct_services.gateway.logs import configure_logging
 from lungct_services.gateway.service import Service
 from lungct_services.gateway.settings import read_gateway_settings
-from lungct_services.runners.processes import WorkerRunner
-from lungct_services.runners.settings import RunnerSettings
+from lungct_services.runners.processes import RunnerSettings, WorkerRunner
 from lungct_services.runners.worker import serve
 
 MODULE = "tests.lungct_services.gateway.without_networks"

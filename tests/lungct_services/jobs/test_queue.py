@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lungct_services.jobs.queue import Jobs, add_job
-from lungct_services.jobs.records import Arrival, Job, State
+from lungct_services.jobs.queue import Arrival, Job, Jobs, State, add_job
 
 YEAR_S = 365 * 24 * 3600.0
 

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from lungct_services.jobs.errors import TransientError
-from lungct_services.runners.processes import CommandRunner, WorkerRunner, make_runner
-from lungct_services.runners.settings import RunnerSettings
+from lungct_services.runners.processes import CommandRunner, RunnerSettings, WorkerRunner, make_runner
 from tests.lungct_services.gateway.site import wait_until
 
 ODD_WORKER = "tests.lungct_services.runners.odd_worker"

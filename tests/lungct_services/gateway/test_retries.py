@@ -1,6 +1,6 @@
 """When a failed step is tried again."""
 
-from lungct_services.jobs.retries import RetrySettings
+from lungct_services.gateway.settings import RetrySettings
 
 
 def test_pauses_double_up_to_the_cap_and_differ() -> None:
