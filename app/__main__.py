@@ -1,4 +1,4 @@
-"""Parse arguments, run the graph, turn an error into ``result.json`` and an exit code.
+"""Parses arguments, runs the graph, turns an error into ``result.json`` and an exit code.
 
 Installed paths come from the environment of the application image: HOLOSCAN_INPUT_PATH, HOLOSCAN_OUTPUT_PATH,
 HOLOSCAN_MODEL_PATH and HOLOSCAN_CONFIG_PATH.
@@ -29,7 +29,7 @@ SETTINGS_FILE = Path(__file__).resolve().parent.parent / "app.yaml"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one analysis; returns the exit code documented in :mod:`lungct.errors`."""
+    """Run one analysis; return the exit code documented in :mod:`lungct.errors`."""
     arguments = _parse_arguments(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True)
     logger.setLevel(arguments.log_level)
@@ -79,4 +79,4 @@ def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 if __name__ == "__main__":
     exit_code = main()
     sys.stdout.flush()
-    os._exit(exit_code)  # all is written: Python would take seconds to take libraries and arrays down
+    os._exit(exit_code)  # all is written, and Python would take seconds to free libraries and arrays

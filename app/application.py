@@ -1,4 +1,4 @@
-"""The graph, and nothing else."""
+"""The graph of the operators."""
 
 from __future__ import annotations
 
@@ -24,17 +24,14 @@ from operators.stage import Stage
 
 
 class ChestCtApplication(Application):
-    """Chest-CT study in, findings out."""
+    """The graph from a chest-CT study to its findings."""
 
     def __init__(
         self, input_path: Path, folder: Path, settings: Settings, models: Models, journal: Journal
     ) -> None:
         """Take the folders, and the settings, networks and journal that the operators share."""
-        self.input_path = input_path
-        self.models = models
-        self.folder = folder
-        self.settings = settings
-        self.journal = journal
+        self.input_path, self.folder = input_path, folder
+        self.settings, self.models, self.journal = settings, models, journal
         super().__init__()
         self.scheduler(EventBasedScheduler(self, worker_thread_number=N_BRANCHES, name="scheduler"))
 

@@ -1,4 +1,4 @@
-"""What the process sets right before it imports the graph."""
+"""Prepares the process for Holoscan."""
 
 from __future__ import annotations
 
@@ -12,27 +12,20 @@ HOLOSCAN_STACK_BYTES = 32 * 1024**2
 
 
 def prepare_holoscan() -> None:
-    """Make the process fit for Holoscan; call it before the first import of ``monai`` or ``holoscan``."""
+    """Prepare the process; call this before the first import of ``monai`` or ``holoscan``."""
     os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "OFF")
-    _need_no_home()
+    # CuPy, which the SDK brings along and nothing here uses, would make a folder in a home that is read-only
+    os.environ.setdefault("CUPY_CACHE_DIR", tempfile.gettempdir())
     _enlarge_stack()
     load_cuda_runtime()
     _import_sdk()
 
 
-def _need_no_home() -> None:
-    """Run on a read-only file system.
-
-    CuPy, which the SDK brings along and nothing here uses, makes a folder in the home when it is imported.
-    """
-    os.environ.setdefault("CUPY_CACHE_DIR", tempfile.gettempdir())
-
-
 def load_cuda_runtime() -> None:
     """Load the library that Holoscan is linked against, with or without a GPU.
 
-    Holoscan does not bring it and looks where the system's loader does; the package that does bring it puts
-    it elsewhere. A torch for CUDA has loaded it by now, one for CPUs has not.
+    Holoscan looks for it where the system does; the package that brings it puts it elsewhere. A torch for
+    CUDA has loaded it by now, one for CPUs has not.
     """
     from cuda.pathfinder import load_nvidia_dynamic_lib
 
@@ -42,9 +35,9 @@ def load_cuda_runtime() -> None:
 def _import_sdk() -> None:
     """Import ``monai.deploy`` without the rest of MONAI.
 
-    The package ``monai`` imports all its modules as soon as one is wanted. ``monai.deploy`` is one, uses none
-    of the others, and would spend more time on them than the rest of the application takes to start. So it is
-    imported from an empty ``monai``, which then makes room for the real one, should anything want that later.
+    The package ``monai`` imports all its modules as soon as one is wanted, which takes longer than the start
+    of the rest. ``monai.deploy`` uses none of the others, so it is imported from an empty ``monai``, which
+    then makes room for the real one, should anything want that later.
     """
     spec = find_spec("monai")
     if spec is None or "monai" in sys.modules:

@@ -30,7 +30,7 @@ COPYLEFT = re.compile(
     r"GPL|GNU|\bMPL|Mozilla|\bEPL|EUPL|CDDL|\bOSL|SSPL|BUSL|\bNC\b|\bSA\b|non-commercial|Proprietary|EULA",
     re.IGNORECASE,
 )
-"""Licences that ask more than to be named; somebody must have read them."""
+"""Licences that ask for more than to be named; somebody must have read them."""
 
 READ = {
     "certifi": "MPL-2.0: root certificates, unmodified",
@@ -43,18 +43,24 @@ READ = {
 }
 """Components under such licences, and why they may be in the image."""
 
+ABSENT = {"triton": "MIT"}
+"""Licences of packages that only a torch for GPUs brings along."""
+
 READ_PREFIXES = ("nvidia-", "cuda-")
 """NVIDIA's libraries that torch brings along: proprietary, may be passed on as part of an application."""
 
-LICENCES = {"triton": "MIT"}
-"""Licences of packages that a torch for CPUs, as development may have it, does not bring along."""
-
 
 def bill_of_materials(name: str) -> Json:
-    """Return all components of one of ``LOCKS`` in CycloneDX 1.6."""
-    bom, versions = environment(), locked(LOCKS[name])
+    """Return all components of one of ``LOCKS`` in CycloneDX 1.6.
+
+    The library describes everything that is installed; what the lock file does not name is left out.
+    """
+    options = ["environment", "--output-reproducible", "--no-validate", "--of", "JSON", "-o", "-"]
+    command = [sys.executable, "-m", "cyclonedx_py", *options, sys.executable]
+    bom: Json = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)  # noqa: S603
     installed = {canonicalize_name(part["name"]): part for part in bom["components"]}
-    bom["components"] = [component(one, versions[one], installed.get(one)) for one in versions]
+    locked = re.findall(r"^([a-z0-9-]+)==([^ ;]+)", LOCKS[name].read_text(encoding="utf-8"), re.MULTILINE)
+    bom["components"] = [component(package, version, installed.get(package)) for package, version in locked]
     refs = {part["bom-ref"] for part in bom["components"]}
     bom["dependencies"] = [
         entry | {"dependsOn": [ref for ref in entry.get("dependsOn", []) if ref in refs]}
@@ -65,28 +71,6 @@ def bill_of_materials(name: str) -> Json:
     return bom
 
 
-def environment() -> Json:
-    """The bill of everything that is installed beside this interpreter."""
-    options = [
-        "environment",
-        "--output-reproducible",
-        "--no-validate",
-        "--of",
-        "JSON",
-        "-o",
-        "-",
-        sys.executable,
-    ]
-    command = [sys.executable, "-m", "cyclonedx_py", *options]
-    bom: Json = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)  # noqa: S603
-    return bom
-
-
-def locked(lock: Path) -> dict[str, str]:
-    """Return the normalised names and the versions of all packages of a lock file."""
-    return dict(re.findall(r"^([a-z0-9-]+)==([^ ;]+)", lock.read_text(encoding="utf-8"), re.MULTILINE))
-
-
 def component(name: str, version: str, installed: Json | None) -> Json:
     """Return a package in the locked version, described as the installed one is.
 
@@ -94,19 +78,17 @@ def component(name: str, version: str, installed: Json | None) -> Json:
     """
     part = installed or {"type": "library", "bom-ref": name, "name": name}
     part = part | {"version": version, "purl": f"pkg:pypi/{name}@{version}"}
-    declared = metadata(name).get("License") if installed else licence_of_absent(name)
+    if installed:
+        declared = metadata(name).get("License")
+    else:
+        declared = "NVIDIA Proprietary Software" if name.startswith(READ_PREFIXES) else ABSENT.get(name)
     if "licenses" not in part and declared:
         part["licenses"] = [{"license": {"name": declared.splitlines()[0]}}]
     return part
 
 
-def licence_of_absent(name: str) -> str | None:
-    """Return the licence of a package that only a torch for GPUs brings along."""
-    return "NVIDIA Proprietary Software" if name.startswith(READ_PREFIXES) else LICENCES.get(name)
-
-
 def weights() -> Iterator[Json]:
-    """The networks' weights, with the checksum that the application verifies."""
+    """Yield the weights of the networks, with the checksum that the application verifies."""
     for file in sorted((ROOT / "models").glob("*/model.json")):
         model = json.loads(file.read_text(encoding="utf-8"))
         yield {
@@ -119,39 +101,33 @@ def weights() -> Iterator[Json]:
         }
 
 
-def licence(part: Json) -> str:
-    """Everything that a component declares as its licence."""
-    entries = part.get("licenses", [])
-    return "; ".join(
-        entry.get("expression") or entry["license"].get("id") or entry["license"]["name"] for entry in entries
-    )
-
-
 def surprises(bom: Json) -> list[str]:
-    """Components without a licence, or under one that nobody has read yet."""
-    return [
-        f"{part['name']}: {licence(part) or 'no licence'}"
-        for part in bom["components"]
-        if (not licence(part) or COPYLEFT.search(licence(part)))
-        and canonicalize_name(part["name"]) not in READ
-        and not part["name"].startswith(READ_PREFIXES)
-    ]
+    """List components without a licence, or under one that nobody has read yet."""
+    found = []
+    for part in bom["components"]:
+        declared = "; ".join(
+            entry.get("expression") or entry["license"].get("id") or entry["license"]["name"]
+            for entry in part.get("licenses", [])
+        )
+        is_read = canonicalize_name(part["name"]) in READ or part["name"].startswith(READ_PREFIXES)
+        if not is_read and (not declared or COPYLEFT.search(declared)):
+            found.append(f"{part['name']}: {declared or 'no licence'}")
+    return found
 
 
 def validate(bom: Json) -> None:
     """Compare with the schema of CycloneDX.
 
     Raises:
-        ValueError: it does not fit.
+        ValueError: the bill does not fit.
     """
     if error := JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bom)):
         raise ValueError(str(error))
 
 
 def main() -> int:
-    """Print the bill; returns 1 where a licence needs somebody who reads it."""
-    (name,) = sys.argv[1:]
-    bom = bill_of_materials(name)
+    """Print the bill; return 1 where a licence needs somebody who reads it."""
+    bom = bill_of_materials(sys.argv[1])
     validate(bom)
     print(json.dumps(bom, indent=2, sort_keys=True))
     found = surprises(bom)

@@ -1,7 +1,7 @@
-"""Entry point of the mercure module: analyse, put the DICOM results where mercure sends from, add the alert.
+"""Entry point of the mercure module: analyses, puts the results where mercure sends from, adds the alert.
 
-mercure reads ``result.json`` in the output folder and sends ``__mercure_notification.text`` to whom the rule
-names. It sends on the files ``*.dcm`` of the output folder, not those of folders below.
+mercure reads ``result.json`` in the output folder and sends ``__mercure_notification.text`` to the people
+that the rule names. It passes on the files ``*.dcm`` of the output folder, not those of folders below.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ DECISIONS = {
     "no_infection": "no imaging signs of infection",
 }
 ANSWERED = ("analysed", "no_eligible_series")
-"""What is no failure; mercure moves a study whose module fails to its error folder."""
+"""Statuses that are no failure; mercure moves a study whose module fails to its error folder."""
 
 
 def main() -> int:
-    """Run the application on the folders that mercure names; returns the exit code of the module."""
+    """Run the application on the folders that mercure names; return the exit code of the module."""
     out = Path(os.environ["MERCURE_OUT_DIR"])
     application = os.environ.get("HOLOSCAN_APPLICATION", "/opt/holoscan/app")
     folders = ["-i", os.environ["MERCURE_IN_DIR"], "-o", str(out)]
@@ -44,7 +44,7 @@ def flatten(out: Path) -> None:
 
 
 def notification(result: dict[str, Any]) -> dict[str, Any]:
-    """The alert, and whether a rule that alerts "on request" shall send it.
+    """Return the alert, and whether a rule that alerts "on request" shall send it.
 
     Args:
         result: content of ``result.json``.
@@ -53,20 +53,17 @@ def notification(result: dict[str, Any]) -> dict[str, Any]:
         return {"text": f"not analysed: {result['reason']['message']}", "requested": True}
     findings = result["findings"]
     flags = ", ".join(flag["code"] for flag in result["quality_flags"])
+    percent = findings["total"]["opacity_percent"]
+    affected = "an unknown part" if percent is None else f"{percent:.0f} %"
     text = (
         f"research use only: {DECISIONS[findings['diagnosis']]}; "
         f"involvement {findings['involvement']}, CT severity score {findings['severity_score']} of 25, "
-        f"{_percent(findings)} of the lungs affected."
+        f"{affected} of the lungs affected."
     )
     return {
         "text": f"{text} Flags: {flags}." if flags else text,
         "requested": findings["diagnosis"] != "no_infection" or findings["involvement"] != "none",
     }
-
-
-def _percent(findings: dict[str, Any]) -> str:
-    percent = findings["total"]["opacity_percent"]
-    return "an unknown part" if percent is None else f"{percent:.0f} %"
 
 
 if __name__ == "__main__":

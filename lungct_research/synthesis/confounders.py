@@ -23,7 +23,7 @@ EMPHYSEMA_ABOVE = (0.6, 1.5)
 
 RETICULATION_DEPTH_MM = (5.0, 25.0)
 RETICULATION_KNOT_MM = (2.5, 5.0)
-"""Fine intersecting lines at bases and periphery, as in fibrosis; own numbers."""
+"""Depth below the pleura and distance of the fine lines of fibrosis; own decision."""
 
 SOLID_NODULE_MM = (8.0, 0.5, 4.0, 30.0)
 """Median, logarithmic deviation, smallest and largest diameter. Own decision, larger than in screening: the

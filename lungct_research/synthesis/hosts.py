@@ -30,7 +30,7 @@ SOLID_ABOVE_HU = -300
 """Limit between fat and lung that is partly filled; own decision."""
 
 PHANTOM_DISEASES = (Disease.NO_INFECTION, *INFECTIONS)
-"""Diseases of phantoms, in turn by their seeds."""
+"""Diseases that phantoms have in turn, by their seeds."""
 
 
 def real_host(data_dir: Path, name: str, spacing_mm: Spacing) -> Host:

@@ -22,7 +22,7 @@ SHORTEST_IN_PIXELS = 6
 
 _WHOLE = ("InstitutionName", "InstitutionAddress", "PatientAddress", "PatientTelephoneNumbers", "StudyID")
 _MACHINE = ("Manufacturer", "ManufacturerModelName")
-"""Programs enter themselves as the persons who made a segmentation."""
+"""Attributes whose words name no patient: programs enter themselves as makers of a segmentation."""
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"})
 _UID_LIKE = re.compile(r"\d+(?:\.\d+){4,}")
 _ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "utf-16-be")

@@ -11,7 +11,7 @@ from lungct_services.deidentify.profile import Patient
 
 COLUMNS = ("kind", "original", "new")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that a spreadsheet would run as a formula."""
+"""First characters of cells that a spreadsheet would run as formulas."""
 _QUOTE = "'"
 
 

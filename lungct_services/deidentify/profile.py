@@ -48,7 +48,7 @@ _TEMPORAL = [
 """Tags of all dates and times that the standard knows, also those that its table does not list."""
 _DATE, _DATE_LENGTH = "%Y%m%d", 8
 _REPEATING_GROUPS = {*range(0x5000, 0x5100), *range(0x6000, 0x6100)}
-"""Curves and overlays: the table removes their data and comments, but leaves their labels."""
+"""Groups of curves and overlays: the table removes data and comments, but leaves labels."""
 _NOT_TEXT = {"SQ", "UN", "OB", "OD", "OF", "OL", "OV", "OW"}
 _PUBLIC = ("1.2.840.10008.", "2.16.840.1.113883.")
 """Roots of the UIDs that DICOM and HL7 give to kinds of things, not to patients, studies and devices."""

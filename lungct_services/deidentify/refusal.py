@@ -33,7 +33,7 @@ ACCEPTED = {
 _SCREEN = re.compile(
     r"SCREEN ?(SAVE|CAPTURE|SHOT)|DOSE[ _]?(INFO|REPORT|SUMMARY|RECORD|SHEET)|PATIENT PROTOCOL|EXAM SUMMARY"
 )
-"""Kinds and descriptions of images that show text: scanners store some as CT images."""
+"""Descriptions of images that show text; scanners store some as CT images."""
 
 
 def refusal(dataset: Dataset) -> str | None:

@@ -12,10 +12,10 @@ from lungct_services.jobs.queue import Arrival, Job, Jobs, State, add_job
 
 DATABASE = "gateway.sqlite"
 NOT_SEEN_BEFORE = 0.0
-"""The time since when studies of a strange database are watched: they are looked at at once."""
+"""Time since which studies of another database are watched, so that they come first."""
 _KINDS_OF_STUDIES = ("NewStudy", "StableStudy")
 _N_SEEN = 10
-"""Own decision: Orthanc drops the changes of a deleted study, so one would not be enough to know it by."""
+"""Changes by which a database is known; own decision: Orthanc drops those of deleted studies."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS feed (id INTEGER PRIMARY KEY CHECK (id = 1), sequence INTEGER NOT NULL);

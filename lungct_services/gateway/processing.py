@@ -46,7 +46,7 @@ class Processor:
             self._analyse(job)
 
     def _analyse(self, job: Job) -> None:
-        """Screen, fetch and run; results that are on disk make the job one that is sending."""
+        """Analyse the study; once results are on disk the job is one to send."""
         if job.attempts > self.settings.retry.max_attempts + _ATTEMPTS_OF_A_CRASH:
             raise FinalError("SERVICE_DIED")
         if self.jobs.n_versions(job.study) > self.settings.limits.max_versions:

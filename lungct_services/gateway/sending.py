@@ -15,7 +15,7 @@ from lungct_services.jobs.errors import FinalError, TransientError
 from lungct_services.jobs.queue import Job, State
 
 _POLL_S = 2.0
-"""Own decision: between two looks at what Orthanc is sending."""
+"""Pause between two looks at what Orthanc is sending; own decision."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -78,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(404, "not found\n")
 
     def log_message(self, *_: Any) -> None:
-        """Requests are not logged."""
+        """Log no requests."""
 
     def _is_allowed(self) -> bool:
         given = self.headers.get("Authorization", "").removeprefix("Bearer ")

@@ -32,9 +32,9 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, priority, id);
 """
 HEAD_START_S = 4 * 3600.0
-"""Own decision: STAT passes whatever came up to eight hours earlier, two classes above the rest."""
+"""Lead of a priority over the next; own decision: STAT passes what came up to eight hours earlier."""
 _LONGEST_PAUSE_S = 24 * 3600.0
-"""Own decision: above any pause between attempts that makes sense."""
+"""Longest pause of a job; own decision: above any that makes sense."""
 _JOB_COLUMNS = "id, study, pseudonym, state, attempts, arrived"
 
 

@@ -21,7 +21,7 @@ from lungct_services.settings import Section
 
 WORKER = "lungct_services.runners.worker"
 _GRACE_S = 10.0
-"""Between the request to end and the end by force."""
+"""Seconds between the request to end and the end by force; own decision."""
 
 
 class RunnerSettings(Section):

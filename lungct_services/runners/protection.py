@@ -1,4 +1,4 @@
-"""What a service may not lose to its workers, and what workers may not take from the machine (Linux)."""
+"""Protects the secrets of a service from its workers, and the memory of the machine (Linux)."""
 
 from __future__ import annotations
 

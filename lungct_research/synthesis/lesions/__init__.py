@@ -25,7 +25,7 @@ from lungct_research.synthesis.lesions.shapes import blob
 __all__ = ["Host", "Infection", "Kind", "add_infection", "with_cavity"]
 
 LEAST_DEPTH_MM = 6.0
-"""A consolidation that is nowhere deeper has no room for a cavity with its wall; own decision."""
+"""Least depth of a consolidation that has room for a cavity with its wall; own decision."""
 
 WALL_SHARE = (0.2, 0.5)
 """Wall of a cavity as a part of the depth of the consolidation; own decision."""

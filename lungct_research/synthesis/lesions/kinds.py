@@ -71,8 +71,7 @@ HARD_SHARE = {
     Kind.NODULE: 0.6,
     Kind.CONSOLIDATION: 0.5,
 }
-"""How often a lesion of a kind is sharply bordered; own decision. Small kinds would vanish in a
-soft border."""
+"""Share of lesions of a kind with a sharp border; own decision. Small kinds would vanish in a soft one."""
 
 PRESENCE: dict[Disease, dict[Kind, float]] = {
     Disease.COVID19: {
@@ -94,7 +93,7 @@ PRESENCE: dict[Disease, dict[Kind, float]] = {
         Kind.CONSOLIDATION: 0.7,
     },
 }
-"""In how many patients a kind is seen. Ground-glass: Bai et al. 2020. Of COVID-19, septal thickening, bands
+"""Share of patients in whom a kind is seen. Ground-glass: Bai et al. 2020. Of COVID-19, septal thickening, bands
 and consolidation on ground-glass: 43, 53 and 35 % of 2655 patients (meta-analysis PMC8119228, 2021); crazy
 paving stands for all septal thickening, alone it is seen in 15 % (Bao et al. 2020, J. Am. Coll. Radiol. 17:
 701-709).
@@ -113,7 +112,7 @@ LESION_SHARE = {
     Kind.NODULE: 1.5,
     Kind.CONSOLIDATION: 2.0,
 }
-"""How many lesions of a kind there are beside the other kinds of the same patient; own decision."""
+"""Weight of a kind among the lesions of one patient; own decision."""
 
 
 @dataclass(frozen=True)

@@ -19,16 +19,15 @@ from lungct_research.synthesis.lesions.kinds import (
 )
 
 NOISE_BAND_HU = 60.0
-"""Voxels up to this much denser than normal parenchyma count as fully aerated, so that they all rise alike
-and the host's noise stays; own decision, above the noise of most chest CTs after the smoothing below."""
+"""Range above normal parenchyma that counts as fully aerated, so that these voxels all rise alike and the
+host's noise stays; own decision, above the noise of most chest CTs after the smoothing below."""
 
 SMOOTHING_MM = 0.8
 LEAST_RISE_HU = 120.0
-"""A lesion that is fainter than this beside its surroundings would not be labelled by a reader; own
-decision."""
+"""Least rise of a lesion; own decision: a reader would not label a fainter one."""
 
 PLEURA_MM = 3.0
-"""Partly aerated voxels this far outside a lung mask are filled too; the mask itself stays inside."""
+"""Reach outside a lung mask in which partly aerated voxels are filled too; the mask itself stays inside."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Write a volume of Hounsfield units as a CT series, well formed or with chosen faults."""
+"""Writes a volume of Hounsfield units as a CT series, well formed or with chosen faults."""
 
 from __future__ import annotations
 
