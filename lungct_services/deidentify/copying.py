@@ -6,9 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from pydicom import DataElement, Dataset
+from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
 
 from lungct.dicom_read.files import read_dataset, walk
@@ -53,12 +52,7 @@ class Copies:
 
     def write_report(self) -> Counter[str]:
         """Write what was changed, without a value of anybody, beside the copies; return what was left out."""
-        content = json.dumps(self._report(), indent=2) + "\n"
-        (self._out / REPORT_FILE).write_text(content, encoding="utf-8")
-        return self._left_out
-
-    def _report(self) -> dict[str, Any]:
-        return {
+        report = {
             "profile": "DICOM PS3.15 Basic Application Level Confidentiality Profile",
             "options": [
                 "Retain Longitudinal Temporal Information With Modified Dates",
@@ -70,6 +64,8 @@ class Copies:
             "left_out": dict(self._left_out),
             "attributes": {keyword: dict(counts) for keyword, counts in sorted(self._changes.items())},
         }
+        (self._out / REPORT_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        return self._left_out
 
     def _copy(self, path: Path) -> str | None:
         """Copy a file; return the code of the reason where there is no copy."""
@@ -87,7 +83,9 @@ class Copies:
             if is_left(identity, patient.uids.keys(), dataset):
                 return "IDENTIFIER_LEFT"
             self._mapping.add(patient)
-            self._write(dataset)
+            folder = self._out / dataset.StudyInstanceUID
+            folder.mkdir(exist_ok=True)
+            dataset.save_as(folder / f"{dataset.SOPInstanceUID}.dcm", enforce_file_format=True)
         except InvalidDicomError:
             return "NOT_DICOM"
         except DAMAGED:
@@ -95,11 +93,6 @@ class Copies:
         self._note_changes(before, dict(_values(dataset)))
         self.n_copied += 1
         return None
-
-    def _write(self, dataset: Dataset) -> None:
-        folder = self._out / dataset.StudyInstanceUID
-        folder.mkdir(exist_ok=True)
-        dataset.save_as(folder / f"{dataset.SOPInstanceUID}.dcm", enforce_file_format=True)
 
     def _note_changes(self, before: dict[str, str], after: dict[str, str]) -> None:
         for place in before.keys() | after.keys():
@@ -116,13 +109,9 @@ class Copies:
 def _values(dataset: Dataset, place: str = "") -> Iterator[tuple[str, str]]:
     """Yield place and value of every element, of items too."""
     for element in dataset:
-        here = f"{place}/{_name(element)}"
+        here = f"{place}/{element.keyword or f'{element.tag:08X}'}"
         if element.VR == "SQ":
             for number, item in enumerate(element.value):
                 yield from _values(item, f"{here}[{number}]")
         elif element.tag.group != 0x7FE0:
             yield here, str(element.value)
-
-
-def _name(element: DataElement) -> str:
-    return element.keyword or f"{element.tag.group:04X}{element.tag.element:04X}"

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 
 from lungct_research.datasets.densities import DENSE_HU, HAZE_HU
 from lungct_research.datasets.disease import Disease
-
-Range = tuple[float, float]
 
 
 class Kind(StrEnum):
@@ -62,57 +61,41 @@ N_BUDS = (6, 18)
 
 HARD_BORDER_MM = (0.8, 2.5)
 SOFT_BORDER_MM = (3.0, 12.0)
-HARD_SHARE = {
-    Kind.GROUND_GLASS: 0.25,
-    Kind.CRAZY_PAVING: 0.4,
-    Kind.REVERSED_HALO: 0.6,
-    Kind.BAND: 1.0,
-    Kind.TREE_IN_BUD: 1.0,
-    Kind.NODULE: 0.6,
-    Kind.CONSOLIDATION: 0.5,
-}
-"""Share of lesions of a kind with a sharp border; own decision. Small kinds would vanish in a soft one."""
+"""Widths over which sharp and soft borders fade; own decision."""
 
-PRESENCE: dict[Disease, dict[Kind, float]] = {
-    Disease.COVID19: {
-        Kind.GROUND_GLASS: 0.91,
-        Kind.CRAZY_PAVING: 0.43,
-        Kind.REVERSED_HALO: 0.11,
-        Kind.BAND: 0.53,
-        Kind.TREE_IN_BUD: 0.02,
-        Kind.NODULE: 0.1,
-        Kind.CONSOLIDATION: 0.35,
-    },
-    Disease.OTHER_INFECTION: {
-        Kind.GROUND_GLASS: 0.68,
-        Kind.CRAZY_PAVING: 0.1,
-        Kind.REVERSED_HALO: 0.01,
-        Kind.BAND: 0.15,
-        Kind.TREE_IN_BUD: 0.3,
-        Kind.NODULE: 0.35,
-        Kind.CONSOLIDATION: 0.7,
-    },
-}
-"""Share of patients in whom a kind is seen. Ground-glass: Bai et al. 2020. Of COVID-19, septal thickening, bands
-and consolidation on ground-glass: 43, 53 and 35 % of 2655 patients (meta-analysis PMC8119228, 2021); crazy
-paving stands for all septal thickening, alone it is seen in 15 % (Bao et al. 2020, J. Am. Coll. Radiol. 17:
-701-709).
 
-All other shares are an own decision. For other infections they are in the order of: consolidation in 85 % of
+class Frequency(NamedTuple):
+    """Frequency of a kind of lesion, and of sharp borders.
+
+    Attributes:
+        covid19, other_infection: share of patients in whom it is seen.
+        weight: its share among the lesions of one patient, beside the weights of the other kinds.
+        hard: share of its lesions with a sharp border; small kinds would vanish in a soft one.
+    """
+
+    covid19: float
+    other_infection: float
+    weight: float
+    hard: float
+
+
+FREQUENCIES = {
+    Kind.GROUND_GLASS: Frequency(covid19=0.91, other_infection=0.68, weight=3.0, hard=0.25),
+    Kind.CRAZY_PAVING: Frequency(covid19=0.43, other_infection=0.1, weight=2.0, hard=0.4),
+    Kind.REVERSED_HALO: Frequency(covid19=0.11, other_infection=0.01, weight=0.7, hard=0.6),
+    Kind.BAND: Frequency(covid19=0.53, other_infection=0.15, weight=1.0, hard=1.0),
+    Kind.TREE_IN_BUD: Frequency(covid19=0.02, other_infection=0.3, weight=1.0, hard=1.0),
+    Kind.NODULE: Frequency(covid19=0.1, other_infection=0.35, weight=1.5, hard=0.6),
+    Kind.CONSOLIDATION: Frequency(covid19=0.35, other_infection=0.7, weight=2.0, hard=0.5),
+}
+"""Ground-glass: Bai et al. 2020. Of COVID-19, septal thickening, bands and consolidation on ground-glass: 43,
+53 and 35 % of 2655 patients (meta-analysis PMC8119228, 2021); crazy paving stands for all septal thickening,
+alone it is seen in 15 % (Bao et al. 2020, J. Am. Coll. Radiol. 17: 701-709).
+
+All other numbers are an own decision. For other infections they are in the order of: consolidation in 85 % of
 35 bacterial pneumonias (Reittner et al. 2003, Eur. Radiol. 13: 515-521), centrilobular nodules in 39 % of 88
 pneumococcal and 35 % of 23 influenza pneumonias (PMC4273967), tree-in-bud in 24 % of 92 influenza pneumonias
 and in none of 13 with COVID-19 (Eur. Radiol. 2020, 30: 4910-4917)."""
-
-LESION_SHARE = {
-    Kind.GROUND_GLASS: 3.0,
-    Kind.CRAZY_PAVING: 2.0,
-    Kind.REVERSED_HALO: 0.7,
-    Kind.BAND: 1.0,
-    Kind.TREE_IN_BUD: 1.0,
-    Kind.NODULE: 1.5,
-    Kind.CONSOLIDATION: 2.0,
-}
-"""Weight of a kind among the lesions of one patient; own decision."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +120,7 @@ class Lesion:
 
 def draw_lesion(rng: np.random.Generator, kind: Kind) -> Lesion:
     """Draw density, border and blending of a lesion of one kind."""
-    border = HARD_BORDER_MM if rng.random() < HARD_SHARE[kind] else SOFT_BORDER_MM
+    border = HARD_BORDER_MM if rng.random() < FREQUENCIES[kind].hard else SOFT_BORDER_MM
     border_mm = float(rng.uniform(*border))
     is_additive = bool(rng.random() < 0.5)
     if kind in (Kind.GROUND_GLASS, Kind.CRAZY_PAVING):
@@ -152,7 +135,12 @@ def draw_lesion(rng: np.random.Generator, kind: Kind) -> Lesion:
 
 def draw_kinds(rng: np.random.Generator, disease: Disease, n: int) -> list[Kind]:
     """Draw the kinds of ``n`` lesions of one patient: first those that occur, then one for each lesion."""
-    present = [kind for kind, share in PRESENCE[disease].items() if rng.random() < share]
+    is_covid19 = disease is Disease.COVID19
+    present = [
+        kind
+        for kind, often in FREQUENCIES.items()
+        if rng.random() < (often.covid19 if is_covid19 else often.other_infection)
+    ]
     present = present or [Kind.GROUND_GLASS]
-    shares = np.array([LESION_SHARE[kind] for kind in present])
+    shares = np.array([FREQUENCIES[kind].weight for kind in present])
     return [present[i] for i in rng.choice(len(present), n, p=shares / shares.sum())]

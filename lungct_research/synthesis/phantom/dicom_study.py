@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydicom import Dataset, uid
+from pydicom.encaps import encapsulate
 from scipy import ndimage
 
-from lungct_research.synthesis.phantom.dicom_encoding import save
 from lungct_research.synthesis.phantom.dicom_faults import break_datasets, break_files
 from lungct_research.synthesis.phantom.dicom_objects import enhanced_image, single_images
-from lungct_research.synthesis.phantom.study_options import DEFAULT_OPTIONS, Orientation, StudyOptions
+from lungct_research.synthesis.phantom.study_options import DEFAULT_OPTIONS, Orientation, StudyOptions, Syntax
 
 OUTSIDE_HU = -1000
 TILT_DEG = 15.0
@@ -27,6 +29,17 @@ _STORED_AXES = {
 }
 """Patient direction in which slices, rows and columns count up, where it is not SPL."""
 _AXES = {"S": (0, 1), "I": (0, -1), "P": (1, 1), "A": (1, -1), "L": (2, 1), "R": (2, -1)}
+_SYNTAX_UIDS = {
+    Syntax.IMPLICIT: uid.ImplicitVRLittleEndian,
+    Syntax.EXPLICIT: uid.ExplicitVRLittleEndian,
+    Syntax.BIG_ENDIAN: uid.ExplicitVRBigEndian,
+    Syntax.DEFLATED: uid.DeflatedExplicitVRLittleEndian,
+    Syntax.RLE: uid.RLELossless,
+    Syntax.JPEG_LOSSLESS: uid.JPEGLossless,
+    Syntax.JPEG_LOSSLESS_SV1: uid.JPEGLosslessSV1,
+    Syntax.JPEG_LS: uid.JPEGLSLossless,
+    Syntax.JPEG_2000: uid.JPEG2000Lossless,
+}
 
 Volume = npt.NDArray[np.integer] | npt.NDArray[np.floating]
 Matrix = npt.NDArray[np.float64]
@@ -43,6 +56,10 @@ def write_study(volume_hu: Volume, out_dir: Path, options: StudyOptions = DEFAUL
 
     Returns:
         The files in the order of Instance Number.
+
+    Raises:
+        ValueError: a fault of slices is asked of a multi-frame image, or GDCM, which alone encodes JPEG
+            Lossless, is not installed.
     """
     frames_hu, affine_lps = _as_stored(volume_hu, options)
     stored = np.stack([_stored_values(frame, options) for frame in frames_hu])
@@ -54,7 +71,7 @@ def write_study(volume_hu: Volume, out_dir: Path, options: StudyOptions = DEFAUL
         earlier.unlink()
     paths = [out_dir / f"{stem}_{number:04d}.dcm" for number in range(1, len(datasets) + 1)]
     for path, dataset in zip(paths, datasets, strict=True):
-        save(dataset, path, options.transfer_syntax)
+        _save(dataset, path, options.transfer_syntax)
     break_files(paths, options.faults)
     return paths
 
@@ -117,3 +134,58 @@ def _stored_values(frame_hu: Volume, options: StudyOptions) -> npt.NDArray[np.in
         corner = max(1, min(frame_hu.shape) // 8)
         stored[:corner, :corner] = options.padding_value
     return np.asarray(stored, dtype="<i2" if options.signed else "<u2")
+
+
+def _save(dataset: Dataset, path: Path, syntax: Syntax) -> None:
+    """Write a data set whose Pixel Data is native little endian in another transfer syntax."""
+    syntax_uid = _SYNTAX_UIDS[syntax]
+    if syntax in (Syntax.JPEG_LOSSLESS, Syntax.JPEG_LOSSLESS_SV1):
+        _compress_jpeg_lossless(dataset, syntax_uid)
+    elif syntax_uid.is_encapsulated:
+        dataset.compress(syntax_uid, generate_instance_uid=False)
+    elif not syntax_uid.is_little_endian:
+        dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").byteswap().tobytes()
+    dataset.file_meta.TransferSyntaxUID = syntax_uid
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def _compress_jpeg_lossless(dataset: Dataset, syntax_uid: uid.UID) -> None:
+    frame_bytes = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8
+    pixels = dataset.PixelData
+    frames = [pixels[start : start + frame_bytes] for start in range(0, len(pixels), frame_bytes)]
+    dataset.PixelData = encapsulate([_jpeg_lossless_frame(frame, dataset, syntax_uid) for frame in frames])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+
+
+def _jpeg_lossless_frame(pixels: bytes, dataset: Dataset, syntax_uid: uid.UID) -> bytes:
+    """Return one frame encoded by GDCM, which knows processes 14 and 14 SV1."""
+    try:
+        import gdcm
+    except ImportError as error:
+        raise ValueError("JPEG Lossless needs python-gdcm; choose another transfer syntax") from error
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetInput(_gdcm_image(gdcm, pixels, dataset))
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(syntax_uid))))
+    if not change.Change():
+        raise ValueError(f"GDCM cannot encode {dataset.BitsStored}-bit pixels as {syntax_uid.name}")
+    fragments = change.GetOutput().GetDataElement().GetSequenceOfFragments()
+    encoded: str = fragments.GetFragment(0).GetByteValue().GetBuffer()
+    return encoded.encode("utf-8", "surrogateescape")
+
+
+def _gdcm_image(gdcm: Any, pixels: bytes, dataset: Dataset) -> Any:
+    """Return a native image for a GDCM filter, which frees it: Python must not free it a second time."""
+    image = gdcm.Image()
+    image.thisown = False
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((dataset.Columns, dataset.Rows, 1))
+    monochrome = gdcm.PhotometricInterpretation.MONOCHROME2
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(monochrome))
+    bits = dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit
+    image.SetPixelFormat(gdcm.PixelFormat(1, *bits, dataset.PixelRepresentation))
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.ExplicitVRLittleEndian))
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetByteStringValue(pixels)
+    image.SetDataElement(element)
+    return image
