@@ -38,7 +38,8 @@ class Database:
             self._connection.row_factory = sqlite3.Row
             self._connection.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; {schema}")
         except (OSError, sqlite3.Error) as error:
-            raise SettingsError(f"state_dir cannot be used ({error}): check path and access") from error
+            message = f"state_dir cannot be used ({error}): check path and access rights"
+            raise SettingsError(message) from error
 
     def lock(self) -> None:
         """Become the only service on this database, until it is closed.

@@ -1,4 +1,4 @@
-"""Runners: each analyses one study at a time in another process, which is never a shell."""
+"""Runs analyses in other processes, one study at a time and never through a shell."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import select
 import signal
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, Protocol, Self
+from typing import Literal, Self
 
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
@@ -56,16 +57,23 @@ class RunnerSettings(Section):
         return self
 
 
-class Runner(Protocol):
-    """Analyses one study at a time; ``result.json`` tells what came of it."""
+class Runner(ABC):
+    """Analyses one study at a time in another process, which writes its log to a file."""
 
+    def __init__(self, settings: RunnerSettings, log_file: Path) -> None:
+        """Start nothing yet."""
+        self._settings = settings
+        self._log_file = log_file
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @abstractmethod
     def run(self, study: Path, results: Path, name: str) -> None:
-        """Analyse a study.
+        """Analyse a study; ``result.json`` tells what came of it.
 
         Args:
             study: folder of the images.
             results: folder for the results.
-            name: of this run, for containers and jobs.
+            name: name of this run, for containers and jobs.
 
         Raises:
             TransientError: the run did not come to its end.
@@ -73,24 +81,6 @@ class Runner(Protocol):
 
     def stop(self) -> None:
         """End what runs; may be called from another thread."""
-
-
-def make_runner(settings: RunnerSettings, log_file: Path) -> Runner:
-    """Return the runner that the settings ask for; what it starts writes its log to a file."""
-    kind = CommandRunner if settings.kind == "command" else WorkerRunner
-    return kind(settings, log_file)
-
-
-class _ProcessRunner:
-    """Starts one process at a time, which writes its log to a file."""
-
-    def __init__(self, settings: RunnerSettings, log_file: Path) -> None:
-        self._settings = settings
-        self._log_file = log_file
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def stop(self) -> None:
-        """End the process; may be called from another thread."""
         if self._process is not None:
             end(self._process)
 
@@ -108,7 +98,12 @@ class _ProcessRunner:
         return self._process
 
 
-class CommandRunner(_ProcessRunner):
+def make_runner(settings: RunnerSettings, log_file: Path) -> Runner:
+    """Return the runner that the settings ask for; what it starts writes its log to a file."""
+    return (CommandRunner if settings.kind == "command" else WorkerRunner)(settings, log_file)
+
+
+class CommandRunner(Runner):
     """Starts a program for every study."""
 
     def run(self, study: Path, results: Path, name: str) -> None:
@@ -128,7 +123,7 @@ class CommandRunner(_ProcessRunner):
             end(process)
 
 
-class WorkerRunner(_ProcessRunner):
+class WorkerRunner(Runner):
     """Hands studies to a warm worker process, which is started when needed and renewed now and then."""
 
     def __init__(self, settings: RunnerSettings, log_file: Path, module: str = WORKER) -> None:
