@@ -34,7 +34,7 @@ def read_ours(study: Path) -> Work:
 
 def read_sdk(study: Path) -> Work:
     """Read with the operators that MONAI Deploy brings, and a rule that selects CT."""
-    from monai.deploy.core.fragment import Fragment
+    from monai.deploy.core import Fragment
     from monai.deploy.operators import (
         DICOMDataLoaderOperator,
         DICOMSeriesSelectorOperator,

@@ -1,4 +1,4 @@
-"""How good the classifier is: measures of test cases, as a report and in the model card.
+"""Evaluation of the classifier on test cases, as a report and in the model card.
 
 The temperature and the best cut-offs come from the validation cases.
 """
@@ -21,22 +21,19 @@ from lungct.networks.device import DeviceName, choose_device, keep_freed_memory
 from lungct.networks.weights import METADATA_FILE, load_model
 from lungct_research.datasets.manifest import ManifestError, read_manifest
 from lungct_research.evaluation.agreement import N_RESAMPLES
-from lungct_research.evaluation.calibration import (
-    at_temperature,
-    expected_calibration_error,
-    fitted_temperature,
-)
 from lungct_research.evaluation.classification import (
     FEWEST_IN_SUBGROUP,
     PAPER_VALUES,
     best_cut_offs,
-    confusion,
-    measures,
-    subgroups,
+    calibration_error,
+    count_confusion,
+    fit_temperature,
+    measure_predictions,
+    measure_subgroups,
 )
-from lungct_research.evaluation.classification_plots import pictures
 from lungct_research.evaluation.model_cards import renew_card
-from lungct_research.evaluation.predictions import is_external, predict, predictions_of, read_predictions
+from lungct_research.evaluation.plots import draw_classification
+from lungct_research.evaluation.predictions import is_external, predict, read_predictions, select_part
 
 TEMPLATE = Path(__file__).with_name("classifier.html.j2")
 FAMILIAR_SHARE = 0.99
@@ -46,10 +43,10 @@ FEWEST_FOR_ENERGY = 100
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is measured, and what is known about where it comes from.
+    """Predictions to measure, and what is known about where they come from.
 
     Attributes:
-        table: one row a case: what :func:`predict` gives.
+        table: one row a case, as :func:`predict` gives it.
         is_external: the institutions of the test cases gave nothing to training.
         stored_temperature: used where there are no validation cases to fit another.
     """
@@ -60,65 +57,63 @@ class Evidence:
 
 
 def report(evidence: Evidence, n_resamples: int = N_RESAMPLES) -> tuple[dict[str, Any], dict[str, str]]:
-    """Everything measured, for JSON, and the pictures.
+    """Measure the test cases.
 
     Args:
         evidence: probabilities at a temperature of 1.
-        n_resamples: of the bootstrap.
+        n_resamples: resamples of the bootstrap.
+
+    Returns:
+        All measures, for JSON, and the pictures: PNG in Base64 by title.
 
     Raises:
         ManifestError: there are no test cases.
     """
-    raw, validation = (predictions_of(evidence.table, part) for part in ("test", "validation"))
-    if not len(raw):
+    raw, validation = (select_part(evidence.table, part) for part in ("test", "validation"))
+    if not len(raw.labels):
         raise ManifestError(["there are no cases in test"])
-    has_validation = bool(len(validation))
-    temperature = (
-        fitted_temperature(validation.probabilities, validation.labels)
-        if has_validation
-        else evidence.stored_temperature
-    )
-    test, chooser = (
-        predictions.with_probabilities(at_temperature(predictions.probabilities, temperature))
-        for predictions in (raw, validation if has_validation else raw)
-    )
-    cut_offs = best_cut_offs(chooser)
-    found = measures(test, cut_offs, n_resamples)
+    has_validation = bool(len(validation.labels))
+    temperature = evidence.stored_temperature
+    if has_validation:
+        temperature = fit_temperature(validation.probabilities, validation.labels)
+    test = raw.at_temperature(temperature)
+    cut_offs = best_cut_offs(validation.at_temperature(temperature) if has_validation else test)
+    found = measure_predictions(test, cut_offs, n_resamples)
     counts = Counter(CLASSES[label] for label in test.labels)
     result = {
-        "n_cases": len(test),
+        "n_cases": len(test.labels),
         "n_patients": len(set(test.patients)),
-        "n_institutions": len({facts["institution"] for facts in test.facts}),
+        "n_institutions": test.facts["institution"].n_unique(),
         "n_by_class": {name: counts[name] for name in CLASSES},
         "n_resamples": n_resamples,
         "is_external": evidence.is_external,
-        "warnings": _warnings(evidence, counts, has_validation),
+        "warnings": _collect_warnings(evidence, counts, has_validation),
         "measures": {name: estimate.rounded() for name, estimate in found.items()},
         "paper": dict(PAPER_VALUES),
-        "confusion_rows_true": confusion(test).tolist(),
+        "confusion_rows_true": count_confusion(test).tolist(),
         "cut_offs": cut_offs,
         "cut_offs_chosen_on": "validation cases" if has_validation else "the test cases themselves",
         "temperature": temperature,
         "temperature_from": "fitted to the validation cases" if has_validation else "that of the model",
-        "highest_energy": _highest_energy(evidence.table),
+        "highest_energy": _find_highest_energy(evidence.table),
         "calibration": {
-            name: round(expected_calibration_error(one.probabilities, one.labels), 3)
+            name: round(calibration_error(one.probabilities, one.labels), 3)
             for name, one in (("before", raw), ("after", test))
         },
-        "subgroups": subgroups(test, n_resamples),
+        "subgroups": measure_subgroups(test, n_resamples),
     }
-    return result, pictures(test, found)
+    return result, draw_classification(test, found)
 
 
-def _highest_energy(table: pl.DataFrame) -> float | None:
-    """Above which a chest is unlike the validation cases; None where these are too few, or have no energy."""
+def _find_highest_energy(table: pl.DataFrame) -> float | None:
+    """Return the energy above which a chest is unlike the validation cases, where enough of them have one."""
     if "energy" not in table.columns:
         return None
     energies = table.filter(pl.col("split") == "validation")["energy"]
     return energies.quantile(FAMILIAR_SHARE) if len(energies) >= FEWEST_FOR_ENERGY else None
 
 
-def _warnings(evidence: Evidence, counts: Counter[str], has_validation: bool) -> list[str]:
+def _collect_warnings(evidence: Evidence, counts: Counter[str], has_validation: bool) -> list[str]:
     found = [
         f"class {name} has {counts[name]} cases: no number about it is to be believed, nor its interval"
         for name in CLASSES
@@ -129,16 +124,6 @@ def _warnings(evidence: Evidence, counts: Counter[str], has_validation: bool) ->
     if not has_validation:
         found.append("without validation cases the best cut-offs are chosen on the test: they flatter")
     return found
-
-
-def write(result: dict[str, Any], drawn: dict[str, str], table: pl.DataFrame, out_dir: Path) -> None:
-    """The report as HTML and JSON, and the predictions."""
-    out_dir.mkdir(parents=True, exist_ok=True)
-    (out_dir / "classifier.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    template = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
-    html = template.render(report=result, pictures=drawn, cut_off=DECISION_CUT_OFF)
-    (out_dir / "classifier.html").write_text(html, encoding="utf-8")
-    table.write_csv(out_dir / "predictions.csv")
 
 
 def record(result: dict[str, Any], model_dir: Path) -> None:
@@ -160,39 +145,52 @@ def record(result: dict[str, Any], model_dir: Path) -> None:
     renew_card(model_dir, described)
 
 
-def of_predictions(path: Path) -> Evidence:
-    """Take the predictions of any classifier from a file."""
+def read_evidence(path: Path) -> Evidence:
+    """Take the predictions of any classifier from a file.
+
+    Raises:
+        ManifestError: the file makes no sense, see :func:`read_predictions`.
+    """
     table = read_predictions(path)
     return Evidence(table, is_external(zip(table["split"], table["institution"], strict=True)))
 
 
-def of_manifest(path: Path, models: Path, device: DeviceName) -> Evidence:
-    """Predict the cases of a manifest that training has not seen, with the classifier of ``models``."""
+def predict_manifest(path: Path, models: Path, device: DeviceName) -> Evidence:
+    """Predict the cases of a manifest that training has not seen, with the classifier of ``models``.
+
+    Raises:
+        ManifestError: rows are wrong, a CT cannot be read, or training has seen a test case.
+    """
     keep_freed_memory()
-    on = choose_device(device)
-    model = load_model(models, "classifier", Classifier3d, on)
+    chosen = choose_device(device)
+    model = load_model(models, "classifier", Classifier3d, chosen)
     cases = read_manifest(path, "patient")
     external = is_external((case.split, case.institution) for case in cases)
     unseen = [case for case in cases if case.split != "train"]
-    table = predict(unseen, model.network, models, on)
+    table = predict(unseen, model.network, models, chosen)
     return Evidence(table, external, model.parameters.get("temperature", 1.0))
 
 
 def run(
     evidence: Evidence, out_dir: Path, n_resamples: int, *, external: bool, record_in: Path | None
 ) -> None:
-    """Measure, write, and on request record.
+    """Measure, and write the report as HTML and JSON, and the predictions.
 
     Args:
         evidence: predictions.
-        out_dir: folder of the report.
+        out_dir: folder of the report, made where missing.
         n_resamples: resamples of the bootstrap.
         external: the institutions gave no case to training, whatever the manifest says.
         record_in: model folder in which the result is noted.
     """
     evidence = replace(evidence, is_external=evidence.is_external or external)
-    result, drawn = report(evidence, n_resamples)
-    write(result, drawn, evidence.table, out_dir)
+    result, pictures = report(evidence, n_resamples)
+    template = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"), autoescape=True)
+    html = template.render(report=result, pictures=pictures, cut_off=DECISION_CUT_OFF)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    (out_dir / "classifier.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    (out_dir / "classifier.html").write_text(html, encoding="utf-8")
+    evidence.table.write_csv(out_dir / "predictions.csv")
     for text in result["warnings"]:
         print(f"warning: {text}")
     print(f"{result['n_cases']} cases: {out_dir / 'classifier.html'}")

@@ -33,7 +33,7 @@ PUBLIC_SETS = (
     "ricord_1a",
     "ricord_1b",
 )
-"""Names of :data:`lungct_research.evaluation.opacity_sets.SETS`, known here without importing it."""
+"""Names of :data:`lungct_research.evaluation.cases.SETS`, known here without importing it."""
 
 
 @click.group()
@@ -146,12 +146,12 @@ def classifier(
         raise click.UsageError("give either --manifest or --predictions")
     if record and manifest is None:
         raise click.UsageError("--record needs --manifest: nobody knows which model the predictions are of")
-    from lungct_research.evaluation.classifier import Evidence, of_manifest, of_predictions, run
+    from lungct_research.evaluation.classifier import predict_manifest, read_evidence, run
 
-    if manifest is not None:
-        evidence: Evidence = of_manifest(manifest, models, device)
-    else:
-        evidence = of_predictions(predictions or Path())
+    if predictions is not None:
+        evidence = read_evidence(predictions)
+    elif manifest is not None:
+        evidence = predict_manifest(manifest, models, device)
     run(evidence, out, resamples, external=external, record_in=models / "classifier" if record else None)
 
 
@@ -209,6 +209,6 @@ def lobe_shares(data: Path) -> None:
     The lobes are those that experts drew in 51 patients (Tang et al. 2019). The limits of the quality flag
     LOBE_SHARE_IMPLAUSIBLE come from here.
     """
-    from lungct_research.evaluation.lobe_shares import run
+    from lungct_research.evaluation.lobes import print_lobe_shares
 
-    run(data)
+    print_lobe_shares(data)

@@ -1,4 +1,4 @@
-"""How much of what is called lung is solid and far from any air, on chests without an expert's drawing.
+"""Measure of what is called lung and is solid and far from any air, on chests without an expert's drawing.
 
 In a chest without consolidation or mass all of it is liver, spleen, stomach, aorta or chest wall. The same is
 asked of the chest with its diaphragm raised, since the lungs of patients who breathe in badly are short.
@@ -7,38 +7,23 @@ asked of the chest with its diaphragm raised, since the lungs of patients who br
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-
-from lungct.anatomy.lungs import segment_lobes
 from lungct.anatomy.solid_lung import find_solid_lung
 from lungct.errors import NoLungError
-from lungct.networks import LobeUNet
-from lungct.networks.device import keep_freed_memory
-from lungct.networks.weights import load_model
-from lungct.records import CtVolume, Lobe, MaskArray
+from lungct.records import CtVolume, Lobe
 from lungct.records.orientation import canonical_volume
 from lungct_research.datasets.ct_files import read_ct
+from lungct_research.evaluation.lobes import Segmenter, load_segmenter
 from lungct_research.synthesis.diaphragm import raise_diaphragm
 from lungct_research.synthesis.hosts import threshold_lungs
-
-Segmenter = Callable[[CtVolume], MaskArray]
-"""Lobes of a canonical volume on its grid."""
 
 
 @dataclass(frozen=True)
 class Leak:
-    """Solid and far lung of one chest.
-
-    Attributes:
-        chest: its name.
-        left_mm: how far the left half of the diaphragm was raised.
-        right_mm: how far the right half was.
-        lobe_ml: solid and far, by lobe.
-    """
+    """Solid and far lung of one chest, by lobe, with the halves of its diaphragm raised so far."""
 
     chest: str
     left_mm: float
@@ -47,7 +32,7 @@ class Leak:
 
     @property
     def total_ml(self) -> float:
-        """Of all lobes."""
+        """Solid and far lung of all lobes."""
         return sum(self.lobe_ml.values())
 
 
@@ -66,7 +51,7 @@ def find_chests(folder: Path) -> Iterator[tuple[str, CtVolume]]:
 
 
 def measure_leak(
-    chest: str, volume: CtVolume, segment: Segmenter, rises_mm: Iterable[float] = ()
+    chest: str, volume: CtVolume, segment: Segmenter, rises_mm: Sequence[float] = ()
 ) -> Iterator[Leak]:
     """Measure a chest as it is, then with the left and with the right half of its diaphragm raised.
 
@@ -76,19 +61,22 @@ def measure_leak(
         segment: what is measured; a chest in which it finds no lungs has no leak.
         rises_mm: how far the diaphragm is raised.
     """
-    rises = list(rises_mm)
-    raised = [(0.0, 0.0), *((mm, 0.0) for mm in rises), *((0.0, mm) for mm in rises)]
-    lungs = threshold_lungs(volume.volume_hu.astype("float32"), volume.spacing_mm)[0] if rises else None
+    raised = [*((mm, 0.0) for mm in rises_mm), *((0.0, mm) for mm in rises_mm)]
+    yield Leak(chest, 0.0, 0.0, _measure_solid_ml(volume, segment))
+    if not raised:
+        return
+    lungs = threshold_lungs(volume.volume_hu.astype("float32"), volume.spacing_mm)[0]
     for left_mm, right_mm in raised:
-        shown = volume
-        if lungs is not None and (left_mm or right_mm):
-            hu = raise_diaphragm(volume.volume_hu, lungs, volume.spacing_mm, left_mm, right_mm)
-            shown = canonical_volume(hu, volume.spacing_mm)
-        try:
-            lobe_ml = find_solid_lung(shown, segment(shown)).lobe_ml
-        except NoLungError:
-            lobe_ml = dict.fromkeys(Lobe, 0.0)
-        yield Leak(chest, left_mm, right_mm, lobe_ml)
+        hu = raise_diaphragm(volume.volume_hu, lungs, volume.spacing_mm, left_mm, right_mm)
+        shown = canonical_volume(hu, volume.spacing_mm)
+        yield Leak(chest, left_mm, right_mm, _measure_solid_ml(shown, segment))
+
+
+def _measure_solid_ml(volume: CtVolume, segment: Segmenter) -> Mapping[Lobe, float]:
+    try:
+        return find_solid_lung(volume, segment(volume)).lobe_ml
+    except NoLungError:
+        return dict.fromkeys(Lobe, 0.0)
 
 
 def describe(leak: Leak) -> str:
@@ -97,16 +85,14 @@ def describe(leak: Leak) -> str:
     return f"{leak.chest:<20} {leak.left_mm:4.0f} {leak.right_mm:4.0f}  {lobes}  {leak.total_ml:6.0f}"
 
 
-def run(data: Path, models: Path, rises_mm: Iterable[float] = ()) -> None:
+def run(data: Path, models: Path, rises_mm: Sequence[float] = ()) -> None:
     """Print a line a chest and rise of the diaphragm, then all of them as JSON."""
-    keep_freed_memory()
-    model = load_model(models, "lungs", LobeUNet, torch.device("cpu"))
-    print(
-        f"{'chest':<20} left right  {'  '.join(f'{lobe:>6.6}' for lobe in Lobe)}     all   (mL, rises in mm)"
-    )
+    segment = load_segmenter(models)
+    names = "  ".join(f"{lobe:>6.6}" for lobe in Lobe)
+    print(f"{'chest':<20} left right  {names}     all   (mL, rises in mm)")
     measured = []
     for name, volume in find_chests(data):
-        for leak in measure_leak(name, volume, lambda ct: segment_lobes(ct, model).lobes, rises_mm):
+        for leak in measure_leak(name, volume, lambda ct: segment(ct).lobes, rises_mm):
             print(describe(leak), flush=True)
             measured.append(asdict(leak) | {"total_ml": leak.total_ml})
     print(json.dumps(measured))

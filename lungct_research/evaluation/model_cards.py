@@ -10,9 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import jinja2
 from torch import nn
 
 from lungct.networks.weights import save_model
+
+TEMPLATE = Path(__file__).with_name("model_card.md.j2")
 
 FIRST = {"0.1.0": "first, provisional weights, trained for minutes on a CPU on synthetic and painted chests"}
 INTENDED_USE = (
@@ -36,7 +39,7 @@ LICENCE_NOTE = (
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is found out about a network after its training; nothing for interim weights.
+    """Findings about a network after its training; empty for interim weights.
 
     Attributes:
         metrics: what was measured.
@@ -51,7 +54,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Card:
-    """What is particular to one network.
+    """Facts about one network.
 
     Attributes:
         name: folder in ``models``.
@@ -88,12 +91,17 @@ class Card:
 
     @property
     def version(self) -> str:
-        """The current one."""
+        """The current version."""
         return list(self.changelog)[-1]
 
+    @property
+    def command_line(self) -> str:
+        """The command that makes such weights."""
+        return f"lungct train {self.name} {self.command} --out models/{self.name}"
 
-def metadata(card: Card, evaluation: Evaluation) -> dict[str, Any]:
-    """Content of ``model.json`` without the checksum."""
+
+def describe_model(card: Card, evaluation: Evaluation) -> dict[str, Any]:
+    """Return the content of ``model.json`` without the checksum."""
     metrics = evaluation.metrics
     described = {
         "version": card.version,
@@ -111,10 +119,10 @@ def metadata(card: Card, evaluation: Evaluation) -> dict[str, Any]:
         "data_type": card.data_type,
         "image_classes": "chest CT in Hounsfield units, window [-1250, 250] scaled to (0, 1)",
         card.classes_key: list(card.outputs),
-        "eval_metrics": {"command": f"{_command(card)} --evaluate", **metrics} if metrics else {},
+        "eval_metrics": {"command": f"{card.command_line} --evaluate", **metrics} if metrics else {},
         "intended_use": INTENDED_USE,
         "references": list(card.references),
-        "network_data_format": _data_format(card),
+        "network_data_format": _describe_data(card),
         "parameters": dict(evaluation.parameters),
     }
     if evaluation.activation_maxima:
@@ -124,40 +132,45 @@ def metadata(card: Card, evaluation: Evaluation) -> dict[str, Any]:
     return described
 
 
-def _data_format(card: Card) -> dict[str, Any]:
-    n_dims = len(card.input_shape)
-    common = {"type": "image", "modality": "CT", "dtype": "float32"}
-    image = common | {
+def _describe_data(card: Card) -> dict[str, Any]:
+    shape, classifies = list(card.input_shape), card.classes_key == "pred_classes"
+    image = {
+        "type": "image",
+        "modality": "CT",
+        "dtype": "float32",
         "format": "hounsfield",
         "num_channels": card.input_channels,
-        "spatial_shape": list(card.input_shape),
+        "spatial_shape": shape,
         "value_range": [0, 1],
         "is_patch_data": False,
         "channel_def": {str(channel): "image" for channel in range(card.input_channels)},
+        "axes": "slices (caudal to cranial), rows, columns" if len(shape) == 3 else "rows, columns",
     }
     prediction = {
-        "type": "probabilities" if card.classes_key == "pred_classes" else "image",
+        "type": "probabilities" if classifies else "image",
         "format": card.output_type,
         "num_channels": len(card.outputs),
-        "spatial_shape": [] if card.classes_key == "pred_classes" else list(card.input_shape),
+        "spatial_shape": [] if classifies else shape,
         "dtype": "float32",
         "is_patch_data": False,
         "channel_def": {str(channel): name for channel, name in enumerate(card.outputs)},
     }
-    axes = "slices (caudal to cranial), rows, columns" if n_dims == 3 else "rows, columns"
-    return {"inputs": {"image": image | {"axes": axes}}, "outputs": {"pred": prediction}}
+    return {"inputs": {"image": image}, "outputs": {"pred": prediction}}
 
 
-def save_with_card(
-    model_dir: Path,
-    card: Card,
-    network: nn.Module,
-    evaluation: Evaluation,
-) -> None:
+def save_with_card(model_dir: Path, card: Card, network: nn.Module, evaluation: Evaluation) -> None:
     """Write the weights, ``model.json`` and ``README.md`` of a network to ``models/<name>``."""
-    described = metadata(card, evaluation)
+    described = describe_model(card, evaluation)
     save_model(model_dir, network, described)
-    (model_dir / "README.md").write_text(_readme(card, described), encoding="utf-8")
+    metrics = described["eval_metrics"]
+    template = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"), keep_trailing_newline=True)
+    text = template.render(
+        card=card,
+        described=described,
+        parameters=json.dumps(described["parameters"]),
+        measured=json.dumps(metrics, indent=2) if metrics else "not yet",
+    )
+    (model_dir / "README.md").write_text(text, encoding="utf-8")
 
 
 def renew_card(model_dir: Path, described: Mapping[str, Any]) -> None:
@@ -171,38 +184,3 @@ def renew_card(model_dir: Path, described: Mapping[str, Any]) -> None:
         value = json.dumps(described[key], indent=indent)
         text = re.sub(pattern, lambda _, value=value: value, text, count=1, flags=re.DOTALL if indent else 0)
     file.write_text(text, encoding="utf-8")
-
-
-def _command(card: Card) -> str:
-    return f"lungct train {card.name} {card.command} --out models/{card.name}"
-
-
-def _readme(card: Card, described: dict[str, Any]) -> str:
-    measured = json.dumps(described["eval_metrics"], indent=2) if described["eval_metrics"] else "not yet"
-    limits = "\n".join(f"- {limit}" for limit in card.limits)
-    return f"""# {card.name} {described["version"]} (provisional)
-
-{card.task}. {described["description"]}
-
-**Use.** {INTENDED_USE}
-
-**Learned from.** {card.data_source}
-
-**Licence of the weights.** {card.licence}
-
-**Limits.**
-{limits}
-
-**Parameters.** `{json.dumps(described["parameters"])}`
-
-**Measured** on {card.measured_on}:
-
-```json
-{measured}
-```
-
-Made by `{_command(card)}`; the same command with `--resume` goes on
-from the last checkpoint in `runs/{card.name}`. These weights: {card.history}
-
-References: {". ".join(card.references)}.
-"""

@@ -1,4 +1,4 @@
-"""Pictures of what is found in chests that nobody trained on.
+"""Pictures of the findings in chests that no training has seen.
 
 A picture a case: axial, coronal and sagittal slices in the lung window; below them the same with the borders
 of the lobes, then with those of airways and vessels; at the right the lungs in three dimensions.
@@ -6,19 +6,14 @@ of the lobes, then with those of airways and vessels; at the right the lungs in 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
-from lungct.anatomy.lungs import segment_lobes
 from lungct.anatomy.tree import segment_tree
-from lungct.networks import LobeUNet
-from lungct.networks.device import keep_freed_memory
-from lungct.networks.weights import load_model
-from lungct.records import BronchovascularTree, CtVolume, LungAnatomy, MaskArray
+from lungct.records import BronchovascularTree, CtVolume, LungAnatomy
 from lungct.records.orientation import canonical_volume
 from lungct.report.pictures import LOBE_RGB, LUNG_RGB, to_grey_levels
 from lungct.report.rendering import Structures, render_lungs
@@ -26,6 +21,7 @@ from lungct.report.slices import find_inner_pixels
 from lungct_research.datasets.ct_files import read_ct
 from lungct_research.datasets.sets import medseg
 from lungct_research.datasets.volumes import read_real_chest
+from lungct_research.evaluation.lobes import load_segmenter
 
 TILE_PIXELS = 260
 LOBE_COLOURS = {lobe.label: rgb for lobe, rgb in LOBE_RGB.items()}
@@ -36,8 +32,8 @@ AXIAL_AT, CORONAL_AT, SAGITTAL_AT = (0.25, 0.45, 0.65, 0.85), (0.35, 0.55), (0.2
 """Where slices are taken, as shares of the lungs' extent."""
 
 
-def real_chests(data_dir: Path) -> Iterator[tuple[str, CtVolume]]:
-    """Every real CT of the data folder."""
+def read_chests(data_dir: Path) -> Iterator[tuple[str, CtVolume]]:
+    """Read every real CT of the data folder, with its name."""
     for path in sorted((data_dir / "no_infection").glob("*.nii.gz")):
         name = path.name.removesuffix(".nii.gz")
         yield name, canonical_volume(*read_real_chest(data_dir, name))
@@ -47,38 +43,49 @@ def real_chests(data_dir: Path) -> Iterator[tuple[str, CtVolume]]:
         yield folder.name, read_ct(folder)[0]
 
 
-def montage(volume: CtVolume, anatomy: LungAnatomy, tree: BronchovascularTree) -> Image.Image:
-    """Slices, below them the same with borders of lobes and with those of the tree; 3-D beside them."""
+def draw_montage(volume: CtVolume, anatomy: LungAnatomy, tree: BronchovascularTree) -> Image.Image:
+    """Draw slices, below them the same with borders of lobes and with those of the tree; 3-D beside them."""
     grey, lobes = to_grey_levels(volume.volume_hu), anatomy.lobes
     drawn = ((lobes, LOBE_COLOURS), (tree.airways + 2 * tree.vessels, TREE_COLOURS))
     columns = []
     for axis, places in enumerate((AXIAL_AT, CORONAL_AT, SAGITTAL_AT)):
         extent = np.flatnonzero((lobes > 0).any(axis=tuple({0, 1, 2} - {axis})))
         first, last = (extent[0], extent[-1]) if extent.size else (0, lobes.shape[axis] - 1)
-        spacing_mm = [mm for k, mm in enumerate(volume.spacing_mm) if k != axis]
+        spacing_mm = [mm for other, mm in enumerate(volume.spacing_mm) if other != axis]
         for place in places:
             index = round(first + place * (last - first))
-            plain = _tile(grey.take(index, axis), spacing_mm, upright=axis > 0)
+            plain = _make_tile(
+                grey.take(index, axis), spacing_mm, Image.Resampling.BILINEAR, upright=axis > 0
+            )
             tiles = [np.repeat(plain[..., None], 3, axis=2)]
             for labels, colours in drawn:
-                found = _tile(labels.take(index, axis), spacing_mm, upright=axis > 0, smooth=False)
-                tiles.append(_outlined(tiles[0], found, colours))
+                found = _make_tile(
+                    labels.take(index, axis), spacing_mm, Image.Resampling.NEAREST, upright=axis > 0
+                )
+                tiles.append(_outline(tiles[0], found, colours))
             columns.append(np.vstack(tiles))
-    return _beside(Image.fromarray(np.hstack(columns)), render_lungs(volume, _structures(lobes, tree)))
+    slices = np.hstack(columns)
+    structures = Structures(lobes, np.zeros_like(lobes), tree.airways, tree.vessels)
+    views = [
+        view.resize((round(view.width * len(slices) / view.height), len(slices)))
+        for view in render_lungs(volume, structures)
+    ]
+    return Image.fromarray(np.hstack([slices, *map(np.asarray, views)]))
 
 
-def _tile(plane: np.ndarray, spacing_mm: list[float], *, upright: bool, smooth: bool = True) -> np.ndarray:
-    """A slice of grey levels or labels with square pixels, ``[tile, tile]``; cranial is up."""
-    size_mm = [n * mm for n, mm in zip(plane.shape, spacing_mm, strict=True)]
-    height, width = (round(TILE_PIXELS * mm / max(size_mm)) for mm in size_mm)
-    way = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
+def _make_tile(
+    plane: np.ndarray, spacing_mm: Sequence[float], filtering: Image.Resampling, *, upright: bool
+) -> np.ndarray:
+    """Return a slice of grey levels or labels with square pixels, ``[tile, tile]``; cranial is up."""
+    size_mm = np.multiply(plane.shape, spacing_mm)
+    height, width = (round(TILE_PIXELS * mm / size_mm.max()) for mm in size_mm)
     tile = np.zeros((TILE_PIXELS, TILE_PIXELS), np.uint8)
-    picture = Image.fromarray(plane[::-1] if upright else plane).resize((width, height), way)
+    picture = Image.fromarray(plane[::-1] if upright else plane).resize((width, height), filtering)
     tile[:height, :width] = np.asarray(picture)
     return tile
 
 
-def _outlined(tile: np.ndarray, labels: np.ndarray, colours: dict[int, tuple[int, int, int]]) -> np.ndarray:
+def _outline(tile: np.ndarray, labels: np.ndarray, colours: dict[int, tuple[int, int, int]]) -> np.ndarray:
     outlined = tile.copy()
     for label, rgb in colours.items():
         inside = labels == label
@@ -86,28 +93,12 @@ def _outlined(tile: np.ndarray, labels: np.ndarray, colours: dict[int, tuple[int
     return outlined
 
 
-def _structures(lobes: MaskArray, tree: BronchovascularTree) -> Structures:
-    return Structures(lobes, np.zeros_like(lobes), tree.airways, tree.vessels)
-
-
-def _beside(left: Image.Image, right: tuple[Image.Image, ...]) -> Image.Image:
-    """Pictures side by side, those on the right squeezed to the height of the left one."""
-    sized = [left, *(p.resize((round(p.width * left.height / p.height), left.height)) for p in right)]
-    whole = Image.new("RGB", (sum(picture.width for picture in sized), left.height))
-    place = 0
-    for picture in sized:
-        whole.paste(picture, (place, 0))
-        place += picture.width
-    return whole
-
-
 def run(names: Collection[str], data_dir: Path, models: Path, out_dir: Path) -> None:
-    """Write ``NAME.png`` for every case, or for those named."""
-    keep_freed_memory()
-    model = load_model(models, "lungs", LobeUNet, torch.device("cpu"))
+    """Write ``NAME.png`` for every chest, or for those named."""
+    segment = load_segmenter(models)
     out_dir.mkdir(parents=True, exist_ok=True)
-    for name, volume in real_chests(data_dir):
+    for name, volume in read_chests(data_dir):
         if not names or name in names:
-            anatomy = segment_lobes(volume, model)
-            montage(volume, anatomy, segment_tree(volume, anatomy)).save(out_dir / f"{name}.png")
+            anatomy = segment(volume)
+            draw_montage(volume, anatomy, segment_tree(volume, anatomy)).save(out_dir / f"{name}.png")
             print(name, flush=True)

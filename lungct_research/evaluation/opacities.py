@@ -1,4 +1,4 @@
-"""How well opacities are found.
+"""Evaluation of the opacities that are found.
 
 Three methods are measured side by side: the application as it is, the opacity network inside the expert's
 lungs (what is wrong there is the network's own fault), and a classical baseline inside the same lungs, which
@@ -8,7 +8,8 @@ a network must beat. Where no expert drew the lungs, those that the application 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,25 +17,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from lungct.anatomy.lungs import segment_lobes
 from lungct.findings.opacities import segment_opacities
-from lungct.networks import LobeUNet
-from lungct.networks.device import DeviceName, choose_device, keep_freed_memory
+from lungct.networks.device import DeviceName, choose_device
 from lungct.networks.opacity_unet import build_opacity_model
-from lungct.networks.weights import load_model, verify_model
+from lungct.networks.weights import verify_model
 from lungct.records import CtVolume, LungAnatomy, MaskArray
 from lungct_research.datasets.case import Case
 from lungct_research.evaluation.agreement import auroc, with_interval
-from lungct_research.evaluation.opacity_measures import ScanMeasures, classical_opacities, measure, summary
-from lungct_research.evaluation.opacity_sets import SETS
-from lungct_research.evaluation.plots import write_plots
-
-METHODS = ("application", "network_in_expert_lungs", "classical")
+from lungct_research.evaluation.cases import SETS
+from lungct_research.evaluation.lobes import load_segmenter
+from lungct_research.evaluation.opacity_measures import (
+    ScanMeasures,
+    find_classical_opacities,
+    measure_scan,
+    summarise,
+)
+from lungct_research.evaluation.plots import draw_opacities
 
 
 @dataclass(frozen=True)
 class Segmenters:
-    """What finds lobes and opacities.
+    """The functions that find lobes and opacities.
 
     Attributes:
         lobes: of a canonical volume.
@@ -46,7 +49,7 @@ class Segmenters:
 
 
 def measure_case(case: Case, segmenters: Segmenters) -> dict[str, ScanMeasures]:
-    """What each method finds in one chest; the middle one only where an expert drew the lungs."""
+    """Measure each method on one chest; the middle one only where an expert drew the lungs."""
     anatomy = segmenters.lobes(case.volume)
     found = {"application": segmenters.opacities(case.volume, anatomy) > 0}
     lungs = anatomy.lobes
@@ -54,31 +57,38 @@ def measure_case(case: Case, segmenters: Segmenters) -> dict[str, ScanMeasures]:
         lungs = case.lungs
         expert = LungAnatomy(lungs, anatomy.model)
         found["network_in_expert_lungs"] = segmenters.opacities(case.volume, expert) > 0
-    found["classical"] = classical_opacities(case.volume, lungs)
-    return {name: measure(case, mask, lungs, anatomy.lobes) for name, mask in found.items()}
+    found["classical"] = find_classical_opacities(case.volume, lungs)
+    return {name: measure_scan(case, mask, lungs, anatomy.lobes) for name, mask in found.items()}
 
 
 def measure_set(cases: Iterable[Case], segmenters: Segmenters) -> dict[str, list[ScanMeasures]]:
-    """All chests of a set, by method; prints a line a chest."""
-    measured: dict[str, list[ScanMeasures]] = {name: [] for name in METHODS}
+    """Measure all chests of a set, by method; prints a line a chest and method."""
+    measured = defaultdict(list)
     for case in cases:
         for name, scan in measure_case(case, segmenters).items():
             measured[name].append(scan)
             shown = "" if scan.dice is None else f"dice {scan.dice:.3f}, {scan.true_ml:.0f} ml true, "
             print(f"  {case.name:<28}{name:<26}{shown}{scan.found_ml:.0f} ml found", flush=True)
-    return {name: scans for name, scans in measured.items() if scans}
+    return dict(measured)
 
 
-def report(measured: dict[str, list[ScanMeasures]]) -> dict[str, Any]:
-    """Summary and single scans of every method, for JSON."""
+def report(measured: Mapping[str, Sequence[ScanMeasures]]) -> dict[str, Any]:
+    """Return summary and single scans of every method, for JSON."""
     return {
-        name: summary(scans) | {"scans": [_row(scan) for scan in scans]} for name, scans in measured.items()
+        name: summarise(scans) | {"scans": [_describe_scan(scan) for scan in scans]}
+        for name, scans in measured.items()
     }
 
 
-def _row(scan: ScanMeasures) -> dict[str, Any]:
-    names = ("found_ml", "true_ml", "found_percent", "dice", "surface_mm", "hausdorff_mm")
-    values = {name: getattr(scan, name) for name in names}
+def _describe_scan(scan: ScanMeasures) -> dict[str, Any]:
+    values = {
+        "found_ml": scan.found_ml,
+        "true_ml": scan.true_ml,
+        "found_percent": scan.percent,
+        "dice": scan.dice,
+        "surface_mm": scan.surface_mm,
+        "hausdorff_mm": scan.hausdorff_mm,
+    }
     known = {name: round(float(v), 3) for name, v in values.items() if v is not None and np.isfinite(v)}
     row = {"name": scan.name, "counts_for_dice": scan.counts_for_dice, **known}
     if scan.slice_infected is not None and len(np.unique(scan.slice_infected)) > 1:
@@ -86,30 +96,31 @@ def _row(scan: ScanMeasures) -> dict[str, Any]:
     return row
 
 
-def application(models_dir: Path, device: torch.device) -> Segmenters:
-    """Lobes and opacities as the application finds them."""
-    lungs = load_model(models_dir, "lungs", LobeUNet, device)
+def load_application(models_dir: Path, device: torch.device) -> Segmenters:
+    """Load the networks that find lobes and opacities in the application."""
     opacity = build_opacity_model(verify_model(models_dir, "opacity"), device)
     return Segmenters(
-        lambda volume: segment_lobes(volume, lungs),
+        load_segmenter(models_dir, device),
         lambda volume, anatomy: segment_opacities(volume, anatomy, opacity).mask,
     )
 
 
 def measure_and_write(name: str, data_dir: Path, out_dir: Path, segmenters: Segmenters) -> None:
-    """Measure one data set and write ``NAME.json`` and its plots."""
+    """Measure one data set and write ``NAME.json``, and a picture a method where experts drew masks."""
     print(name, flush=True)
     measured = measure_set(SETS[name](data_dir), segmenters)
     out_dir.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"set": name, **report(measured)}, indent=2)
     (out_dir / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-    for path in write_plots(measured, out_dir, name):
-        print(f"  {path}", flush=True)
+    for method, scans in measured.items():
+        if drawn := [scan for scan in scans if scan.true_ml is not None]:
+            path = out_dir / f"{name}-{method}.png"
+            draw_opacities(drawn, path, f"{name}: {method}")
+            print(f"  {path}", flush=True)
 
 
 def run(names: Sequence[str], data_dir: Path, models: Path, out_dir: Path, device: DeviceName) -> None:
     """Measure the named data sets with the networks of the application."""
-    keep_freed_memory()
-    segmenters = application(models, choose_device(device))
+    segmenters = load_application(models, choose_device(device))
     for name in names:
         measure_and_write(name, data_dir, out_dir, segmenters)

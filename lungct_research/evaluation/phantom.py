@@ -1,4 +1,4 @@
-"""Findings on a phantom beside its truth."""
+"""Comparison of the findings on a phantom with its truth."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class Comparison:
 
     @property
     def relative_error(self) -> float:
-        """Signed, relative to the truth; a measured volume without a true one is infinitely wrong."""
+        """The signed error relative to the truth; infinite where a volume was measured that is not there."""
         if self.true_ml == 0:
             return float("inf") if self.measured_ml else 0.0
         return self.measured_ml / self.true_ml - 1
 
     @property
     def holds(self) -> bool:
-        """True within the tolerance."""
+        """Whether the error is within the tolerance."""
         return abs(self.relative_error) <= self.tolerance
 
 
 def compare(truth: dict[str, Any], result: dict[str, Any]) -> Iterator[Comparison]:
-    """Lung volume of every lobe and opacity volume of both lungs.
+    """Compare the lung volume of every lobe and the opacity volume of both lungs.
 
     Args:
         truth: content of the file that ``lungct phantom --truth`` writes.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,48 +15,46 @@ from lungct_research.datasets.manifest import FACTS, ManifestError, ManifestRow
 from lungct_research.datasets.site_examples import digests_of, site_examples, voxel_digests, with_facts
 from lungct_research.evaluation.classification import Predictions
 
-GROUPING = ("institution", *FACTS)
-
 
 def predict(
     cases: Sequence[ManifestRow], network: nn.Module, models_dir: Path, device: torch.device
 ) -> pl.DataFrame:
-    """Probabilities at a temperature of 1 of every case, beside what the manifest says.
+    """Return the probabilities of every case at a temperature of 1, beside what the manifest says.
 
     Raises:
         ManifestError: a CT cannot be read, or a test case was seen in training.
     """
     files = site_examples(cases, models_dir / "lungs", device)
     cases = with_facts(cases, files)
-    _require_unseen(cases, voxel_digests(files), set(digests_of(models_dir / "classifier")))
+    seen = set(digests_of(models_dir / "classifier"))
+    problems = [
+        f"row {case.row}: training has seen this CT, so it cannot test the classifier"
+        for case, digest in zip(cases, voxel_digests(files), strict=True)
+        if digest in seen and case.split in (None, "test")
+    ]
+    if problems:
+        raise ManifestError(problems)
     rows = []
     for case, file in zip(cases, files, strict=True):
         with np.load(file) as arrays, torch.inference_mode():
             volume = torch.from_numpy(arrays["volume"]).to(device)
             logits = network(volume[None].float() / 255)[0]
-        known = {name: case.facts.get(name, "") for name in FACTS}
         rows.append(
             {"row": case.row, "patient": case.patient, "institution": case.institution}
             | {"split": case.split or "test", "label": case.label}
             | dict(zip(CLASSES, logits.softmax(0).tolist(), strict=True))
             | {"energy": -float(logits.logsumexp(0))}
-            | known
+            | {name: case.facts.get(name, "") for name in FACTS}
         )
     return pl.DataFrame(rows)
 
 
-def _require_unseen(cases: Sequence[ManifestRow], digests: Sequence[str], seen: Set[str]) -> None:
-    problems = [
-        f"row {case.row}: training has seen this CT, so it cannot test the classifier"
-        for case, digest in zip(cases, digests, strict=True)
-        if digest in seen and case.split in (None, "test")
-    ]
-    if problems:
-        raise ManifestError(problems)
-
-
 def read_predictions(path: Path) -> pl.DataFrame:
-    """Predictions of any classifier: columns ``label``, the three classes, and as many others as are known.
+    """Read the predictions of any classifier from a CSV file.
+
+    Args:
+        path: columns ``label``, the three classes, and as many others of those that :func:`predict` gives as
+            are known.
 
     Raises:
         ManifestError: columns are missing, a label is unknown, or probabilities do not sum to one.
@@ -86,27 +84,25 @@ def read_predictions(path: Path) -> pl.DataFrame:
     )
 
 
-def predictions_of(table: pl.DataFrame, part: str) -> Predictions:
-    """The cases of one part."""
+def select_part(table: pl.DataFrame, part: str) -> Predictions:
+    """Return the cases of one part: ``validation`` or ``test``."""
     rows = table.filter(pl.col("split") == part)
-    grouping = [name for name in GROUPING if name in rows.columns]
-    facts = [
-        {name: "" if value is None else str(value) for name, value in row.items()}
-        for row in rows.select(grouping).to_dicts()
-    ]
-    labels = np.array([CLASSES.index(label) for label in rows["label"]], int)
-    patients = rows["patient"].cast(pl.String).to_numpy()
-    return Predictions(rows.select(CLASSES).to_numpy(), labels, patients, facts)
+    facts = [name for name in ("institution", *FACTS) if name in rows.columns]
+    return Predictions(
+        rows.select(CLASSES).to_numpy(),
+        np.array([CLASSES.index(label) for label in rows["label"]], int),
+        rows["patient"].cast(pl.String).to_numpy(),
+        rows.select(pl.col(facts).cast(pl.String).fill_null("")),
+    )
 
 
 def is_external(places: Iterable[tuple[str | None, str]]) -> bool:
-    """Whether the test cases come from institutions that have cases in no other part.
+    """Tell whether the test cases come from institutions that have cases in no other part.
 
     Args:
         places: part and institution of every case, those of training included.
     """
     places = list(places)
-    test, others = (
-        {where for part, where in places if (part == "test") is wanted} for wanted in (True, False)
-    )
+    test = {where for part, where in places if part == "test"}
+    others = {where for part, where in places if part != "test"}
     return bool(test) and bool(others) and not others & test

@@ -138,7 +138,7 @@ def evaluate(options: Options, model: LoadedModel) -> Evaluation:
 
 def demonstration(options: Options, network: nn.Module, temperature: float) -> dict[str, dict[str, Any]]:
     """Return label, probabilities and finding of the project's real chests: too few to prove anything."""
-    from lungct_research.evaluation.calibration import at_temperature
+    from lungct_research.evaluation.classification import at_temperature
     from lungct_research.evaluation.predictions import predict
 
     cases = list(project(options.data))

@@ -22,8 +22,7 @@ from lungct_research.datasets.sets import (
     ricord_1a,
     ricord_1b,
 )
-from lungct_research.evaluation.opacity_sets import SETS
-from lungct_research.evaluation.painted import painted
+from lungct_research.evaluation.cases import SETS, painted
 from lungct_research.synthesis.phantom.dicom_study import write_study
 from lungct_research.synthesis.phantom.study_options import StudyOptions
 

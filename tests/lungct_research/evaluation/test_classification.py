@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from lungct_research.evaluation.calibration import (
-    at_temperature,
-    expected_calibration_error,
-    fitted_temperature,
-    reliability,
-)
 from lungct_research.evaluation.classification import (
     Predictions,
+    apply_rule,
+    at_temperature,
     best_cut_offs,
-    confusion,
-    decided,
-    measures,
+    bin_confidences,
+    calibration_error,
+    compute_rates,
+    count_confusion,
+    fit_temperature,
+    measure_predictions,
+    measure_subgroups,
     net_benefit,
-    rates,
-    subgroups,
 )
 
 COVID, OTHER, NONE = range(3)
@@ -39,9 +38,9 @@ SHARES = np.array(
 LABELS = np.array([COVID, COVID, OTHER, OTHER, NONE, NONE])
 
 
-def predictions(shares: np.ndarray = SHARES, labels: np.ndarray = LABELS, **facts: list[str]) -> Predictions:
-    rows = [dict(zip(facts, values, strict=True)) for values in zip(*facts.values(), strict=True)]
-    return Predictions(shares, labels, np.arange(len(labels)), rows or [{}] * len(labels))
+def predictions(shares: np.ndarray = SHARES, labels: np.ndarray = LABELS) -> Predictions:
+    cases = np.arange(len(labels))
+    return Predictions(shares, labels, cases, pl.DataFrame({"institution": ["north"] * len(labels)}))
 
 
 def random_predictions(n: int, seed: int = 0, sharpness: float = 1.0) -> Predictions:
@@ -53,22 +52,22 @@ def random_predictions(n: int, seed: int = 0, sharpness: float = 1.0) -> Predict
 
 
 def test_the_papers_rule_decides() -> None:
-    assert decided(predictions()).tolist() == [COVID, NONE, OTHER, OTHER, COVID, NONE]
-    assert confusion(predictions()).tolist() == [[1, 0, 1], [0, 2, 0], [1, 0, 1]]
+    assert apply_rule(predictions()).tolist() == [COVID, NONE, OTHER, OTHER, COVID, NONE]
+    assert count_confusion(predictions()).tolist() == [[1, 0, 1], [0, 2, 0], [1, 0, 1]]
 
 
 def test_rates_of_a_binary_question_by_hand() -> None:
     said = np.array([True, True, True, False, False, False, False])
     truth = np.array([True, True, False, True, False, False, False])
-    assert rates(said, truth) == pytest.approx(
+    assert compute_rates(said, truth) == pytest.approx(
         {"sensitivity": 2 / 3, "specificity": 3 / 4, "accuracy": 5 / 7, "ppv": 2 / 3, "npv": 3 / 4}
     )
-    assert np.isnan(rates(said, np.zeros(7, bool))["sensitivity"])
+    assert np.isnan(compute_rates(said, np.zeros(7, bool))["sensitivity"])
 
 
 def test_areas_are_those_of_scikit_learn() -> None:
     one = random_predictions(80)
-    found = measures(one, {}, n_resamples=3)
+    found = measure_predictions(one, {}, n_resamples=3)
     truth = np.eye(3)[one.labels]
     for average in ("micro", "macro"):
         expected = roc_auc_score(truth, one.probabilities, average=average)
@@ -78,14 +77,16 @@ def test_areas_are_those_of_scikit_learn() -> None:
 
 
 def test_a_class_without_cases_has_no_area_and_the_others_keep_theirs() -> None:
-    found = measures(predictions(SHARES[:4], LABELS[:4]), {}, n_resamples=3)
+    found = measure_predictions(predictions(SHARES[:4], LABELS[:4]), {}, n_resamples=3)
     assert found["auroc/no_infection"].value is None
     assert found["rule/no_infection/sensitivity"].value is None
     assert found["auroc/covid19"].value == 1.0
 
 
 def test_intervals_hold_the_value_and_narrow_with_more_patients() -> None:
-    few, many = (measures(random_predictions(n), {}, n_resamples=60)["accuracy/rule"] for n in (40, 640))
+    few, many = (
+        measure_predictions(random_predictions(n), {}, n_resamples=60)["accuracy/rule"] for n in (40, 640)
+    )
     for estimate in (few, many):
         assert estimate.low < estimate.value < estimate.high
     assert many.high - many.low < 0.5 * (few.high - few.low)
@@ -94,8 +95,8 @@ def test_intervals_hold_the_value_and_narrow_with_more_patients() -> None:
 def test_patients_are_resampled_whole() -> None:
     """Copies of the same patients say nothing new, so the interval stays as wide."""
     one = random_predictions(40)
-    copies = one.of(np.tile(np.arange(40), 9))
-    single, nine = (measures(each, {}, n_resamples=60)["accuracy/rule"] for each in (one, copies))
+    copies = one.select(np.tile(np.arange(40), 9))
+    single, nine = (measure_predictions(each, {}, n_resamples=60)["accuracy/rule"] for each in (one, copies))
     assert nine.n == 9 * single.n
     assert nine.high - nine.low == pytest.approx(single.high - single.low, abs=0.02)
 
@@ -105,7 +106,7 @@ def test_best_cut_off_separates_what_can_be_separated() -> None:
     found = best_cut_offs(predictions(shares, np.array([COVID, OTHER, OTHER])))
     assert found["covid19"] == 0.3
     assert "no_infection" not in found
-    at_best = measures(predictions(shares, np.array([COVID, OTHER, OTHER])), found, n_resamples=2)
+    at_best = measure_predictions(predictions(shares, np.array([COVID, OTHER, OTHER])), found, n_resamples=2)
     assert at_best["best/covid19/sensitivity"].value == at_best["best/covid19/specificity"].value == 1
 
 
@@ -118,17 +119,17 @@ def test_net_benefit_by_hand() -> None:
 def test_calibration_error_by_hand() -> None:
     shares = np.array([[0.95, 0.05, 0], [0.95, 0.05, 0], [0.55, 0.45, 0], [0.55, 0.45, 0]])
     labels = np.array([0, 0, 0, 1])
-    assert expected_calibration_error(shares, labels) == pytest.approx(0.5 * 0.05 + 0.5 * 0.05)
-    assert [one.n for one in reliability(shares, labels)] == [2, 2]
+    assert calibration_error(shares, labels) == pytest.approx(0.5 * 0.05 + 0.5 * 0.05)
+    assert bin_confidences(shares, labels)[:, 2].tolist() == [2, 2]
 
 
 def test_the_temperature_undoes_overconfidence() -> None:
     """Logits that are three times too large need a temperature of three."""
     one = random_predictions(4000, sharpness=3.0)
-    temperature = fitted_temperature(one.probabilities, one.labels)
+    temperature = fit_temperature(one.probabilities, one.labels)
     assert temperature == pytest.approx(3.0, rel=0.1)
     mended = at_temperature(one.probabilities, temperature)
-    before, after = (expected_calibration_error(p, one.labels) for p in (one.probabilities, mended))
+    before, after = (calibration_error(p, one.labels) for p in (one.probabilities, mended))
     assert before > 0.1
     assert after < 0.02
 
@@ -143,10 +144,10 @@ def test_a_temperature_keeps_the_order_of_the_classes(temperature: float) -> Non
 def test_subgroups_band_numbers_and_measure_none_that_are_small() -> None:
     one = random_predictions(13)
     ages = ["30", *["55.5"] * 10, "", "old"]
-    facts = [{"age_years": age, "vendor": "GE"} for age in ages]
+    facts = pl.DataFrame({"age_years": ages, "vendor": ["GE"] * 13})
     rows = {
         (row["fact"], row["value"]): row
-        for row in subgroups(Predictions(one.probabilities, one.labels, one.patients, facts), 3)
+        for row in measure_subgroups(Predictions(one.probabilities, one.labels, one.patients, facts), 3)
     }
     assert rows["age_years", "below 50 years"] == {"fact": "age_years", "value": "below 50 years", "n": 1}
     assert rows["age_years", "unknown"]["n"] == 2

@@ -13,16 +13,16 @@ from lungct.records.orientation import canonical_volume
 from lungct.report.pictures import LOBE_RGB
 from lungct_research.datasets.case import Case
 from lungct_research.evaluation import cases
-from lungct_research.evaluation.lobe_shares import shares_of_lung, widened
 from lungct_research.evaluation.lobes import (
-    dice,
     evaluate,
     lobe_dice,
-    of_expert_lungs,
-    of_known_lobes,
-    of_labelled_slices,
+    measure_expert_lungs,
+    measure_known_lobes,
+    measure_labelled_slices,
+    shares_of_lung,
+    widen_range,
 )
-from lungct_research.evaluation.montage import AXIAL_AT, CORONAL_AT, SAGITTAL_AT, TILE_PIXELS, montage
+from lungct_research.evaluation.montage import AXIAL_AT, CORONAL_AT, SAGITTAL_AT, TILE_PIXELS, draw_montage
 
 UPPER, LOWER = Lobe.LEFT_UPPER.label, Lobe.LEFT_LOWER.label
 SHAPE = (4, 6, 6)
@@ -41,10 +41,6 @@ def two_lobes(border: int) -> MaskArray:
     return lobes
 
 
-def test_dice_counts_what_both_share() -> None:
-    assert dice(np.array([1, 1, 0, 0]) > 0, np.array([1, 0, 1, 1]) > 0) == pytest.approx(2 / 5)
-
-
 def test_lobe_that_neither_has_agrees() -> None:
     assert lobe_dice(two_lobes(2), two_lobes(2))["right_middle"] == 1.0
 
@@ -59,7 +55,7 @@ def test_misplaced_border_costs_both_lobes_but_not_the_lungs() -> None:
 
 def test_table_names_the_worst_case_and_the_volume_error() -> None:
     known = [Case("good", volume(), lobes=two_lobes(2)), Case("bad", volume(), lobes=two_lobes(1))]
-    measured = of_known_lobes(known, lambda _: two_lobes(2))
+    measured = measure_known_lobes(known, lambda _: two_lobes(2))
     assert measured["n"] == 2
     assert measured["dice_worst_case"]["case"] == "bad"
     assert measured["volume_error_mean_abs"]["left_lower"] == pytest.approx((0 + 1.0) / 2)
@@ -70,14 +66,14 @@ def test_recall_inside_opacities_is_of_the_opacities_alone() -> None:
     opacity[0, 1:5, 1:5] = 1
     found = two_lobes(2)
     found[0, 1:3] = 0
-    measured = of_expert_lungs([Case("case", volume(), opacity, lungs)], lambda _: found)["case"]
+    measured = measure_expert_lungs([Case("case", volume(), opacity, lungs)], lambda _: found)["case"]
     assert measured == {"recall": 0.875, "dice": 0.933, "recall_in_opacities": 0.5}
 
 
 def test_infected_lobe_must_be_there_on_its_slices() -> None:
     infected = {Lobe.LEFT_LOWER: np.array([True, True, True, False])}
     chests = [Case("case", volume(), lobe_infected=infected)]
-    measured = of_labelled_slices(chests, lambda _: two_lobes(2))["case"]
+    measured = measure_labelled_slices(chests, lambda _: two_lobes(2))["case"]
     assert measured == {"present": 0.667, "n": 3}
 
 
@@ -108,12 +104,12 @@ def test_share_of_a_lobe_is_that_of_its_own_lung() -> None:
 
 
 def test_range_is_widened_by_a_quarter_of_its_width_on_both_sides() -> None:
-    assert widened([0.2, 0.6, 0.4]) == (pytest.approx(0.1), pytest.approx(0.7))
+    assert widen_range([0.2, 0.6, 0.4]) == (pytest.approx(0.1), pytest.approx(0.7))
 
 
 def test_montage_draws_borders_in_the_colour_of_the_lobe_with_the_head_up() -> None:
     anatomy = LungAnatomy(two_lobes(2), ModelInfo("lungs", "0", "0", provisional=True))
-    picture = np.asarray(montage(volume(), anatomy, no_tree(volume())))
+    picture = np.asarray(draw_montage(volume(), anatomy, no_tree(volume())))
     assert picture.shape[0] == 3 * TILE_PIXELS
     outlined = picture[TILE_PIXELS : 2 * TILE_PIXELS, : N_TILES * TILE_PIXELS]
     rows = [

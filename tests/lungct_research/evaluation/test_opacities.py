@@ -10,6 +10,7 @@ from lungct.records.orientation import canonical_volume
 from lungct_research.datasets.case import Case
 from lungct_research.datasets.disease import Disease
 from lungct_research.evaluation import command, opacities
+from lungct_research.evaluation.cases import SETS
 from lungct_research.evaluation.opacities import (
     Segmenters,
     measure_and_write,
@@ -19,13 +20,12 @@ from lungct_research.evaluation.opacities import (
 )
 from lungct_research.evaluation.opacity_measures import (
     FEWEST_VOXELS,
-    classical_opacities,
     dice_by_kind,
-    infected_lobes_rank_first,
-    measure,
-    summary,
+    find_classical_opacities,
+    measure_scan,
+    rank_infected_lobes,
+    summarise,
 )
-from lungct_research.evaluation.opacity_sets import SETS
 from lungct_research.synthesis.lesions import Kind
 from tests.lungct_research.command import lungct
 
@@ -59,10 +59,10 @@ def shifted(case: Case) -> np.ndarray:
 
 def test_measures_of_one_scan() -> None:
     case = chest()
-    scan = measure(case, shifted(case), case.lungs, lobes())
+    scan = measure_scan(case, shifted(case), case.lungs, lobes())
     assert (scan.true_voxels, scan.true_ml) == (4 * 10 * 30, pytest.approx(4 * 10 * 30 * VOXEL_ML))
     assert scan.dice == pytest.approx(0.75)
-    assert scan.found_percent == pytest.approx(100 * 1200 / 16_000)
+    assert scan.percent == pytest.approx(100 * 1200 / 16_000)
     assert scan.slice_area_mm2.tolist() == [0, 0, 0, 1200, 1200, 1200, 1200, 0, 0, 0]
     assert np.flatnonzero(scan.slice_infected).tolist() == [2, 3, 4, 5]
     assert scan.hausdorff_mm == pytest.approx(5.0)
@@ -74,13 +74,12 @@ def test_measures_of_one_scan() -> None:
 
 def test_scans_with_few_positive_voxels_count_for_volumes_but_not_for_dice() -> None:
     large, small = chest(10, "large"), chest(8, "small")
-    scans = [measure(case, case.opacity > 0, case.lungs, None) for case in (large, small)]
+    scans = [measure_scan(case, case.opacity > 0, case.lungs, lobes()) for case in (large, small)]
     assert scans[1].true_voxels == 960 < FEWEST_VOXELS <= scans[0].true_voxels
-    measured = summary(scans)
+    measured = summarise(scans)
     assert measured["dice"] == {"value": 1.0, "low": None, "high": None, "n": 1}
     assert measured["volume_bias_ml"]["n"] == 2
     assert measured["slice_auroc"]["value"] == 1.0
-    assert "lobes" not in measured
 
 
 def test_without_an_expert_mask_only_what_labels_allow_is_measured() -> None:
@@ -89,10 +88,10 @@ def test_without_an_expert_mask_only_what_labels_allow_is_measured() -> None:
     infected[Lobe.LEFT_UPPER][2:6] = True
     labelled = Case("labelled", case.volume, slice_infected=infected[Lobe.LEFT_UPPER], lobe_infected=infected)
     found = (case.opacity > 0) & (lobes() == Lobe.LEFT_UPPER.label)
-    scan = measure(labelled, found, case.lungs, lobes())
+    scan = measure_scan(labelled, found, case.lungs, lobes())
     assert (scan.dice, scan.true_ml, scan.surface_mm) == (None, None, None)
-    assert infected_lobes_rank_first(scan) == 1
-    measured = summary([scan])
+    assert rank_infected_lobes(scan) == 1
+    measured = summarise([scan])
     assert "dice" not in measured
     assert measured["slice_auroc"]["value"] == 1
     assert measured["lobes"]["left_upper"]["slice_auroc"]["value"] == 1
@@ -103,9 +102,9 @@ def test_infected_lobes_that_look_healthy_rank_last() -> None:
     case = chest()
     infected = {lobe: np.full(10, lobe is Lobe.LEFT_LOWER) for lobe in Lobe}
     labelled = Case("labelled", case.volume, lobe_infected=infected)
-    scan = measure(labelled, case.opacity > 0, None, lobes())
+    scan = measure_scan(labelled, case.opacity > 0, case.lungs, lobes())
     # left lower is as empty as two healthy lobes and below the two that look affected
-    assert infected_lobes_rank_first(scan) == pytest.approx((2 * 0.5 + 0) / 4)
+    assert rank_infected_lobes(scan) == pytest.approx((2 * 0.5 + 0) / 4)
 
 
 def test_dice_of_a_kind_leaves_other_kinds_out() -> None:
@@ -121,8 +120,8 @@ def test_dice_of_a_kind_leaves_other_kinds_out() -> None:
 def test_painted_kinds_are_reported_over_the_chests_that_have_them() -> None:
     kinds = [chest().opacity * Kind.GROUND_GLASS.label, chest().opacity * Kind.NODULE.label]
     cases = [replace(chest(), kinds=labels) for labels in (*kinds, None)]
-    scans = [measure(case, case.opacity > 0, case.lungs, None) for case in cases]
-    of_kinds = summary(scans)["dice_by_kind"]
+    scans = [measure_scan(case, case.opacity > 0, case.lungs, lobes()) for case in cases]
+    of_kinds = summarise(scans)["dice_by_kind"]
     assert {kind: (of["value"], of["n"]) for kind, of in of_kinds.items()} == {
         "ground_glass": (1.0, 1),
         "nodule": (1.0, 1),
@@ -131,14 +130,14 @@ def test_painted_kinds_are_reported_over_the_chests_that_have_them() -> None:
 
 def test_classical_baseline_finds_opacities_and_no_vessels() -> None:
     case = chest()
-    found = classical_opacities(case.volume, case.lungs)
+    found = find_classical_opacities(case.volume, case.lungs)
     assert not found[:, 25:].any()
     assert not found[:2].any()
     true = case.opacity > 0
     assert 2 * (found & true).sum() / (found.sum() + true.sum()) > 0.85
     outside = case.lungs.copy()
     outside[:, :, 20:] = 0
-    assert not classical_opacities(case.volume, outside)[:, :, 20:].any()
+    assert not find_classical_opacities(case.volume, outside)[:, :, 20:].any()
 
 
 def fake_segmenters() -> Segmenters:
@@ -183,7 +182,7 @@ def test_report_is_json_with_a_row_a_scan() -> None:
 
 def test_a_scan_with_nothing_found_has_no_surface_distance_and_still_a_report() -> None:
     case = chest()
-    scan = measure(case, np.zeros(case.opacity.shape, bool), case.lungs, lobes())
+    scan = measure_scan(case, np.zeros(case.opacity.shape, bool), case.lungs, lobes())
     read = json.loads(json.dumps(report({"application": [scan]}), allow_nan=False))
     assert read["application"]["surface_mm"]["value"] is None
     assert "surface_mm" not in read["application"]["scans"][0]
@@ -191,7 +190,7 @@ def test_a_scan_with_nothing_found_has_no_surface_distance_and_still_a_report() 
 
 def test_one_command_writes_json_and_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SETS, "mosmed", lambda _: iter([chest(10, "one"), chest(12, "two")]))
-    monkeypatch.setattr(opacities, "application", lambda *_: fake_segmenters())
+    monkeypatch.setattr(opacities, "load_application", lambda *_: fake_segmenters())
     result = lungct(
         *("evaluate", "opacities", "--data", tmp_path, "--set", "mosmed", "--out", tmp_path),
         "--device",
