@@ -82,13 +82,13 @@ def _make_one(path: Path, make: Callable[..., Example], arguments: tuple[Any, ..
 
 
 def joined(examples: Iterable[Example]) -> Example:
-    """Examples of the same keys, one after the other along the first axis."""
+    """Join examples of the same keys, one after the other along the first axis."""
     examples = list(examples)
     return {key: np.concatenate([example[key] for example in examples]) for key in examples[0]}
 
 
 def load_examples(paths: Iterable[Path]) -> list[Example]:
-    """All examples in memory."""
+    """Load examples into memory."""
     examples = []
     for path in paths:
         with np.load(path) as arrays:

@@ -9,8 +9,8 @@ patient.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, get_args
@@ -24,16 +24,16 @@ from lungct.networks.classifier3d import CLASSES
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
 SHARES = (0.70, 0.15, 0.15)
-"""Of the cases, in the order of ``PARTS`` (Topff et al. 2023)."""
+"""Shares of the cases, in the order of ``PARTS`` (Topff et al. 2023)."""
 
 SplitBy = Literal["institution", "patient"]
 FEWEST_INSTITUTIONS = 3
-"""One for each part; with fewer, patients are divided."""
+"""Institutions that can be divided, one for each part; if there are fewer, patients are."""
 
 N_DRAWN = 4_000_000
 MOST_DRAWS = 20_000
-"""Random divisions, of which the one nearest to ``SHARES`` in every class is taken; fewer for many groups, so
-that no more than ``N_DRAWN`` places are drawn."""
+"""Random divisions, of which the one nearest to ``SHARES`` in every class is taken. They are fewer for many
+groups, so that no more than ``N_DRAWN`` places are drawn. Own decision."""
 
 FACTS = ("vendor", "kernel", "slice_thickness_mm", "sex", "age_years")
 """Optional columns that subgroups are made of."""
@@ -43,24 +43,24 @@ KNOWN = (*REQUIRED, "mask", "split", *FACTS)
 
 
 class ManifestError(InputError):
-    """Rows of a manifest are wrong; one line each."""
+    """Rows of a manifest are wrong."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        """Keep every problem as a line of the message."""
+        """Tell every problem in a line of its own."""
         super().__init__("\n".join(problems), "MANIFEST")
 
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One row.
+    """One CT.
 
     Attributes:
-        row: as a spreadsheet counts it.
+        row: number as a spreadsheet counts it.
         path: folder of a DICOM series, or a volume file.
         label: one of ``CLASSES``.
         mask: volume file, non-zero inside the lungs; None where the lungs shall be segmented.
         split: None where the manifest does not say.
-        facts: value of the columns ``FACTS`` that are there.
+        facts: values of the columns ``FACTS`` that are there.
     """
 
     row: int
@@ -79,7 +79,7 @@ class ManifestRow:
 
 
 def read_manifest(path: Path, split_by: SplitBy | None = None) -> list[ManifestRow]:
-    """All rows of a manifest, checked.
+    """Read and check all rows of a manifest.
 
     Args:
         path: ``.csv`` or ``.parquet``.
@@ -101,7 +101,12 @@ def read_manifest(path: Path, split_by: SplitBy | None = None) -> list[ManifestR
     if problems:
         raise ManifestError(problems)
     cases = [_case(row, values, path.parent) for row, values in enumerate(rows, 2)]
-    require_separate(cases, split_by)
+    problems = [*_repeated(cases), *_on_two_sides(cases, "patient", "keep a patient in one part")]
+    if _split_unit(cases, split_by) == "institution":
+        remedy = "keep an institution in one part, or ask for --split-by patient"
+        problems += _on_two_sides(cases, "institution", remedy)
+    if problems:
+        raise ManifestError(problems)
     return cases
 
 
@@ -126,7 +131,7 @@ def _require_columns(columns: Sequence[str], path: Path) -> None:
 
 
 def _meant(value: str, allowed: Sequence[str]) -> str:
-    """What was probably meant, else all that is allowed."""
+    """Name what was probably meant, else all that is allowed."""
     near = get_close_matches(value.lower().replace("-", ""), allowed, n=1)
     return f": did you mean {near[0]!r}?" if near else f": expected {', '.join(allowed)}"
 
@@ -147,71 +152,52 @@ def _problems(row: int, values: Mapping[str, str], manifest: Path) -> Iterator[s
 
 
 def _case(row: int, values: Mapping[str, str], folder: Path) -> ManifestRow:
-    def file(name: str) -> Path | None:
-        return (folder / values[name]).resolve() if values.get(name) else None
-
-    split = next((part for part in PARTS if part == values.get("split")), None)
-    known = {name: values[name] for name in FACTS if values.get(name)}
-    path = file("path") or folder
     return ManifestRow(
-        row, path, values["patient"], values["institution"], values["label"], file("mask"), split, known
+        row,
+        (folder / values["path"]).resolve(),
+        values["patient"],
+        values["institution"],
+        values["label"],
+        (folder / values["mask"]).resolve() if values.get("mask") else None,
+        next((part for part in PARTS if part == values.get("split")), None),
+        {name: values[name] for name in FACTS if values.get(name)},
     )
 
 
-def split_unit(cases: Sequence[ManifestRow], split_by: SplitBy | None) -> SplitBy:
-    """What may not stand in two parts."""
+def _split_unit(cases: Sequence[ManifestRow], split_by: SplitBy | None) -> SplitBy:
     enough = len({case.institution for case in cases}) >= FEWEST_INSTITUTIONS
     return split_by or ("institution" if enough else "patient")
 
 
-def require_separate(cases: Sequence[ManifestRow], split_by: SplitBy | None = None) -> None:
-    """Refuse cases that repeat each other, or that stand on two sides of a split.
-
-    Raises:
-        ManifestError: see :func:`read_manifest`.
-    """
-    problems = [*_repeated(cases), *_on_two_sides(cases, "patient", "keep a patient in one part")]
-    if split_unit(cases, split_by) == "institution":
-        remedy = "keep an institution in one part, or ask for --split-by patient"
-        problems += _on_two_sides(cases, "institution", remedy)
-    if problems:
-        raise ManifestError(problems)
-
-
 def _repeated(cases: Sequence[ManifestRow]) -> Iterator[str]:
-    for same in _several(cases, lambda case: case.path):
-        yield f"{_rows(same)} name the same path"
-    for same in _several(cases, lambda case: case.patient):
+    for same in _repeating(cases, "path"):
+        yield f"rows {', '.join(str(case.row) for case in same)} name the same path"
+    for same in _repeating(cases, "patient"):
         if len({case.institution for case in same}) > 1:
-            yield f"{_rows(same)} are one patient in several institutions: make the patients' names unique"
+            rows = ", ".join(str(case.row) for case in same)
+            yield f"rows {rows} are one patient in several institutions: make the patients' names unique"
 
 
 def _on_two_sides(cases: Sequence[ManifestRow], unit: SplitBy, remedy: str) -> Iterator[str]:
-    for same in _several(cases, lambda case: getattr(case, unit)):
+    for same in _repeating(cases, unit):
         firsts = {case.split: case for case in reversed(same)}
         if len(firsts) > 1:
             shown = ", ".join(f"row {c.row} {c.split}" for c in sorted(firsts.values(), key=lambda c: c.row))
             yield f"one {unit} stands in several parts ({shown}): {remedy}"
 
 
-def _several(
-    cases: Sequence[ManifestRow], key: Callable[[ManifestRow], object]
-) -> Iterator[list[ManifestRow]]:
-    """Groups of more than one case."""
+def _repeating(cases: Sequence[ManifestRow], key: str) -> Iterator[list[ManifestRow]]:
+    """Group cases that have the same value; groups of one are left out."""
     groups: dict[object, list[ManifestRow]] = defaultdict(list)
     for case in cases:
-        groups[key(case)].append(case)
+        groups[getattr(case, key)].append(case)
     return (group for group in groups.values() if len(group) > 1)
-
-
-def _rows(cases: Sequence[ManifestRow]) -> str:
-    return "rows " + ", ".join(str(case.row) for case in cases)
 
 
 def split_cases(
     cases: Sequence[ManifestRow], seed: int, split_by: SplitBy | None = None
 ) -> list[ManifestRow]:
-    """The cases, each in a part: as the manifest says, else divided at random 70:15:15.
+    """Put each case in a part: as the manifest says, else at random 70:15:15.
 
     Institutions are divided where there are at least three, else patients; every class is in every part.
 
@@ -222,7 +208,7 @@ def split_cases(
     if empty:
         raise ManifestError(f"class {name} has no cases" for name in empty)
     if cases[0].split is None:
-        cases = _divided(cases, seed, split_unit(cases, split_by))
+        cases = _divided(cases, seed, _split_unit(cases, split_by))
     held = {(case.split, case.label) for case in cases}
     missing = [(part, name) for part in PARTS for name in CLASSES if (part, name) not in held]
     if missing:
@@ -241,23 +227,15 @@ def _divided(cases: Sequence[ManifestRow], seed: int, unit: SplitBy) -> list[Man
     off = np.abs(held / counts.sum(axis=0) - np.array(SHARES)[:, None]).sum(axis=(1, 2))
     possible = held.min(axis=(1, 2)) > 0
     if not possible.any():
-        raise ManifestError(
-            [
-                f"the {len(groups)} {unit}s cannot be divided so that every class is in every part: "
-                "add cases, add a column split, or ask for --split-by patient"
-            ]
-        )
+        problem = f"the {len(groups)} {unit}s cannot be divided so that every class is in every part"
+        raise ManifestError([f"{problem}: add cases, add a column split, or ask for --split-by patient"])
     best = draws[int(np.where(possible, off, np.inf).argmin())]
     return [replace(case, split=PARTS[best[groups.index(getattr(case, unit))]]) for case in cases]
 
 
 def manifest_csv(cases: Sequence[ManifestRow]) -> str:
-    """The cases as a CSV manifest with whole paths; columns without any value are left out."""
-    rows = [
-        {item.name: getattr(case, item.name) for item in fields(case) if item.name not in ("row", "facts")}
-        | dict(case.facts)
-        for case in cases
-    ]
+    """Write cases as a CSV manifest with whole paths; columns without any value are left out."""
+    rows = [vars(case) | dict(case.facts) for case in cases]
     used = [name for name in KNOWN if any(row.get(name) for row in rows)]
     table = {name: [str(row.get(name) or "") for row in rows] for name in used}
     return pl.DataFrame(table).write_csv()

@@ -1,4 +1,4 @@
-"""Reading the CT data for training: anatomies, real chests and the test volumes, all with axes S, P, L."""
+"""The project's own CT data: anatomies, real chests and the test volumes, all with axes S, P, L."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def read_grey_chest(data_dir: Path, name: str) -> tuple[FloatArray, Labels, Spac
 
 
 def hu_of_grey(grey: Labels, normal_lung: BoolArray, outside: BoolArray) -> FloatArray:
-    """Approximate HU of a chest stored as 8-bit grey in an unknown window.
+    """Estimate the HU of a chest stored as 8-bit grey in an unknown window.
 
     Args:
         grey: 0 to 255, any shape.

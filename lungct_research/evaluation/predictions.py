@@ -12,39 +12,44 @@ from torch import nn
 
 from lungct.networks.classifier3d import CLASSES
 from lungct_research.datasets.manifest import FACTS, ManifestError, ManifestRow
-from lungct_research.datasets.site_examples import digests_of, site_examples, voxel_digests, with_facts
+from lungct_research.datasets.site_examples import CachedCase, digests_of, site_examples
 from lungct_research.evaluation.classification import Predictions
 
 
 def predict(
-    cases: Sequence[ManifestRow], network: nn.Module, models_dir: Path, device: torch.device
+    rows: Sequence[ManifestRow], network: nn.Module, models_dir: Path, device: torch.device
 ) -> pl.DataFrame:
-    """Return the probabilities of every case at a temperature of 1, beside what the manifest says.
+    """Predict every CT of a manifest, see :func:`predict_cases`.
 
     Raises:
         ManifestError: a CT cannot be read, or a test case was seen in training.
     """
-    files = site_examples(cases, models_dir / "lungs", device)
-    cases = with_facts(cases, files)
+    cases = site_examples(rows, models_dir / "lungs", device)
     seen = set(digests_of(models_dir / "classifier"))
     problems = [
-        f"row {case.row}: training has seen this CT, so it cannot test the classifier"
-        for case, digest in zip(cases, voxel_digests(files), strict=True)
-        if digest in seen and case.split in (None, "test")
+        f"row {case.row.row}: training has seen this CT, so it cannot test the classifier"
+        for case in cases
+        if case.sha256 in seen and case.row.split in (None, "test")
     ]
     if problems:
         raise ManifestError(problems)
+    return predict_cases(cases, network, device)
+
+
+def predict_cases(cases: Iterable[CachedCase], network: nn.Module, device: torch.device) -> pl.DataFrame:
+    """Return the probabilities of every case at a temperature of 1, beside what is known about it."""
     rows = []
-    for case, file in zip(cases, files, strict=True):
-        with np.load(file) as arrays, torch.inference_mode():
+    for case in cases:
+        with np.load(case.file) as arrays, torch.inference_mode():
             volume = torch.from_numpy(arrays["volume"]).to(device)
             logits = network(volume[None].float() / 255)[0]
+        row = case.row
         rows.append(
-            {"row": case.row, "patient": case.patient, "institution": case.institution}
-            | {"split": case.split or "test", "label": case.label}
+            {"row": row.row, "patient": row.patient, "institution": row.institution}
+            | {"split": row.split or "test", "label": row.label}
             | dict(zip(CLASSES, logits.softmax(0).tolist(), strict=True))
             | {"energy": -float(logits.logsumexp(0))}
-            | {name: case.facts.get(name, "") for name in FACTS}
+            | {name: row.facts.get(name, "") for name in FACTS}
         )
     return pl.DataFrame(rows)
 

@@ -16,11 +16,13 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from lungct.networks.classifier3d import CLASSES
 from lungct.networks.inputs import classifier_input
 from lungct_research.datasets.arrays import BoolArray, FloatArray
 from lungct_research.datasets.disease import DISEASES, INFECTIONS, Disease
 from lungct_research.datasets.examples import Example, build_examples
-from lungct_research.datasets.manifest import Part
+from lungct_research.datasets.manifest import ManifestRow, Part
+from lungct_research.datasets.site_examples import CachedCase
 from lungct_research.datasets.volumes import read_split
 from lungct_research.synthesis.hosts import real_host, synthetic_host, with_confounder
 from lungct_research.synthesis.lesions import Host, add_infection, with_cavity
@@ -66,10 +68,8 @@ class Institution:
     """Where patients are scanned.
 
     Attributes:
-        name: of the institution.
-        protocol: of its scanner.
-        prevalence: of the classes, in the order of ``DISEASES``.
-        severe_share: of infected patients, those with more lesions.
+        prevalence: shares of the classes, in the order of ``DISEASES``.
+        severe_share: share of the infected patients who have more lesions.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Institution:
 
 
 def institution(number: int) -> Institution:
-    """The same for the same number."""
+    """Return an institution, the same for the same number."""
     rng = np.random.default_rng([2020, number])
 
     def around(low: float, high: float) -> tuple[float, float]:
@@ -95,7 +95,7 @@ def institution(number: int) -> Institution:
 
 
 def patient_example(data_dir: Path, part: Part, number: int, seed: int) -> Example:
-    """One patient as the classifier sees it.
+    """Make one patient as the classifier sees it.
 
     Returns:
         ``volume`` uint8 of 255 ``[1, *CLASSIFIER_SHAPE]``, ``label`` ``[1]`` and ``institution`` ``[1]``.
@@ -132,7 +132,7 @@ def _chest(
 
 
 def _diseased(host: Host, disease: Disease, place: Institution, rng: np.random.Generator) -> FloatArray:
-    """The host's volume with the lesions of a disease, or as it is."""
+    """Return the host's volume with the lesions of a disease, or as it is."""
     if disease not in INFECTIONS:
         return host.volume_hu
     volume_hu, _, kinds = add_infection(host, rng, disease)
@@ -146,7 +146,7 @@ def _diseased(host: Host, disease: Disease, place: Institution, rng: np.random.G
 
 
 def _seen(volume_hu: FloatArray, lungs: BoolArray, rng: np.random.Generator) -> np.ndarray:
-    """Classifier input as uint8 of 255, the lung mask a voxel wider or narrower at random."""
+    """Return the classifier's input as uint8 of 255, the lung mask a voxel wider or narrower at random."""
     change = rng.integers(-1, 2)
     if change:
         lungs = (ndimage.binary_dilation if change > 0 else ndimage.binary_erosion)(lungs)
@@ -154,8 +154,15 @@ def _seen(volume_hu: FloatArray, lungs: BoolArray, rng: np.random.Generator) -> 
     return np.round(255 * seen[0, 0].numpy()).astype(np.uint8)
 
 
-def cohort_files(options: Options, part: Part, n_patients: int | None = None) -> list[Path]:
-    """Cached patients of one part of the split, by default all."""
-    numbers = range(PATIENTS[part] if n_patients is None else n_patients)
-    jobs = {f"{number:04d}": (options.data, part, number, options.seed) for number in numbers}
-    return build_examples(options.run_dir / f"seed{options.seed}" / part, jobs, patient_example)
+def cohort_cases(options: Options, part: Part) -> list[CachedCase]:
+    """Make the patients of one part that are not in the cache yet; return all of the part."""
+    jobs = {f"{n:04d}": (options.data, part, n, options.seed) for n in range(PATIENTS[part])}
+    files = build_examples(options.run_dir / f"seed{options.seed}" / part, jobs, patient_example)
+    cases = []
+    for number, file in enumerate(files):
+        with np.load(file) as arrays:
+            label, place = CLASSES[int(arrays["label"][0])], str(arrays["institution"][0])
+        cases.append(
+            CachedCase(ManifestRow(number, file, f"{part}-{number}", place, label, split=part), file)
+        )
+    return cases

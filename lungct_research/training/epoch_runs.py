@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,13 +18,7 @@ from lungct_research.datasets.manifest import (
     read_manifest,
     split_cases,
 )
-from lungct_research.datasets.site_examples import (
-    SEEN_FILE,
-    digests_of,
-    site_examples,
-    voxel_digests,
-    with_facts,
-)
+from lungct_research.datasets.site_examples import SEEN_FILE, CachedCase, digests_of, site_examples
 from lungct_research.evaluation.model_cards import PAPER, Card, Evaluation, save_with_card
 from lungct_research.training.common import (
     RECIPES_DIR,
@@ -34,7 +28,7 @@ from lungct_research.training.common import (
     read_card,
     read_recipe,
 )
-from lungct_research.training.epochs import EpochRecipe, EpochTrainer, Item, Progress
+from lungct_research.training.epochs import EpochRecipe, EpochTrainer, Progress
 from lungct_research.training.trainer import Processes, join_processes
 
 PAPER_RECIPE = RECIPES_DIR / "classifier_paper.yaml"
@@ -42,15 +36,14 @@ PAPER_RECIPE = RECIPES_DIR / "classifier_paper.yaml"
 
 @dataclass(frozen=True)
 class Cohort:
-    """What is learned from, by part, and what the model card says about it.
+    """Cases of all parts, and what the model card says about them."""
 
-    Attributes:
-        digests: of the CTs that the weights are learned from or chosen by.
-    """
-
-    parts: Mapping[Part, Sequence[Item]]
+    cases: Sequence[CachedCase]
     card: Card
-    digests: Sequence[str] = ()
+
+    def part(self, name: Part) -> list[CachedCase]:
+        """Return the cases of one part."""
+        return [case for case in self.cases if case.row.split == name]
 
 
 def site_cohort(options: Options, processes: Processes) -> Cohort:
@@ -61,20 +54,14 @@ def site_cohort(options: Options, processes: Processes) -> Cohort:
     """
     if options.manifest is None:
         raise ValueError("a site's cohort needs a manifest")
-    cases = split_cases(read_manifest(options.manifest, options.split_by), options.seed, options.split_by)
+    rows = split_cases(read_manifest(options.manifest, options.split_by), options.seed, options.split_by)
     with processes.first_alone():
-        files = site_examples(cases, options.lungs, options.device)
-    cases = with_facts(cases, files)
+        cases = site_examples(rows, options.lungs, options.device)
+    rows = [case.row for case in cases]
     if processes.rank == 0:
         options.run_dir.mkdir(parents=True, exist_ok=True)
-        (options.run_dir / "manifest.csv").write_text(manifest_csv(cases), encoding="utf-8")
-    known = list(zip(cases, files, strict=True))
-    parts = {
-        part: [Item(file, 0, case.label_index) for case, file in known if case.split == part]
-        for part in PARTS
-    }
-    seen = [file for case, file in known if case.split != "test"]
-    return Cohort(parts, site_card(cases, options.start), [*voxel_digests(seen), *digests_of(options.start)])
+        (options.run_dir / "manifest.csv").write_text(manifest_csv(rows), encoding="utf-8")
+    return Cohort(cases, site_card(rows, options.start))
 
 
 def site_card(cases: Sequence[ManifestRow], start: Path | None) -> Card:
@@ -115,6 +102,8 @@ def run_epochs(options: Options, make_cohort: Callable[[Options, Processes], Coh
     recipe = read_recipe(options.config or PAPER_RECIPE, EpochRecipe)
     with join_processes(options.device) as processes:
         cohort = make_cohort(options, processes)
+        seen = [case.sha256 for case in cohort.cases if case.sha256 and case.row.split != "test"]
+        seen += digests_of(options.start)
         found = EpochTrainer(initial_network(options, Classifier3d), recipe, processes, options.run_dir)
         if options.resume:
             found.trainer.resume()
@@ -122,10 +111,10 @@ def run_epochs(options: Options, make_cohort: Callable[[Options, Processes], Coh
         def save() -> None:
             card, evaluation = describe_best(cohort, found.progress)
             save_with_card(options.out, card, found.network, evaluation)
-            if cohort.digests:
-                (options.out / SEEN_FILE).write_text("\n".join(cohort.digests) + "\n", encoding="utf-8")
+            if seen:
+                (options.out / SEEN_FILE).write_text("\n".join(seen) + "\n", encoding="utf-8")
 
-        found.train(cohort.parts["train"], cohort.parts["validation"], options.seed, save)
+        found.train(cohort.part("train"), cohort.part("validation"), options.seed, save)
         if processes.rank == 0:
             print(
                 f"best epoch {found.progress.best_epoch} of {found.progress.epoch}: {options.out}", flush=True
@@ -138,7 +127,7 @@ def describe_best(cohort: Cohort, progress: Progress) -> tuple[Card, Evaluation]
     measured = {
         "command": "lungct evaluate classifier --manifest FILE --models models --out DIR --record",
         "validation": {
-            "cases": len(cohort.parts["validation"]),
+            "cases": len(cohort.part("validation")),
             "accuracy": round(progress.best_accuracy, 3),
             "loss": round(progress.best_loss, 3),
         },

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 from tqdm import tqdm
 
+from lungct_research.datasets.site_examples import CachedCase
 from lungct_research.training.common import Strict
 from lungct_research.training.trainer import Processes, Trainer, autocast
 
@@ -52,44 +53,29 @@ class EpochRecipe(Strict):
     augmentation: Augmentation
 
 
-@dataclass(frozen=True)
-class Item:
-    """One volume of a cached example.
-
-    Attributes:
-        file: ``.npz`` with ``volume``, uint8 of 255 ``[volumes, *CLASSIFIER_SHAPE]``.
-        index: place in ``volume``.
-        label: place in ``CLASSES``.
-    """
-
-    file: Path
-    index: int
-    label: int
-
-
 class Volumes(Dataset[tuple[Tensor, int]]):
-    """Items as ``[1, *shape]`` in (0, 1) with their label; augmented where the seed of an epoch is given."""
+    """Cases as ``[1, *shape]`` in (0, 1) with their label; augmented where the seed of an epoch is given."""
 
-    def __init__(self, items: Sequence[Item], recipe: EpochRecipe, seed: int | None = None) -> None:
-        """Keep what to read; files are read when an item is asked for."""
-        self.items, self.recipe, self.seed = items, recipe, seed
+    def __init__(self, cases: Sequence[CachedCase], recipe: EpochRecipe, seed: int | None = None) -> None:
+        """Keep what to read; a file is read when its case is asked for."""
+        self.cases, self.recipe, self.seed = cases, recipe, seed
 
     def __len__(self) -> int:
-        """Return the number of items."""
-        return len(self.items)
+        """Return the number of cases."""
+        return len(self.cases)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """Return the same for the same seed, whichever process asks."""
-        item = self.items[index]
-        with np.load(item.file) as arrays:
-            volume = torch.from_numpy(arrays["volume"][item.index]).float()[None] / 255
+        case = self.cases[index]
+        with np.load(case.file) as arrays:
+            volume = torch.from_numpy(arrays["volume"]).float() / 255
         if volume.shape[1:] != self.recipe.shape:
             volume = functional.interpolate(volume[None], self.recipe.shape, mode="trilinear")[0]
         if self.seed is not None:
             change = augmentation(self.recipe.augmentation)
             change.set_random_state(seed=self.seed * 1_000_003 + index)
             volume = torch.as_tensor(change(volume)).as_subclass(Tensor)
-        return volume.clamp(0, 1), item.label
+        return volume.clamp(0, 1), case.row.label_index
 
 
 def augmentation(asked: Augmentation) -> Compose:
@@ -129,7 +115,7 @@ class Progress:
 
 
 class EpochTrainer:
-    """Trains a classifier on the items of one part and watches those of another."""
+    """Trains a classifier on the cases of one part and watches those of another."""
 
     def __init__(self, network: nn.Module, recipe: EpochRecipe, processes: Processes, run_dir: Path) -> None:
         """Start from the weights that the network has; ``trainer.resume`` loads the last checkpoint."""
@@ -145,8 +131,8 @@ class EpochTrainer:
 
     def train(
         self,
-        train: Sequence[Item],
-        validation: Sequence[Item],
+        train: Sequence[CachedCase],
+        validation: Sequence[CachedCase],
         seed: int,
         on_better: Callable[[], None] = lambda: None,
     ) -> None:
@@ -178,9 +164,9 @@ class EpochTrainer:
                     on_better()
                 self.trainer.checkpoint()
 
-    def _train_epoch(self, items: Sequence[Item], seed: int) -> list[float]:
+    def _train_epoch(self, cases: Sequence[CachedCase], seed: int) -> list[float]:
         n, rank, device = self.processes.n, self.processes.rank, self.processes.device
-        volumes = Volumes(items, self.recipe, seed)
+        volumes = Volumes(cases, self.recipe, seed)
         loader = DataLoader(
             volumes,
             max(1, self.recipe.batch // n),
@@ -199,13 +185,14 @@ class EpochTrainer:
         return self.trainer.run(self.optimiser, shown, loss_of)
 
     @torch.inference_mode()
-    def probabilities(self, items: Sequence[Item]) -> tuple[np.ndarray, np.ndarray]:
-        """Return softmax ``[items, 3]`` and labels ``[items]``, not augmented; processes share the work."""
+    def probabilities(self, cases: Sequence[CachedCase]) -> tuple[np.ndarray, np.ndarray]:
+        """Return softmax ``[cases, 3]`` and labels ``[cases]``, not augmented; processes share the work."""
         self.network.eval()
-        volumes, device = Volumes(items, self.recipe), self.processes.device
+        volumes, device = Volumes(cases, self.recipe), self.processes.device
         mine = {
             i: self.network(volumes[i][0][None].to(device)).float().softmax(1)[0].cpu().numpy()
-            for i in range(self.processes.rank, len(items), self.processes.n)
+            for i in range(self.processes.rank, len(cases), self.processes.n)
         }
         shares = {i: share for part in self.processes.gather(mine) for i, share in part.items()}
-        return np.stack([shares[i] for i in range(len(items))]), np.array([item.label for item in items])
+        labels = np.array([case.row.label_index for case in cases])
+        return np.stack([shares[i] for i in range(len(cases))]), labels

@@ -50,18 +50,18 @@ class FederatedSite(ClientAlgo):
         until = self.trainer.progress.epoch + self.epochs_a_round
         # the server decides on the end, not the site's own validation
         self.trainer.recipe = self.recipe.model_copy(update={"epochs": until, "stop_after_epochs": until + 1})
-        self.trainer.train(self.cohort.parts["train"], self.cohort.parts["validation"], self.seed)
+        self.trainer.train(self.cohort.part("train"), self.cohort.part("validation"), self.seed)
 
     def get_weights(self, extra: dict[str, Any] | None = None) -> ExchangeObject:  # noqa: ARG002
         """Return the weights after the round, and the number of CTs by which a server may weigh them."""
         weights = {name: value.cpu() for name, value in self.trainer.network.state_dict().items()}
-        seen = {FlStatistics.NUM_EXECUTED_ITERATIONS: len(self.cohort.parts["train"]) * self.epochs_a_round}
+        seen = {FlStatistics.NUM_EXECUTED_ITERATIONS: len(self.cohort.part("train")) * self.epochs_a_round}
         return ExchangeObject(weights, weight_type=WeightType.WEIGHTS, statistics=seen)
 
     def evaluate(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> ExchangeObject:  # noqa: ARG002
         """Return the accuracy of the weights that came, on the validation cases of the site."""
         self._take(data)
-        shares, labels = self.trainer.probabilities(self.cohort.parts["validation"])
+        shares, labels = self.trainer.probabilities(self.cohort.part("validation"))
         return ExchangeObject(metrics={"accuracy": float((shares.argmax(1) == labels).mean())})
 
     def _take(self, data: ExchangeObject) -> None:

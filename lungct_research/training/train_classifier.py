@@ -7,12 +7,9 @@ cohort. Both run under ``torchrun`` too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,10 +22,10 @@ from lungct.networks.weights import LoadedModel
 from lungct.records import Probabilities
 from lungct_research.datasets.examples import joined, load_examples
 from lungct_research.datasets.layouts import project
-from lungct_research.datasets.manifest import PARTS, Part
+from lungct_research.datasets.manifest import FACTS, PARTS
 from lungct_research.evaluation.model_cards import Evaluation
 from lungct_research.training.augment import random_intensity, random_warp
-from lungct_research.training.cohort import INSTITUTIONS, PATIENTS, cohort_files
+from lungct_research.training.cohort import cohort_cases
 from lungct_research.training.common import (
     Forward,
     Options,
@@ -40,7 +37,6 @@ from lungct_research.training.common import (
     train_and_evaluate,
 )
 from lungct_research.training.epoch_runs import Cohort, run_epochs, site_cohort
-from lungct_research.training.epochs import Item
 from lungct_research.training.trainer import Processes
 
 
@@ -83,7 +79,7 @@ def random_views(volumes: Tensor, shape: tuple[int, int, int], generator: torch.
 
 def train(options: Options) -> None:
     """Train, saving interim weights with every checkpoint."""
-    examples = joined(load_examples(cohort_files(options, "train")))
+    examples = joined(load_examples(case.file for case in cohort_cases(options, "train")))
     volumes, labels = (torch.from_numpy(examples[key]).to(options.device) for key in ("volume", "label"))
     network, stages = initial_network(options, Classifier3d), STAGES[options.device.type]
     # The weights that are saved will shrink whole volumes to the size of the last stage (ADR 0028).
@@ -100,36 +96,16 @@ def train(options: Options) -> None:
     fit(options, read_card("classifier"), network, RECIPE, loss_of_step)
 
 
-def predictions(
-    network: nn.Module, files: Sequence[Path], part: Part, device: torch.device
-) -> list[dict[str, Any]]:
-    """Return a row for each synthetic patient, as :mod:`lungct_research.evaluation.classifier` takes it."""
-    rows = []
-    for number, example in enumerate(load_examples(files)):
-        volume = torch.from_numpy(example["volume"]).to(device)
-        logits = network(volume[None].float() / 255)[0]
-        rows.append(
-            {"patient": f"{part}-{number}", "institution": str(example["institution"][0]), "split": part}
-            | {"label": CLASSES[int(example["label"][0])], "energy": -float(logits.logsumexp(0))}
-            | dict(zip(CLASSES, logits.softmax(0).tolist(), strict=True))
-        )
-    return rows
-
-
 def evaluate(options: Options, model: LoadedModel) -> Evaluation:
     """Measure on institutions that training never saw; the temperature comes from the validation ones."""
     # What only measuring needs, and training machines may lack.
-    import polars as pl
-
     from lungct_research.evaluation.classifier import Evidence, report
+    from lungct_research.evaluation.predictions import predict_cases
 
     network = model.network.to(options.device)
-    rows = [
-        row
-        for part in ("validation", "test")
-        for row in predictions(network, cohort_files(options, part), part, options.device)
-    ]
-    result, _ = report(Evidence(pl.DataFrame(rows), is_external=True))
+    cases = [*cohort_cases(options, "validation"), *cohort_cases(options, "test")]
+    table = predict_cases(cases, network, options.device).drop(FACTS)  # synthetic scanners have no vendor
+    result, _ = report(Evidence(table, is_external=True))
     parameters = {name: round(result[name], 4) for name in ("temperature", "highest_energy") if result[name]}
     shown = demonstration(options, network, result["temperature"])
     measured = {name: result[name] for name in KEPT_MEASURES}
@@ -141,38 +117,25 @@ def demonstration(options: Options, network: nn.Module, temperature: float) -> d
     from lungct_research.evaluation.classification import at_temperature
     from lungct_research.evaluation.predictions import predict
 
-    cases = list(project(options.data))
-    table = predict(cases, network, options.lungs.parent, options.device)
+    rows = list(project(options.data))
+    table = predict(rows, network, options.lungs.parent, options.device)
     shares = at_temperature(table.select(CLASSES).to_numpy(), temperature)
     shown = {}
-    for case, row in zip(cases, shares.tolist(), strict=True):
-        probabilities = dict(zip(CLASSES, row, strict=True))
+    for row, values in zip(rows, shares.tolist(), strict=True):
+        probabilities = dict(zip(CLASSES, values, strict=True))
         rounded = {name: round(share, 2) for name, share in probabilities.items()}
-        shown[case.patient] = {
-            "label": case.label,
-            **rounded,
-            "finding": str(decide(Probabilities(**probabilities))),
-        }
+        finding = str(decide(Probabilities(**probabilities)))
+        shown[row.patient] = {"label": row.label, **rounded, "finding": finding}
     return shown
 
 
 def synthetic_cohort(options: Options, processes: Processes) -> Cohort:
-    """Make the synthetic patients as items, in the first process."""
-    parts = {}
-    for part in PARTS:
-        with processes.first_alone():
-            files = cohort_files(options, part)
-        parts[part] = [Item(file, 0, _read_label(file)) for file in files]
+    """Make the cohort of synthetic patients, in the first process."""
+    with processes.first_alone():
+        cases = [case for part in PARTS for case in cohort_cases(options, part)]
     card, name = read_card("classifier"), options.config.name if options.config else ""
-    measured = {"data": "synthetic", "cases": PATIENTS["test"], "institutions": len(INSTITUTIONS["test"])}
     limits = tuple(limit for limit in card.limits if "minutes" not in limit)
-    card = replace(card, limits=limits, history=f"by epochs after {name}.", validated_on=measured)
-    return Cohort(parts, card)
-
-
-def _read_label(patient_file: Path) -> int:
-    with np.load(patient_file) as arrays:
-        return int(arrays["label"][0])
+    return Cohort(cases, replace(card, limits=limits, history=f"by epochs after {name}."))
 
 
 def run(options: Options) -> None:

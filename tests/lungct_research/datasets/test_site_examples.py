@@ -15,7 +15,7 @@ from PIL import Image
 from lungct.errors import GeometryError, InputError
 from lungct_research.datasets.ct_files import PICTURE_EXTENT_MM, read_ct, read_lungs
 from lungct_research.datasets.manifest import ManifestError, ManifestRow
-from lungct_research.datasets.site_examples import site_example, site_examples, voxel_digests, with_facts
+from lungct_research.datasets.site_examples import site_example, site_examples
 from lungct_research.synthesis.phantom.dicom_study import write_study
 from lungct_research.synthesis.phantom.study_options import StudyOptions
 
@@ -142,11 +142,10 @@ def test_cases_are_cached_and_what_headers_say_is_added(tmp_path: Path) -> None:
     one = ManifestRow(
         2, tmp_path / "study", "p", "north", "covid19", mask, facts={"vendor": "as the site says"}
     )
-    (file,) = site_examples([one], MODELS / "lungs", CPU)
-    written = file.stat().st_mtime_ns
-    assert site_examples([one], MODELS / "lungs", CPU)[0].stat().st_mtime_ns == written
-    (told,) = with_facts([one], [file])
-    assert (told.facts["vendor"], told.facts["kernel"]) == ("as the site says", "LUNG")
+    (cached,) = site_examples([one], MODELS / "lungs", CPU)
+    written = cached.file.stat().st_mtime_ns
+    assert site_examples([one], MODELS / "lungs", CPU)[0].file.stat().st_mtime_ns == written
+    assert (cached.row.facts["vendor"], cached.row.facts["kernel"]) == ("as the site says", "LUNG")
 
 
 def test_unreadable_rows_are_all_named_and_the_good_ones_kept(tmp_path: Path) -> None:
@@ -173,5 +172,5 @@ def test_the_same_images_under_two_names_are_refused(tmp_path: Path) -> None:
     cases = [case(path, mask, row) for row, path in enumerate([paths[0], other, paths[1]], 2)]
     with pytest.raises(ManifestError, match="^rows 2, 4 hold the same images$"):
         site_examples(cases, MODELS / "lungs", CPU)
-    files = site_examples(cases[:2], MODELS / "lungs", CPU)
-    assert len(set(voxel_digests(files))) == 2
+    different = site_examples(cases[:2], MODELS / "lungs", CPU)
+    assert len({cached.sha256 for cached in different}) == 2

@@ -14,7 +14,7 @@ from torch import nn
 
 from lungct.networks.classifier3d import CLASSES
 from lungct_research.datasets.manifest import ManifestError, ManifestRow
-from lungct_research.datasets.site_examples import SEEN_FILE
+from lungct_research.datasets.site_examples import SEEN_FILE, CachedCase
 from lungct_research.evaluation import classifier
 from lungct_research.evaluation.predictions import is_external, predict
 from tests.lungct_research.command import lungct
@@ -105,10 +105,8 @@ def test_a_ct_that_training_has_seen_cannot_test(tmp_path: Path, monkeypatch: py
         ManifestRow(row, tmp_path / f"{row}.nii", f"p{row}", "west", "covid19", split=part)
         for row, part in ((2, "validation"), (3, None), (4, "test"))
     ]
-    files = [tmp_path / f"{row}.npz" for row in (2, 3, 4)]
-    for file in files:
-        np.savez(file, sha256=np.array(file.stem), facts=np.array("{}"))
-    monkeypatch.setattr("lungct_research.evaluation.predictions.site_examples", lambda *_: files)
+    cached = [CachedCase(case, case.path, str(case.row)) for case in cases]
+    monkeypatch.setattr("lungct_research.evaluation.predictions.site_examples", lambda *_: cached)
     (tmp_path / "classifier").mkdir()
     (tmp_path / "classifier" / SEEN_FILE).write_text("2\n3\n4\n")
     with pytest.raises(ManifestError) as caught:

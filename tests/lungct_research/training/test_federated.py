@@ -10,11 +10,11 @@ from monai.fl.utils.constants import FlStatistics
 from monai.fl.utils.exchange_object import ExchangeObject
 
 from lungct.networks import Classifier3d
+from lungct.networks.classifier3d import CLASSES
 from lungct_research.training.common import read_card
 from lungct_research.training.epoch_runs import Cohort
-from lungct_research.training.epochs import Item
 from lungct_research.training.federated import FederatedSite
-from tests.lungct_research.training.test_epochs import SHAPE, TINY
+from tests.lungct_research.training.test_epochs import TINY, make_case
 
 CPU = torch.device("cpu")
 
@@ -22,15 +22,12 @@ CPU = torch.device("cpu")
 def site(folder: Path, seed: int) -> FederatedSite:
     folder.mkdir()
     rng = np.random.default_rng(seed)
-    np.savez(folder / "chests.npz", volume=rng.integers(0, 255, (3, *SHAPE)).astype(np.uint8))
-    items = [Item(folder / "chests.npz", label, label) for label in range(3)]
-    found = FederatedSite(
-        Cohort({"train": items, "validation": items, "test": items}, read_card("classifier")),
-        TINY,
-        folder,
-        seed,
-        CPU,
-    )
+    cases = [
+        make_case(folder / f"{part}-{label}.npz", rng, label, part)
+        for part in ("train", "validation")
+        for label in CLASSES
+    ]
+    found = FederatedSite(Cohort(cases, read_card("classifier")), TINY, folder, seed, CPU)
     found.initialize()
     return found
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from lungct.networks.classifier3d import CLASSES
-from lungct_research.datasets.manifest import PARTS, ManifestRow
+from lungct_research.datasets.manifest import PARTS, ManifestRow, Part
+from lungct_research.datasets.site_examples import CachedCase
 from lungct_research.training import train_classifier
-from lungct_research.training.common import Options
+from lungct_research.training.cohort import INSTITUTIONS, PATIENTS
+from lungct_research.training.common import Options, read_card
 from lungct_research.training.epoch_runs import PAPER_RECIPE, site_card
 from lungct_research.training.trainer import Processes
 from tests.lungct_research.command import lungct
@@ -41,22 +42,24 @@ def test_evaluation_of_a_site_is_sent_to_its_own_command(tmp_path: Path) -> None
 
 
 def test_the_synthetic_cohort_trains_by_epochs_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def three_patients(_: object, part: str, *__: object) -> list[Path]:
-        files = [tmp_path / f"{part}-{label}.npz" for label in range(3)]
-        for label, file in enumerate(files):
-            np.savez(file, volume=np.zeros((1, 4, 4, 4), np.uint8), label=[label])
-        return files
+    def one_patient(_: object, part: Part) -> list[CachedCase]:
+        return [CachedCase(ManifestRow(0, tmp_path, f"{part}-0", "north", CLASSES[0], split=part), tmp_path)]
 
-    monkeypatch.setattr(train_classifier, "cohort_files", three_patients)
+    monkeypatch.setattr(train_classifier, "cohort_cases", one_patient)
     options = Options(tmp_path, tmp_path, minutes=1, seed=1, config=PAPER_RECIPE)
     found = train_classifier.synthetic_cohort(options, Processes(CPU))
-    for part in PARTS:
-        assert [(item.file.stem, item.index, item.label) for item in found.parts[part]] == [
-            (f"{part}-{label}", 0, label) for label in range(3)
-        ]
-    assert found.card.validated_on == {"data": "synthetic", "cases": 300, "institutions": 6}
+    assert [[case.row.patient for case in found.part(part)] for part in PARTS] == [
+        ["train-0"],
+        ["validation-0"],
+        ["test-0"],
+    ]
     assert "classifier_paper.yaml" in found.card.history
     assert not any("minutes" in limit for limit in found.card.limits)
+
+
+def test_the_card_says_how_large_the_synthetic_test_is() -> None:
+    measured = {"data": "synthetic", "cases": PATIENTS["test"], "institutions": len(INSTITUTIONS["test"])}
+    assert read_card("classifier").validated_on == measured
 
 
 def test_the_card_of_a_site_names_no_one_and_the_weights_it_began_with(tmp_path: Path) -> None:
