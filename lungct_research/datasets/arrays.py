@@ -1,4 +1,4 @@
-"""Types of the arrays that chests are made of."""
+"""Types of the arrays that hold chests, masks and labels."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.uint8]
 Spacing = tuple[float, float, float]
-"""Millimetres along slices, rows and columns."""
+"""Size of a voxel in millimetres along slices, rows and columns."""

@@ -22,9 +22,9 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A chest and its truth; what nobody knows about it is None.
+    """A chest and its truth; a part that nobody knows is None.
 
-    Masks and slices are those of the canonical volume, the most caudal slice first.
+    Masks and labels lie on the grid of the canonical volume, the most caudal slice first.
 
     Attributes:
         name: name of the case in its data set.
@@ -61,7 +61,7 @@ def known(part: Part | None, case: str, what: str) -> Part:
 
 
 def find_paths(root: Path, pattern: str) -> list[Path]:
-    """Return the sorted files or folders of a data set that match a pattern; there must be at least one.
+    """Return the sorted files or folders of a data set that match a pattern.
 
     Raises:
         InputError: there is none.

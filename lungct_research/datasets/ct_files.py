@@ -56,7 +56,7 @@ def _read_dicom(folder: Path) -> tuple[CtVolume, Facts]:
 
 
 def _read_pictures(files: list[Path]) -> CtVolume:
-    """Approximate HU on an approximate grid; slices in the order of the numbers in their names."""
+    """Read pictures in the order of the numbers in their names, with approximate HU and spacing."""
     ordered = sorted(files, key=lambda file: (int("0" + "".join(filter(str.isdigit, file.stem))), file.name))
     try:
         slices = [np.asarray(Image.open(file).convert("L"), np.float32) for file in reversed(ordered)]
@@ -64,11 +64,11 @@ def _read_pictures(files: list[Path]) -> CtVolume:
     except (OSError, ValueError) as error:
         raise InputError(f"{files[0].parent} holds pictures that cannot be read", "PICTURES") from error
     slice_mm, row_mm, column_mm = np.divide(PICTURE_EXTENT_MM, grey.shape).tolist()
-    return canonical_volume(hu_of_picture(grey), (slice_mm, row_mm, column_mm))
+    return canonical_volume(convert_grey_to_hu(grey), (slice_mm, row_mm, column_mm))
 
 
-def hu_of_picture(grey: np.ndarray) -> HuArray:
-    """Return the Hounsfield units of grey values from 0 to 255 in the lung window, float32 of any shape."""
+def convert_grey_to_hu(grey: np.ndarray) -> HuArray:
+    """Convert grey values from 0 to 255 in the lung window to HU, float32 of any shape."""
     low_hu, high_hu = PICTURE_WINDOW_HU
     return low_hu + grey.astype(np.float32) * np.float32((high_hu - low_hu) / 255)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lungct.records import Diagnosis as Disease
 
 DISEASES = tuple(Disease)
-"""All of them, in the order of the classifier's outputs."""
+"""All diseases, in the order of the classifier's outputs."""
 
 INFECTIONS = (Disease.COVID19, Disease.OTHER_INFECTION)
 """Diseases with opacities, in the order in which random draws choose among them."""

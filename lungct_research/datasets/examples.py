@@ -38,7 +38,7 @@ class FailedExamplesError(InputError):
 def build_examples(
     folder: Path, jobs: dict[str, tuple[Any, ...]], make: Callable[..., Example]
 ) -> list[Path]:
-    """Make the examples that are not in ``folder`` yet, on all workers.
+    """Make the examples that are not in the cache yet, on all cores.
 
     Args:
         folder: cache; one ``.npz`` file an example.
@@ -81,7 +81,7 @@ def _make_one(path: Path, make: Callable[..., Example], arguments: tuple[Any, ..
     unfinished.rename(path)
 
 
-def joined(examples: Iterable[Example]) -> Example:
+def join_examples(examples: Iterable[Example]) -> Example:
     """Join examples of the same keys, one after the other along the first axis."""
     examples = list(examples)
     return {key: np.concatenate([example[key] for example in examples]) for key in examples[0]}

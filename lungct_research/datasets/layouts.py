@@ -83,7 +83,7 @@ def cc_ccii(root: Path) -> Iterator[ManifestRow]:
 
 
 def project(root: Path) -> Iterator[ManifestRow]:
-    """List the project's own data folder: three labelled studies, and chests without infection of others.
+    """List the project's own data folder: three labelled studies, and chests without infection.
 
     ``dicom/covid-*``, ``dicom/cap-*``, ``dicom/normal-*``; ``no_infection/NAME.nii.gz``. Some of the latter
     are hosts in training.

@@ -74,7 +74,7 @@ class ManifestRow:
 
     @property
     def label_index(self) -> int:
-        """Place of the label in ``CLASSES``."""
+        """The place of the label in ``CLASSES``."""
         return CLASSES.index(self.label)
 
 

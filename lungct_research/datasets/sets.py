@@ -24,7 +24,7 @@ from lungct.records import CtVolume, Lobe
 from lungct.records.orientation import canonical_volume, to_canonical
 from lungct.volume_files import read_nifti
 from lungct_research.datasets.case import Case, canonical_mask, find_paths
-from lungct_research.datasets.ct_files import hu_of_picture, read_ct
+from lungct_research.datasets.ct_files import convert_grey_to_hu, read_ct
 from lungct_research.datasets.disease import Disease
 from lungct_research.datasets.volumes import read_grey_chest, read_real_chest, read_split
 
@@ -107,7 +107,7 @@ def covid_19_ct_seg(data_dir: Path) -> Iterator[Case]:
         )
         volume = to_canonical(source)
         if volume.volume_hu.min() >= 0 and volume.volume_hu.max() <= 255:
-            volume = replace(volume, volume_hu=hu_of_picture(volume.volume_hu))
+            volume = replace(volume, volume_hu=convert_grey_to_hu(volume.volume_hu))
         yield Case(path.name.split(".")[0], volume, opacity, lungs, disease=Disease.COVID19)
 
 

@@ -24,7 +24,7 @@ from lungct_research.datasets.manifest import ManifestError, ManifestRow
 
 CACHE_DIR = RUNS_DIR / "cases"
 SEEN_FILE = "seen.sha256"
-"""Beside the weights: digests of the CTs that they were learned from or chosen by, to recognise leakage."""
+"""File beside the weights with the digests of the CTs that they were learned from or chosen by."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from lungct_research.datasets.densities import NORMAL_LUNG_HU, SOFT_TISSUE_HU
 SPLITS_DIR = Path(__file__).parent / "splits"
 
 AIRWAY_BIT = 16
-"""Set in an anatomy where the voxel is airway; alone: trachea and main bronchi, which are not lung."""
+"""Bit of an airway voxel in an anatomy. Alone it means trachea and main bronchi, which are not lung."""
 
 MACHINE_REFERENCE = "lidc-0001"
 """Real chest whose lobes another segmenter drew."""

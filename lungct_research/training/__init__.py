@@ -1,1 +1,1 @@
-"""Training of the three networks: data synthesis, augmentation and one script per network."""
+"""Training of the three networks: examples, recipes, the loop and one module a network."""

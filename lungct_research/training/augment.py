@@ -1,4 +1,4 @@
-"""Random changes of training examples: space and intensity. Left and right are never exchanged."""
+"""Random changes of the place and the grey of training examples; left and right are never exchanged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def random_warp(
     knot_voxels: int = 12,
     source: View | None = None,
 ) -> Tensor:
-    """Sampling grid of a random scaling, rotation and smooth bend for ``functional.grid_sample``.
+    """Draw the sampling grid of a scaling, rotation and smooth bend for ``functional.grid_sample``.
 
     Args:
         shape: slices, rows, columns of what is sampled.
@@ -78,7 +78,7 @@ def _rotation(generator: torch.Generator, max_radians: float) -> Tensor:
 
 
 def random_intensity(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Small changes of gain, offset and noise of an image in (0, 1), any shape."""
+    """Change gain, offset and noise of an image in (0, 1) a little, any shape."""
     gain, offset, noise = _shares(generator, 3)
     changed = image * (0.95 + 0.1 * gain) + 0.06 * (offset - 0.5)
     grain = torch.randn(image.shape, generator=generator, device=generator.device)
@@ -86,10 +86,7 @@ def random_intensity(image: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def random_sharpness(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Detail taken away from or added to ``[slices, rows, columns]``, in the slices and across them.
-
-    As kernels and thick slices do.
-    """
+    """Take detail away from ``[slices, rows, columns]``, or add some, as kernels and thick slices do."""
     for window, strongest in (((1, 3, 3), 0.8), ((3, 1, 1), 0.8)):
         padding = tuple(n // 2 for n in window)
         smooth = functional.avg_pool3d(image[None], window, 1, padding, count_include_pad=False)[0]

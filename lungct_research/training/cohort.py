@@ -33,32 +33,32 @@ from lungct_research.training.common import Options
 HOST_SPACING_MM = (4.0, 1.7, 1.7)
 
 INSTITUTIONS: Mapping[Part, range] = {"train": range(11), "validation": range(11, 14), "test": range(14, 20)}
-"""As in the paper: 11, 3 and 6 of 20 (Topff et al. 2023, PLoS ONE 18(5): e0285121)."""
+"""Institutions by part, 11, 3 and 6 as in the paper (Topff et al. 2023, PLoS ONE 18(5): e0285121)."""
 
 PATIENTS: Mapping[Part, int] = {"train": 660, "validation": 150, "test": 300}
 
 THICKNESS_MM, KERNEL_MM, NOISE_HU = (0.63, 3.0), (0.4, 1.0), (8.0, 35.0)
-"""Means of institutions. Slice thickness: of the paper's institutions; the others are an own decision."""
+"""Ranges of the institutions' means. Slice thickness is that of the paper's; the others are own decisions."""
 
 SPREAD = 1.3
 """Factor around its mean within which an institution varies; own decision."""
 
 PREVALENCE_CONCENTRATION = 6.0
-"""Of the Dirichlet distribution of classes in an institution: the rarest has about a sixth of the cases.
-Own decision."""
+"""Concentration of the Dirichlet distribution of classes in an institution, by which the rarest has about a
+sixth of the cases. Own decision."""
 
 SEVERE_SHARE = (0.05, 0.4)
-"""Of an institution's infected patients, those with a second round of lesions; own decision."""
+"""Range of the share of infected patients with a second round of lesions; own decision."""
 
 PHANTOM_SHARE, REAL_SHARE = 0.1, 0.15
-"""Of the chests; the others are synthetic."""
+"""Shares of the chests; the others are synthetic. Own decision."""
 
 EFFUSION_SHARE = {Disease.COVID19: 0.08, Disease.OTHER_INFECTION: 0.3, Disease.NO_INFECTION: 0.05}
-"""Fluid beside a lung. Own decision: 5 to 10 % of CTs of COVID-19, more often in bacterial pneumonia; without
-infection it stands for heart failure."""
+"""Share of chests with fluid beside a lung. Own decision: 5 to 10 % of CTs of COVID-19, more often in
+bacterial pneumonia; without infection it stands for heart failure."""
 
 CAVITY_SHARE = 0.1
-"""Of other infections with a consolidation that is deep enough; own decision."""
+"""Share of other infections with a cavity, if a consolidation is deep enough; own decision."""
 
 FIRST_PHANTOM = {"train": 30_000, "validation": 920_000, "test": 930_000}
 
@@ -78,8 +78,8 @@ class Institution:
     severe_share: float
 
 
-def institution(number: int) -> Institution:
-    """Return an institution, the same for the same number."""
+def make_institution(number: int) -> Institution:
+    """Draw an institution, the same for the same number."""
     rng = np.random.default_rng([2020, number])
 
     def around(low: float, high: float) -> tuple[float, float]:
@@ -101,7 +101,7 @@ def patient_example(data_dir: Path, part: Part, number: int, seed: int) -> Examp
         ``volume`` uint8 of 255 ``[1, *CLASSIFIER_SHAPE]``, ``label`` ``[1]`` and ``institution`` ``[1]``.
     """
     rng = np.random.default_rng([seed, INSTITUTIONS[part].start, number])
-    place = institution(INSTITUTIONS[part][number % len(INSTITUTIONS[part])])
+    place = make_institution(INSTITUTIONS[part][number % len(INSTITUTIONS[part])])
     label = int(rng.choice(len(DISEASES), p=place.prevalence))
     if rng.random() < PHANTOM_SHARE:
         phantom = make_thorax(

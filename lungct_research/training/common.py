@@ -152,11 +152,6 @@ def initial_network(options: Options, build: Callable[[], Network]) -> Network:
     return cast(Network, load_model(options.start.parent, options.start.name, build, CPU).network)
 
 
-def step_generator(options: Options, step: int) -> torch.Generator:
-    """Return the randomness of one training step on the training device, the same after a resume."""
-    return torch.Generator(options.device).manual_seed(options.seed * 1_000_003 + step)
-
-
 @dataclass
 class TimeUsed:
     """How far training for a given time is."""
@@ -173,7 +168,7 @@ def fit(
     card: Card,
     network: nn.Module,
     recipe: Recipe,
-    loss_of_step: Callable[[Forward, int, float], Tensor],
+    loss_of_step: Callable[[Forward, torch.Generator, float], Tensor],
     interim: Evaluation | None = None,
 ) -> None:
     """Train for the asked minutes with AdamW, saving the averaged weights with every checkpoint.
@@ -183,8 +178,8 @@ def fit(
         card: what is known about the network.
         network: trained in place; what is saved is the exponential moving average of its weights.
         recipe: learning rate, which falls with the time used, and decay of the average.
-        loss_of_step: the loss of a fresh batch, given what runs the network on it, the number of the step
-            and the share of the time used.
+        loss_of_step: the loss of a fresh batch, given what runs the network on it, the randomness of the
+            step on the training device, which is the same after a resume, and the share of the time used.
         interim: what is known of weights that are not measured yet.
     """
     network.to(options.device)
@@ -205,14 +200,14 @@ def fit(
             output: Tensor = network(batch)
         return output.float()
 
-    def steps_until_checkpoint() -> Iterator[tuple[int, float]]:
+    def steps_until_checkpoint() -> Iterator[tuple[torch.Generator, float]]:
         start_s = time.monotonic() - used.trained_s
         until_s = min(budget_s, used.trained_s + CHECKPOINT_EVERY_S)
         while used.trained_s < until_s:
             share = used.trained_s / budget_s
             for group in optimiser.param_groups:
                 group["lr"] = rate * learning_rate_share(share)
-            yield used.steps, share
+            yield torch.Generator(options.device).manual_seed(options.seed * 1_000_003 + used.steps), share
             used.steps += 1
             used.trained_s = time.monotonic() - start_s
 

@@ -72,13 +72,13 @@ class Volumes(Dataset[tuple[Tensor, int]]):
         if volume.shape[1:] != self.recipe.shape:
             volume = functional.interpolate(volume[None], self.recipe.shape, mode="trilinear")[0]
         if self.seed is not None:
-            change = augmentation(self.recipe.augmentation)
+            change = make_augmentation(self.recipe.augmentation)
             change.set_random_state(seed=self.seed * 1_000_003 + index)
             volume = torch.as_tensor(change(volume)).as_subclass(Tensor)
         return volume.clamp(0, 1), case.row.label_index
 
 
-def augmentation(asked: Augmentation) -> Compose:
+def make_augmentation(asked: Augmentation) -> Compose:
     """Return the changes of the paper, by MONAI; left and right are never exchanged."""
     return Compose(
         [
@@ -148,7 +148,7 @@ class EpochTrainer:
         while state.epoch < recipe.epochs and state.epoch - state.best_epoch < recipe.stop_after_epochs:
             state.epoch += 1
             losses = self._train_epoch(train, seed * 10_007 + state.epoch)
-            shares, labels = self.probabilities(validation)
+            shares, labels = self.predict(validation)
             accuracy = float((shares.argmax(1) == labels).mean())
             loss = float(-np.log(np.clip(shares[np.arange(len(labels)), labels], 1e-12, None)).mean())
             self.schedule.step(accuracy)
@@ -185,7 +185,7 @@ class EpochTrainer:
         return self.trainer.run(self.optimiser, shown, loss_of)
 
     @torch.inference_mode()
-    def probabilities(self, cases: Sequence[CachedCase]) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, cases: Sequence[CachedCase]) -> tuple[np.ndarray, np.ndarray]:
         """Return softmax ``[cases, 3]`` and labels ``[cases]``, not augmented; processes share the work."""
         self.network.eval()
         volumes, device = Volumes(cases, self.recipe), self.processes.device

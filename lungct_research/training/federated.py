@@ -61,7 +61,7 @@ class FederatedSite(ClientAlgo):
     def evaluate(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> ExchangeObject:  # noqa: ARG002
         """Return the accuracy of the weights that came, on the validation cases of the site."""
         self._take(data)
-        shares, labels = self.trainer.probabilities(self.cohort.part("validation"))
+        shares, labels = self.trainer.predict(self.cohort.part("validation"))
         return ExchangeObject(metrics={"accuracy": float((shares.argmax(1) == labels).mean())})
 
     def _take(self, data: ExchangeObject) -> None:

@@ -41,37 +41,30 @@ from lungct_research.training.common import Options, Recipe
 SPACING_MM = (GRID_SPACING_MM,) * 3
 
 FINER_MM = (1.5, 2.0)
-"""Synthetic chests are painted on one of these grids and then averaged, as a CT is: fissures are thin."""
+"""Spacings of synthetic chests before they are averaged, as a CT is: fissures are thin."""
 
 UNKNOWN_LOBE = 6
 """Label of lung whose lobe is not known."""
 
 RAISED_SHARE = 0.65
 HIGHEST_RISE_MM = 80.0
-"""How often and how far a diaphragm rises in a view. Own decision: after the failure on chests kept apart."""
+"""Share of views with a raised diaphragm, and its highest rise; own decision after failures on real chests."""
 
 ABDOMEN_SHARE = 0.5
-"""Of views with painted organs below the lungs. Own decision."""
+"""Share of views with painted organs below the lungs. Own decision."""
 
 LOW_SHARE = 0.7
-"""Of views too low for the lungs: these show the base. Own decision."""
+"""Share of the views too low for the lungs that show the base. Own decision."""
 
 IGNORED = 255
-"""Label of voxels at which nothing is asked."""
+"""Label of voxels that the loss leaves out."""
 
 
 class LobeRecipe(Recipe):
-    """What ``lungct_research/training/configs/lobes.yaml`` holds.
+    """Content of ``configs/lobes.yaml``, which explains the keys.
 
     Attributes:
-        variants: chests synthesised around each anatomy.
-        phantoms: how many.
-        real_variants: copies of each real chest; all but the first may be infected.
-        infected_share: of the synthetic chests and of those copies.
-        smallest_view: fewest voxels of a view along slices, rows and columns; multiples of the stride.
-        largest_view: most of them.
-        batch: views in a step.
-        anatomies: how many of the split's are used, from its first on; all where None.
+        anatomies: number of the anatomies of the split that are used, from its first on; all where None.
         frozen: beginnings of the names of weights that stay as they are.
     """
 
@@ -87,7 +80,7 @@ class LobeRecipe(Recipe):
 
 
 def _example(volume_hu: FloatArray, labels: np.ndarray, spacing_mm: Spacing = SPACING_MM) -> Example:
-    """Image in the lung window (float16) and labels (uint8), both on the network's grid."""
+    """Return the image in the lung window (float16) and labels (uint8), both on the network's grid."""
     image = coarse_grid(torch.from_numpy(volume_hu), spacing_mm)[0, 0].numpy()
     if labels.shape != image.shape:
         shares = [resize(labels == label, image.shape, "area") for label in range(UNKNOWN_LOBE)]
@@ -102,7 +95,7 @@ def _maybe_infected(host: Host, rng: np.random.Generator, share: float) -> Float
 
 
 def synthetic_example(data_dir: Path, anatomy: str, seed: int, infected_share: float) -> Example:
-    """A synthetic chest around an expert anatomy, infected or not, with what looks like it or not."""
+    """Make a synthetic chest around an expert anatomy, infected or not, with confounders or not."""
     rng = np.random.default_rng([seed, int(anatomy)])
     spacing_mm = (float(rng.choice(FINER_MM)),) * 3
     chest = make_chest(read_anatomy(data_dir, anatomy), rng, spacing_mm)
@@ -111,14 +104,14 @@ def synthetic_example(data_dir: Path, anatomy: str, seed: int, infected_share: f
 
 
 def phantom_example(seed: int) -> Example:
-    """A phantom, its disease chosen by the seed."""
+    """Make a phantom; the seed chooses the disease."""
     disease = PHANTOM_DISEASES[seed % len(PHANTOM_DISEASES)]
     phantom = make_thorax(seed, spacing_mm=SPACING_MM, disease=disease)
     return _example(phantom.volume_hu.astype(np.float32), phantom.lobes)
 
 
 def real_example(data_dir: Path, name: str, seed: int, infected_share: float) -> Example:
-    """A real chest without lobes: background and lung.
+    """Read a real chest, of which only the lungs are known.
 
     Nothing is asked near the large airways, nor, in a chest with a mass, of solid tissue above its lungs.
     """
@@ -134,7 +127,7 @@ def real_example(data_dir: Path, name: str, seed: int, infected_share: float) ->
 
 
 def training_examples(options: Options, recipe: LobeRecipe) -> list[Example]:
-    """All cached training examples in memory."""
+    """Make the training examples that are not in the cache yet; load all into memory."""
     folder, first = options.run_dir / f"seed{options.seed}", options.seed * 1000
     jobs = {
         f"{name}-{variant}": (options.data, name, variant, recipe.infected_share)
@@ -166,7 +159,7 @@ def view_shape(recipe: LobeRecipe, generator: torch.Generator) -> tuple[int, int
 def augmented(
     image: Tensor, labels: Tensor, shape: tuple[int, int, int], generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """A random view of an example, around it air.
+    """Draw a random view of an example, around it air.
 
     Args:
         image: ``[slices, rows, columns]`` in (0, 1), on the generator's device.
@@ -194,7 +187,7 @@ def augmented(
 
 
 def _random_rise(generator: torch.Generator) -> tuple[float, float]:
-    """By how many voxels the left and the right half of the diaphragm rise; mostly one or both do."""
+    """Draw by how many voxels the left and the right half of the diaphragm rise; mostly one or both do."""
     any_rise, which, *heights = torch.rand(4, generator=generator, device=generator.device).tolist()
     if any_rise >= RAISED_SHARE:
         return 0.0, 0.0
@@ -203,7 +196,7 @@ def _random_rise(generator: torch.Generator) -> tuple[float, float]:
 
 
 def _with_raised_diaphragm(grid: Tensor, lungs: Tensor, raised: tuple[float, float]) -> Tensor:
-    """The sampling grid of ``functional.grid_sample``, of the chest before its diaphragm rose."""
+    """Return the sampling grid for the chest before its diaphragm rose."""
     n_slices, _, n_columns = lungs.shape
     column, height = (grid[..., 0] + 1) / 2 * n_columns, (grid[..., 2] + 1) / 2 * n_slices
     softness = MIDLINE_SOFTNESS_MM / GRID_SPACING_MM
@@ -215,7 +208,7 @@ def _with_raised_diaphragm(grid: Tensor, lungs: Tensor, raised: tuple[float, flo
 def _random_centre(
     labels: Tensor, shape: tuple[int, int, int], raised: tuple[float, float], generator: torch.Generator
 ) -> tuple[float, ...]:
-    """Where a view is placed so that it mostly holds the lungs and seldom cuts through them.
+    """Draw the centre of a view so that it mostly holds the lungs and seldom cuts through them.
 
     Along the slices a view too low for the lungs mostly shows their base, as high as it has risen.
     """

@@ -14,7 +14,7 @@ from torch.nn import functional
 from lungct.networks.inputs import BCET_MEAN, at_segmenter_size, bcet, window
 from lungct_research.datasets.arrays import FloatArray
 from lungct_research.datasets.disease import INFECTIONS
-from lungct_research.datasets.examples import Example, build_examples, joined, load_examples
+from lungct_research.datasets.examples import Example, build_examples, join_examples, load_examples
 from lungct_research.datasets.volumes import read_split
 from lungct_research.synthesis.hosts import (
     HOST_SPACING_MM,
@@ -31,13 +31,13 @@ from lungct_research.training.common import Options
 
 PHANTOM_SPACING_MM = (4.0, 1.4, 1.4)
 N_REAL, N_SYNTHETIC, N_PHANTOMS = 8, 3, 18
-"""Examples of every real chest and of every anatomy, and of phantoms altogether."""
+"""Number of examples of every real chest and of every anatomy, and of phantoms altogether."""
 N_INFECTIONS = {"real": 12, "synthetic": 4}
-"""In an example, since the chest itself costs more than what is painted into it."""
+"""Infections in an example, each in the same chest, which takes longer to make than they do."""
 SLICES_A_VOLUME = 14
 HEALTHY_SHARE = 0.2
 SLABS = (1, 1, 2, 3)
-"""Neighbouring host slices that are averaged, alike likely: slices of 3 to 12 mm."""
+"""Numbers of slices that are averaged, equally likely: hosts and phantoms then have slices of 3 to 12 mm."""
 FIRST_PHANTOM = 20_000
 SHARPEST, NOISIEST, MEAN_CHANGE, LIGHTING = 0.8, 0.03, 0.07, 0.1
 """How far a view differs from its slice: detail taken away or added, noise, mean of the whole slice (as
@@ -47,7 +47,7 @@ CENTRE_JITTER = 0.3
 
 
 def _example(volume_hu: FloatArray, mask: np.ndarray, lungs: np.ndarray, rng: np.random.Generator) -> Example:
-    """Windowed slices (float16) with shares of opacity and lung (uint8 of 255), at 320 x 320.
+    """Draw windowed slices (float16) with shares of opacity and lung (uint8 of 255), at 320 x 320.
 
     Slices with lesions are preferred.
     """
@@ -82,17 +82,17 @@ def _infected_example(host: Host, rng: np.random.Generator) -> Example:
 
 
 def real_examples(data_dir: Path, name: str, seed: int) -> Example:
-    """Slices of one real chest with many different infections."""
+    """Make slices of one real chest with many different infections."""
     host = real_host(data_dir, name, HOST_SPACING_MM)
     rng = np.random.default_rng([seed, len(name), ord(name[-1])])
-    return joined([_infected_example(host, rng) for _ in range(N_INFECTIONS["real"])])
+    return join_examples([_infected_example(host, rng) for _ in range(N_INFECTIONS["real"])])
 
 
 def synthetic_examples(data_dir: Path, anatomy: str, seed: int) -> Example:
-    """Slices of a synthetic chest with several different infections."""
+    """Make slices of a synthetic chest with several different infections."""
     rng = np.random.default_rng([seed, int(anatomy)])
     host = synthetic_host(data_dir, anatomy, rng, HOST_SPACING_MM)
-    return joined([_infected_example(host, rng) for _ in range(N_INFECTIONS["synthetic"])])
+    return join_examples([_infected_example(host, rng) for _ in range(N_INFECTIONS["synthetic"])])
 
 
 def make_phantom(seed: int) -> Phantom:
@@ -102,14 +102,14 @@ def make_phantom(seed: int) -> Phantom:
 
 
 def phantom_examples(seed: int) -> Example:
-    """Return slices of a phantom."""
+    """Make slices of a phantom."""
     phantom = make_phantom(seed)
     volume_hu = phantom.volume_hu.astype(np.float32)
     return _example(volume_hu, phantom.opacity > 0, phantom.lobes > 0, np.random.default_rng(seed))
 
 
 def training_slices(options: Options) -> Example:
-    """All cached slices of the training cases."""
+    """Make the training slices that are not in the cache yet; load all into memory."""
     folder = options.run_dir / f"seed{options.seed}"
     first = 1000 * options.seed
     paths = []
@@ -125,13 +125,13 @@ def training_slices(options: Options) -> Example:
         paths += build_examples(folder / kind, jobs, make)
     jobs = {str(seed): (seed,) for seed in range(FIRST_PHANTOM, FIRST_PHANTOM + N_PHANTOMS)}
     paths += build_examples(folder / "phantoms", jobs, phantom_examples)
-    return joined(load_examples(paths))
+    return join_examples(load_examples(paths))
 
 
 def random_views(
     images: Tensor, masks: Tensor, lungs: Tensor, size: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Square crops around random lung points, at the slices' own scale, as the network sees whole slices.
+    """Draw square crops around random lung points, at the slices' own scale.
 
     Another kernel, noise and field of view, BCET of the whole slice, another lighting, then a crop rotated up
     to 20 degrees and scaled a little.
@@ -161,7 +161,7 @@ def random_views(
 
 
 def _other_appearance(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Windowed slices ``[batch, rows, columns]`` as another scanner might show them, after BCET."""
+    """Change windowed slices ``[batch, rows, columns]`` as another scanner might, then apply BCET."""
     draw = torch.rand(5, len(images), 1, 1, 1, generator=generator, device=generator.device) * 2 - 1
     images = images[:, None]
     blurred = functional.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
@@ -174,7 +174,7 @@ def _other_appearance(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _lung_points(masks: Tensor, lungs: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A random lung point of every slice, opacities preferred: column and row in (-1, 1)."""
+    """Draw a lung point of every slice, opacities preferred: column and row in (-1, 1)."""
     side = masks.shape[-1]
     picks = torch.multinomial((lungs + 3 * masks + 1e-4).flatten(1), 1, generator=generator)[:, 0]
     jitter = (torch.rand(2, len(picks), generator=generator, device=generator.device) - 0.5) * CENTRE_JITTER

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from torch.utils.data import DataLoader
 
 from lungct.networks.inputs import bcet
 from lungct_research.datasets.examples import Example
-from lungct_research.training.common import RECIPES_DIR, Strict
+from lungct_research.training.common import RECIPES_DIR, Options, Strict
 from lungct_research.training.trainer import Trainer
 
 PAPER_RECIPE = RECIPES_DIR / "opacity_paper.yaml"
@@ -140,47 +139,52 @@ class StagesDone:
     done: int = 0
 
 
-class StagedTraining:
-    """Trains a U-Net through the stages that the last checkpoint does not hold yet."""
+def train_by_stages(
+    options: Options,
+    network: nn.Module,
+    recipe: StagedRecipe,
+    slices: Example,
+    on_stage: Callable[[], None],
+) -> None:
+    """Train through all stages, on request those that the last checkpoint does not hold yet.
 
-    def __init__(self, network: nn.Module, recipe: StagedRecipe, device: torch.device, run_dir: Path) -> None:
-        """Start from the weights that the network has; ``trainer.resume`` loads the last checkpoint."""
-        self.network, self.recipe, self.device = network.to(device), recipe, device
-        self.progress = StagesDone()
-        self.trainer = Trainer(self.network, run_dir / "stages.pt", self.progress)
+    Args:
+        options: the command line.
+        network: U-Net on a ResNet, trained in place.
+        recipe: stages and rates.
+        slices: see :func:`stage_loader`.
+        on_stage: called after every stage.
+    """
+    progress = StagesDone()
+    trainer = Trainer(network.to(options.device), options.run_dir / "stages.pt", progress)
+    if options.resume:
+        trainer.resume()
+    while progress.done < len(recipe.stages):
+        stage = recipe.stages[progress.done]
+        progress.done += 1
+        losses = run_stage(trainer, slices, stage, recipe, options.device, options.seed + progress.done)
+        name = f"stage {progress.done} of {len(recipe.stages)}"
+        trainer.report(name, progress.done, {"loss": float(np.mean(losses[-50:]))})
+        trainer.checkpoint()
+        on_stage()
 
-    def train(self, slices: Example, seed: int, on_stage: Callable[[], None]) -> None:
-        """Train through the stages that are left.
 
-        Args:
-            slices: see :func:`stage_loader`.
-            seed: of everything random.
-            on_stage: called after every stage.
-        """
-        stages, progress = self.recipe.stages, self.progress
-        while progress.done < len(stages):
-            losses = self.run_stage(slices, stages[progress.done], seed + progress.done + 1)
-            progress.done += 1
-            values = {"loss": float(np.mean(losses[-50:]))}
-            self.trainer.report(f"stage {progress.done} of {len(stages)}", progress.done, values)
-            self.trainer.checkpoint()
-            on_stage()
+def run_stage(
+    trainer: Trainer, slices: Example, stage: Stage, recipe: StagedRecipe, device: torch.device, seed: int
+) -> list[float]:
+    """Train for one stage; return the loss of every batch."""
+    network = trainer.network
+    loader = stage_loader(slices, stage, recipe, seed)
+    network.encoder.requires_grad_(not stage.frozen)
+    if stage.frozen:
+        groups = [{"params": _learning(network), "lr": find_rate(network, loader, recipe, device)}]
+    else:
+        groups = spread_rates(network, recipe.unfrozen_rates)
+    optimiser = torch.optim.SGD(groups, momentum=recipe.momentum)
 
-    def run_stage(self, slices: Example, stage: Stage, seed: int) -> list[float]:
-        """Train for one stage; return the loss of every batch."""
-        recipe, network = self.recipe, self.network
-        loader = stage_loader(slices, stage, recipe, seed)
-        network.encoder.requires_grad_(not stage.frozen)
-        if stage.frozen:
-            rate = find_rate(network, loader, recipe, self.device)
-            groups = [{"params": _learning(network), "lr": rate}]
-        else:
-            groups = spread_rates(network, recipe.unfrozen_rates)
-        optimiser = torch.optim.SGD(groups, momentum=recipe.momentum)
+    def loss_of(batch: Batch) -> Tensor:
+        image, label = (batch[key].to(device) for key in KEYS)
+        return functional.binary_cross_entropy_with_logits(network(image), label)
 
-        def loss_of(batch: Batch) -> Tensor:
-            image, label = (batch[key].to(self.device) for key in KEYS)
-            return functional.binary_cross_entropy_with_logits(network(image), label)
-
-        batches = (batch for _ in range(stage.epochs) for batch in loader)
-        return self.trainer.run(optimiser, batches, loss_of)
+    batches = (batch for _ in range(stage.epochs) for batch in loader)
+    return trainer.run(optimiser, batches, loss_of)

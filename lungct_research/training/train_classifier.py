@@ -20,7 +20,7 @@ from lungct.networks.classifier3d import CLASSES
 from lungct.networks.inputs import CLASSIFIER_SHAPE
 from lungct.networks.weights import LoadedModel
 from lungct.records import Probabilities
-from lungct_research.datasets.examples import joined, load_examples
+from lungct_research.datasets.examples import join_examples, load_examples
 from lungct_research.datasets.layouts import project
 from lungct_research.datasets.manifest import FACTS, PARTS
 from lungct_research.evaluation.model_cards import Evaluation
@@ -33,7 +33,6 @@ from lungct_research.training.common import (
     fit,
     initial_network,
     read_card,
-    step_generator,
     train_and_evaluate,
 )
 from lungct_research.training.epoch_runs import Cohort, run_epochs, site_cohort
@@ -42,7 +41,7 @@ from lungct_research.training.trainer import Processes
 
 @dataclass(frozen=True)
 class Stage:
-    """A size of the volumes, until a share of the time is used."""
+    """Size and number of the volumes in a step, until a share of the time is used."""
 
     until: float
     shape: tuple[int, int, int]
@@ -79,16 +78,15 @@ def random_views(volumes: Tensor, shape: tuple[int, int, int], generator: torch.
 
 def train(options: Options) -> None:
     """Train, saving interim weights with every checkpoint."""
-    examples = joined(load_examples(case.file for case in cohort_cases(options, "train")))
+    examples = join_examples(load_examples(case.file for case in cohort_cases(options, "train")))
     volumes, labels = (torch.from_numpy(examples[key]).to(options.device) for key in ("volume", "label"))
     network, stages = initial_network(options, Classifier3d), STAGES[options.device.type]
     # The weights that are saved will shrink whole volumes to the size of the last stage (ADR 0028).
     network.shrink = CLASSIFIER_SHAPE[0] // stages[-1].shape[0]
 
-    def loss_of_step(forward: Forward, step: int, share: float) -> Tensor:
+    def loss_of_step(forward: Forward, generator: torch.Generator, share: float) -> Tensor:
         network.shrink = 1  # views have shrunk already
         stage = next(stage for stage in stages if share < stage.until)
-        generator = step_generator(options, step)
         picks = torch.randint(len(labels), (stage.batch,), generator=generator, device=options.device)
         views = random_views(volumes[picks].float() / 255, stage.shape, generator)
         return functional.cross_entropy(forward(views), labels[picks], label_smoothing=0.05)

@@ -23,7 +23,6 @@ from lungct_research.training.common import (
     initial_network,
     read_card,
     read_recipe,
-    step_generator,
     train_and_evaluate,
 )
 from lungct_research.training.lobe_examples import (
@@ -69,8 +68,7 @@ def train(options: Options) -> None:
     for name, weights in network.named_parameters():
         weights.requires_grad_(not name.startswith(recipe.frozen))
 
-    def loss_of_step(forward: Forward, step: int, _: float) -> Tensor:
-        generator = step_generator(options, step)
+    def loss_of_step(forward: Forward, generator: torch.Generator, _: float) -> Tensor:
         shape = view_shape(recipe, generator)
         picks = torch.randint(len(examples), (recipe.batch,), generator=generator, device=options.device)
         chosen = [examples[index] for index in picks.tolist()]

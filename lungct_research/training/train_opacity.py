@@ -47,7 +47,6 @@ from lungct_research.training.common import (
     initial_network,
     read_card,
     read_recipe,
-    step_generator,
     train_and_evaluate,
 )
 from lungct_research.training.opacity_examples import (
@@ -56,7 +55,7 @@ from lungct_research.training.opacity_examples import (
     random_views,
     training_slices,
 )
-from lungct_research.training.staged import StagedRecipe, StagedTraining
+from lungct_research.training.staged import StagedRecipe, train_by_stages
 
 VALIDATION_PHANTOMS = range(910_000, 910_006)
 GREY_CASES = ("vol1", "vol2", "vol5", "vol8")
@@ -87,31 +86,30 @@ def train(options: Options) -> None:
     slices = training_slices(options)
     network = initial_network(options, opacity_unet)
     if options.config is not None:
-        staged = StagedTraining(
-            network, read_recipe(options.config, StagedRecipe), options.device, options.run_dir
-        )
-        if options.resume:
-            staged.trainer.resume()
-        staged.train(
-            slices, options.seed, lambda: save_with_card(options.out, card(options), network, INTERIM)
+        recipe = read_recipe(options.config, StagedRecipe)
+        train_by_stages(
+            options,
+            network,
+            recipe,
+            slices,
+            lambda: save_with_card(options.out, make_card(options), network, INTERIM),
         )
         return
     shown = {key: torch.from_numpy(array).to(options.device) for key, array in slices.items()}
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batch, size = BATCH[options.device.type], CROP_SIZE[options.device.type]
 
-    def loss_of_step(forward: Forward, step: int, _: float) -> Tensor:
-        generator = step_generator(options, step)
+    def loss_of_step(forward: Forward, generator: torch.Generator, _: float) -> Tensor:
         picks = torch.randint(len(shown["image"]), (batch,), generator=generator, device=options.device)
         images = shown["image"][picks].float()
         masks, lungs = (shown[key][picks].float() / 255 for key in ("mask", "lungs"))
         views, masks, lungs = random_views(images, masks, lungs, size, generator)
         return opacity_loss(forward(views.contiguous(memory_format=torch.channels_last)), masks, lungs)
 
-    fit(options, card(options), network, RECIPE, loss_of_step, INTERIM)
+    fit(options, make_card(options), network, RECIPE, loss_of_step, INTERIM)
 
 
-def card(options: Options) -> Card:
+def make_card(options: Options) -> Card:
     """Describe for the model card how the weights were trained."""
     usual = read_card("opacity")
     if options.config is None:
@@ -194,7 +192,7 @@ def mean_dice_by_kind(cases: Sequence[Prediction], threshold: float) -> dict[str
     }
 
 
-def agreement(cases: Sequence[Prediction], other: nn.Module, threshold: float) -> list[float]:
+def compare_masks(cases: Sequence[Prediction], other: nn.Module, threshold: float) -> list[float]:
     """Return the Dice of the masks of the cases with those of another network."""
     pairs = [(case, replace(case, probability=_probabilities(other, case.volume_hu))) for case in cases]
     return [round(dice(one.find(threshold), two.find(threshold)), 4) for one, two in pairs]
@@ -236,7 +234,9 @@ def evaluate(options: Options, model: LoadedModel) -> Evaluation:
         grey[name] = case.measure(threshold)
     metrics = {
         "painted_and_phantom_validation": validation,
-        "dice_of_8_bits_with_32": agreement(cases, Int8OpacityUnet(network.state_dict(), maxima), threshold),
+        "dice_of_8_bits_with_32": compare_masks(
+            cases, Int8OpacityUnet(network.state_dict(), maxima), threshold
+        ),
         "phantoms": {
             str(seed): _phantom_case(network, seed, EVERY_SLICE).measure(threshold)
             for seed in VALIDATION_PHANTOMS
@@ -248,4 +248,4 @@ def evaluate(options: Options, model: LoadedModel) -> Evaluation:
 
 def run(options: Options) -> None:
     """Train unless only measuring was asked for, measure, and write the model folder."""
-    train_and_evaluate(card(options), opacity_unet, train, evaluate, options)
+    train_and_evaluate(make_card(options), opacity_unet, train, evaluate, options)

@@ -104,7 +104,7 @@ def autocast(device: torch.device) -> torch.autocast:
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that train together, seen from one of them.
+    """Processes that train together, seen from one of them.
 
     Attributes:
         device: where this one trains.

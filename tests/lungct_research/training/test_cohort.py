@@ -12,7 +12,7 @@ import pytest
 from lungct.networks.classifier3d import CLASSES
 from lungct.networks.inputs import CLASSIFIER_SHAPE
 from lungct_research.synthesis.lesions import Host, Kind, with_cavity
-from lungct_research.training.cohort import INSTITUTIONS, institution, patient_example
+from lungct_research.training.cohort import INSTITUTIONS, make_institution, patient_example
 
 REAL_CT = os.environ.get("LUNGCT_REAL_CT")
 needs_real_ct = pytest.mark.skipif(REAL_CT is None, reason="LUNGCT_REAL_CT is not set")
@@ -24,9 +24,9 @@ def test_institutions_are_split_11_3_6_and_are_in_one_part_only() -> None:
 
 
 def test_institutions_differ_and_stay_the_same() -> None:
-    places = [institution(number) for number in range(20)]
+    places = [make_institution(number) for number in range(20)]
     assert len({place.protocol for place in places}) == 20
-    assert places == [institution(number) for number in range(20)]
+    assert places == [make_institution(number) for number in range(20)]
     assert all(sum(place.prevalence) == pytest.approx(1) for place in places)
 
 

@@ -17,7 +17,7 @@ from lungct_research.datasets.manifest import ManifestRow, Part
 from lungct_research.datasets.site_examples import CachedCase
 from lungct_research.training.common import read_recipe
 from lungct_research.training.epoch_runs import PAPER_RECIPE
-from lungct_research.training.epochs import EpochRecipe, EpochTrainer, Progress, Volumes, augmentation
+from lungct_research.training.epochs import EpochRecipe, EpochTrainer, Progress, Volumes, make_augmentation
 from lungct_research.training.trainer import Processes, join_processes
 
 CPU = torch.device("cpu")
@@ -89,7 +89,7 @@ def test_left_and_right_are_never_exchanged() -> None:
     volume = torch.zeros(1, 12, 12, 24)
     volume[..., 14:] = 1
     for seed in range(6):
-        changed = augmentation(PAPER.augmentation).set_random_state(seed=seed)(volume)
+        changed = make_augmentation(PAPER.augmentation).set_random_state(seed=seed)(volume)
         assert changed[..., 16:].mean() > 3 * changed[..., :8].mean()
 
 
@@ -117,7 +117,7 @@ def with_accuracies(found: EpochTrainer, accuracies: list[float], monkeypatch: p
         n_right = round(10 * next(left))
         return np.eye(3)[[0] * n_right + [1] * (10 - n_right)], labels
 
-    monkeypatch.setattr(found, "probabilities", validated)
+    monkeypatch.setattr(found, "predict", validated)
     monkeypatch.setattr(found.trainer, "checkpoint", lambda: None)
 
 
@@ -148,7 +148,7 @@ def in_one_of_two(rank: int, cases: list[CachedCase], run_dir: Path) -> None:
     with join_processes(CPU) as processes:
         found = EpochTrainer(network(), TINY, processes, run_dir)
         found.train(cases, cases, 1)
-        shares, labels = found.probabilities(cases)
+        shares, labels = found.predict(cases)
         torch.save((weights(found.network), shares, labels), run_dir / f"{rank}.pt")
 
 

@@ -12,12 +12,15 @@ from lungct_research.training.staged import (
     PAPER_RECIPE,
     Stage,
     StagedRecipe,
-    StagedTraining,
+    StagesDone,
     find_rate,
+    run_stage,
     spread_rates,
     stage_loader,
+    train_by_stages,
 )
-from lungct_research.training.train_opacity import Prediction, card, mean_dice_by_kind
+from lungct_research.training.train_opacity import Prediction, make_card, mean_dice_by_kind
+from lungct_research.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 SHIPPED = read_recipe(PAPER_RECIPE, StagedRecipe)
@@ -53,9 +56,9 @@ def test_the_shipped_recipe_is_that_of_the_paper() -> None:
 def test_the_model_card_says_how_the_weights_were_trained(tmp_path: Path) -> None:
     usual = Options(tmp_path, tmp_path, minutes=1, seed=1)
     staged_run = Options(tmp_path, tmp_path, minutes=1, seed=1, config=PAPER_RECIPE)
-    assert any("AdamW" in limit for limit in card(usual).limits)
-    assert not any("AdamW" in limit for limit in card(staged_run).limits)
-    assert "opacity_paper.yaml" in card(staged_run).history
+    assert any("AdamW" in limit for limit in make_card(usual).limits)
+    assert not any("AdamW" in limit for limit in make_card(staged_run).limits)
+    assert "opacity_paper.yaml" in make_card(staged_run).history
 
 
 def test_dice_is_averaged_over_the_painted_chests_that_have_a_kind() -> None:
@@ -119,12 +122,12 @@ def test_a_frozen_encoder_stands_still_and_an_unfrozen_one_learns(
     monkeypatch.setattr(staged, "find_rate", lambda *_: 1e-2)
     network = opacity_unet()
     before = weights(network)
-    training = StagedTraining(network, TINY, CPU, tmp_path)
-    losses = training.run_stage(slices(), FROZEN, 0)
+    trainer = Trainer(network, tmp_path / "stages.pt", StagesDone())
+    losses = run_stage(trainer, slices(), FROZEN, TINY, CPU, 0)
     assert len(losses) == 2
     assert not changed(before, network, "encoder")
     assert changed(before, network, "decoder")
-    training.run_stage(slices(), UNFROZEN, 0)
+    run_stage(trainer, slices(), UNFROZEN, TINY, CPU, 0)
     assert changed(before, network, "encoder.conv1")
 
 
@@ -134,21 +137,25 @@ def test_training_goes_on_after_the_last_finished_stage(
     ran: list[bool] = []
     biases: list[float] = []
 
-    def fake_stage(training: StagedTraining, _: object, stage: Stage, __: int) -> list[float]:
+    def fake_stage(trainer: Trainer, _: object, stage: Stage, *__: object) -> list[float]:
         ran.append(stage.frozen)
-        biases.append(training.network.bias.item())
+        biases.append(trainer.network.bias.item())
         if ran == [True, False]:
             raise KeyboardInterrupt
-        torch.nn.init.constant_(training.network.bias, len(ran))
+        torch.nn.init.constant_(trainer.network.bias, len(ran))
         return [0.0]
 
-    monkeypatch.setattr(StagedTraining, "run_stage", fake_stage)
+    monkeypatch.setattr(staged, "run_stage", fake_stage)
+    monkeypatch.chdir(tmp_path)
     saved: list[bool] = []
-    first, second = (StagedTraining(torch.nn.Linear(1, 1), TINY, CPU, tmp_path) for _ in range(2))
+
+    def train(*, resume: bool) -> None:
+        options = Options(tmp_path, tmp_path / "toy", minutes=1, seed=0, resume=resume)
+        train_by_stages(options, torch.nn.Linear(1, 1), TINY, slices(), lambda: saved.append(True))
+
     with pytest.raises(KeyboardInterrupt):
-        first.train(slices(), 0, lambda: saved.append(True))
-    second.trainer.resume()
-    second.train(slices(), 0, lambda: saved.append(True))
+        train(resume=False)
+    train(resume=True)
     assert ran == [True, False, False]
     assert biases[1:] == [1, 1]
     assert saved == [True, True]
