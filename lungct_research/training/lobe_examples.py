@@ -48,7 +48,7 @@ UNKNOWN_LOBE = 6
 
 RAISED_SHARE = 0.65
 HIGHEST_RISE_MM = 80.0
-"""Share of views with a raised diaphragm, and its highest rise; own decision after failures on real chests."""
+"""Share of views with a raised diaphragm, and its highest rise; own decision, after failures on real CT."""
 
 ABDOMEN_SHARE = 0.5
 """Share of views with painted organs below the lungs. Own decision."""

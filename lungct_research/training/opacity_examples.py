@@ -37,7 +37,7 @@ N_INFECTIONS = {"real": 12, "synthetic": 4}
 SLICES_A_VOLUME = 14
 HEALTHY_SHARE = 0.2
 SLABS = (1, 1, 2, 3)
-"""Numbers of slices that are averaged, equally likely: hosts and phantoms then have slices of 3 to 12 mm."""
+"""Numbers of neighbouring slices that are averaged, equally likely: slices are 3 to 12 mm thick then."""
 FIRST_PHANTOM = 20_000
 SHARPEST, NOISIEST, MEAN_CHANGE, LIGHTING = 0.8, 0.03, 0.07, 0.1
 """How far a view differs from its slice: detail taken away or added, noise, mean of the whole slice (as

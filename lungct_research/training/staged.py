@@ -7,7 +7,6 @@ the layers, small ones first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -26,6 +25,7 @@ from torch.utils.data import DataLoader
 
 from lungct.networks.inputs import bcet
 from lungct_research.datasets.examples import Example
+from lungct_research.evaluation.model_cards import Card, Evaluation, save_with_card
 from lungct_research.training.common import RECIPES_DIR, Options, Strict
 from lungct_research.training.trainer import Trainer
 
@@ -141,19 +141,21 @@ class StagesDone:
 
 def train_by_stages(
     options: Options,
+    card: Card,
     network: nn.Module,
     recipe: StagedRecipe,
     slices: Example,
-    on_stage: Callable[[], None],
+    interim: Evaluation,
 ) -> None:
-    """Train through all stages, on request those that the last checkpoint does not hold yet.
+    """Train through all stages, on request those that are left, saving the weights after each.
 
     Args:
         options: the command line.
+        card: what is known about the network.
         network: U-Net on a ResNet, trained in place.
         recipe: stages and rates.
         slices: see :func:`stage_loader`.
-        on_stage: called after every stage.
+        interim: what is known of weights that are not measured yet.
     """
     progress = StagesDone()
     trainer = Trainer(network.to(options.device), options.run_dir / "stages.pt", progress)
@@ -166,7 +168,7 @@ def train_by_stages(
         name = f"stage {progress.done} of {len(recipe.stages)}"
         trainer.report(name, progress.done, {"loss": float(np.mean(losses[-50:]))})
         trainer.checkpoint()
-        on_stage()
+        save_with_card(options.out, card, network, interim)
 
 
 def run_stage(

@@ -28,7 +28,7 @@ from lungct_research.datasets.arrays import FloatArray, Spacing
 from lungct_research.datasets.disease import INFECTIONS
 from lungct_research.datasets.volumes import read_grey_chest, read_split
 from lungct_research.evaluation.agreement import dice
-from lungct_research.evaluation.model_cards import Card, Evaluation, save_with_card
+from lungct_research.evaluation.model_cards import Card, Evaluation
 from lungct_research.evaluation.opacity_measures import dice_by_kind
 from lungct_research.synthesis.hosts import (
     HOST_SPACING_MM,
@@ -87,13 +87,7 @@ def train(options: Options) -> None:
     network = initial_network(options, opacity_unet)
     if options.config is not None:
         recipe = read_recipe(options.config, StagedRecipe)
-        train_by_stages(
-            options,
-            network,
-            recipe,
-            slices,
-            lambda: save_with_card(options.out, make_card(options), network, INTERIM),
-        )
+        train_by_stages(options, make_card(options), network, recipe, slices, INTERIM)
         return
     shown = {key: torch.from_numpy(array).to(options.device) for key, array in slices.items()}
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -3,11 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from lungct.networks import opacity_unet
+from lungct.networks.weights import WEIGHTS_FILE
+from lungct_research.evaluation.model_cards import Evaluation
 from lungct_research.synthesis.lesions import Kind
 from lungct_research.training import staged
-from lungct_research.training.common import Options, read_recipe
+from lungct_research.training.common import Options, read_card, read_recipe
 from lungct_research.training.staged import (
     PAPER_RECIPE,
     Stage,
@@ -147,15 +150,16 @@ def test_training_goes_on_after_the_last_finished_stage(
 
     monkeypatch.setattr(staged, "run_stage", fake_stage)
     monkeypatch.chdir(tmp_path)
-    saved: list[bool] = []
 
     def train(*, resume: bool) -> None:
         options = Options(tmp_path, tmp_path / "toy", minutes=1, seed=0, resume=resume)
-        train_by_stages(options, torch.nn.Linear(1, 1), TINY, slices(), lambda: saved.append(True))
+        card = read_card("opacity")
+        train_by_stages(options, card, torch.nn.Linear(1, 1), TINY, slices(), Evaluation())
 
     with pytest.raises(KeyboardInterrupt):
         train(resume=False)
+    assert load_file(tmp_path / "toy" / WEIGHTS_FILE)["bias"].item() == 1
     train(resume=True)
     assert ran == [True, False, False]
     assert biases[1:] == [1, 1]
-    assert saved == [True, True]
+    assert load_file(tmp_path / "toy" / WEIGHTS_FILE)["bias"].item() == 3
