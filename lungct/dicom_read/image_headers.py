@@ -63,6 +63,10 @@ OF_MANY_IMAGES = (
 _TAGS_OF_MANY = tuple(map(Tag, OF_MANY_IMAGES))
 
 
+MOST_FRAMES = 20_000
+"""Own decision: no CT has more images; a file with more would take minutes and tell nothing."""
+
+
 class UnusableFileError(Exception):
     """The file is part of no series."""
 
@@ -146,6 +150,8 @@ def _with_own_values(image: SliceHeader, dataset: Dataset, path: Path, name: str
 
 def _part_of_series(dataset: Dataset, path: Path, name: str) -> Series:
     frames = len(items_of(dataset, "PerFrameFunctionalGroupsSequence")) or 1
+    if frames > MOST_FRAMES:
+        raise UnusableFileError("TOO_MANY_FRAMES", f"holds {frames} frames, more than any CT")
     slices = tuple(
         _slice_header(dataset, path, f"{name} frame {frame + 1}" if frames > 1 else name, frame)
         for frame in range(frames)
