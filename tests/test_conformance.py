@@ -141,7 +141,7 @@ def test_every_object_is_read_by_dcmtk(folders: Folders, study: str) -> None:
     assert_conformant(complaints("dsrdump", folders(study)[1] / "measurements_sr.dcm"))
 
 
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("study", ("phantom", *REAL_STUDIES[:1], "enhanced", *FINDINGS))
 def test_report_follows_its_template(folders: Folders, study: str) -> None:
     lines = complaints("DicomSRValidator", folders(study)[1] / "measurements_sr.dcm")
     assert "Root Template Validation Complete" in lines

@@ -118,7 +118,7 @@ def test_cut_off_lungs_are_flagged(thorax: Phantom, model: LoadedModel, part: sl
 
 
 @pytest.mark.parametrize(
-    ("shape", "spacing_mm"), [((2000, 48, 48), (0.16, 8, 8)), ((40, 1024, 1024), (8, 0.35, 0.35))]
+    ("shape", "spacing_mm"), [((800, 48, 48), (0.4, 8, 8)), ((40, 640, 640), (8, 0.56, 0.56))]
 )
 @pytest.mark.fault("chest", "{shape} voxels of {spacing_mm} mm", "analysed")
 def test_any_number_of_voxels_is_taken(
