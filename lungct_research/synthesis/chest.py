@@ -115,7 +115,11 @@ class _Painter:
         self.rng, self.spacing_mm, self.lobes, self.depth_mm = rng, spacing_mm, lobes, depth_mm
         self.lung = lobes > 0
         self.z, self.y, self.x = axes_mm(lobes.shape, spacing_mm)
-        self.low_z, self.high_z = _extent(np.asarray(self.lung.any((1, 2))), spacing_mm[0])
+        occupied = np.flatnonzero(self.lung.any((1, 2)))
+        self.low_z, self.high_z = (
+            float(occupied[0] * spacing_mm[0]),
+            float((occupied[-1] + 1) * spacing_mm[0]),
+        )
         self.centre_y, self.half_y = self._outline(1)
         self.centre_x, self.half_x = self._outline(2)
         power = rng.uniform(2.2, 3.0)
@@ -285,8 +289,3 @@ class _Painter:
         volume_hu[pressed] = np.maximum(volume_hu[pressed], self.pick(-300, 60))
         volume_hu[fluid] = self.pick(*EFFUSION_HU)
         return np.asarray(fluid)
-
-
-def _extent(present: BoolArray, step_mm: float) -> tuple[float, float]:
-    where = np.flatnonzero(present)
-    return float(where[0] * step_mm), float((where[-1] + 1) * step_mm)

@@ -7,7 +7,7 @@ Coordinates (z, y, x) are canonical: millimetres in a body of scale 1, see
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from lungct_research.synthesis.phantom.fields import Capsule, Ellipsoid, Point, 
 TRACHEAL, MAIN, LOBAR = range(3)
 """Generations of the windpipe; the next are segmental bronchi."""
 
+HEART_MUSCLE_MM = 9.0
 CARINA: Point = (34.0, 15.0, 3.0)
 RIGHT_MAIN_END: Point = (14.0, 21.0, -33.0)
 LEFT_MAIN_END: Point = (4.0, 25.0, 40.0)
@@ -59,13 +60,12 @@ def draw_mediastinum(rng: np.random.Generator) -> Mediastinum:
     """Draw the mediastinum of one person; sizes and places vary by some ten percent."""
     size = float(rng.uniform(0.9, 1.12))
     heart = _heart(rng, size)
-    chambers = tuple(Ellipsoid(e.centre, _shrunk(e.radii, 9.0), e.turn, e.tilt) for e in heart)
+    chambers = []
+    for wall in heart:
+        z, y, x = (radius - HEART_MUSCLE_MM for radius in wall.radii)
+        chambers.append(replace(wall, radii=(z, y, x)))
     vessels = tuple(_great_vessels(float(rng.uniform(0.88, 1.15)), float(rng.uniform(-4, 5))))
     return Mediastinum(heart, (*chambers, *vessels), tuple(_soft(rng)), tuple(_windpipe(rng)))
-
-
-def _shrunk(radii: Point, by_mm: float) -> Point:
-    return radii[0] - by_mm, radii[1] - by_mm, radii[2] - by_mm
 
 
 def _heart(rng: np.random.Generator, size: float) -> tuple[Ellipsoid, ...]:

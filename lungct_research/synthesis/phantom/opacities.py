@@ -98,10 +98,6 @@ def _draw_pneumonia(anatomy: Anatomy, rng: np.random.Generator) -> tuple[Opacity
     return tuple(found)
 
 
-def _touches_border(mask: BoolArray) -> bool:
-    return any(mask.take((0, -1), axis=axis).any() for axis in range(3))
-
-
 @dataclass(frozen=True, eq=False)
 class _Site:
     """Where an opacity goes: ``wanted`` voxels, ``free`` in ``box``, around ``centre`` (canonical mm)."""
@@ -144,9 +140,11 @@ class OpacityPainter:
                 continue
             site = _Site(centre, radius, box, free, wanted)
             rank = self._rank(opacity, site, np.random.default_rng(seed))
-            if reach == 1e3 or not _touches_border(rank <= 1):
+            chosen = rank <= 1
+            touches_border = any(chosen.take((0, -1), axis=axis).any() for axis in range(3))
+            if reach == 1e3 or not touches_border:
                 self._paint(opacity, box, rank, rng)
-                self.mask[box] |= rank <= 1
+                self.mask[box] |= chosen
                 return
         room = np.count_nonzero(free) * voxel_ml
         raise ValueError(f"{opacity.volume_ml:.1f} ml asked for, {opacity.lobe} has {room:.1f} ml left")

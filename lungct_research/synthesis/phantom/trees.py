@@ -30,9 +30,9 @@ LUMEN_SHARE = 0.85
 WALL_SHARE = (0.3, 0.55)
 FLARE = 1.2
 HILUM_REACH_MM = 30.0
-"""The lumen's part of the artery's calibre makes segmental bronchi 4 to 6 mm wide and the smallest 2 mm; the
-wall, part of the lumen's radius, is 0.12 to 0.18 of the outer diameter. Beyond the hilum a bronchus ends
-where it leaves the lung."""
+"""Calibre of bronchi beside arteries; own decision. The lumen, a part of the artery's calibre, is 4 to 6 mm
+wide in segmental bronchi and 2 mm in the smallest; the wall, a part of the lumen's radius, is 0.12 to 0.18 of
+the outer diameter. Beyond the hilum a bronchus ends where it leaves the lung."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,9 @@ def plant(anatomy: Anatomy, grid: Grid, lobes: npt.NDArray[np.uint8], rng: np.ra
         arteries = grow(np.array(HILA[lobe]), spots[:half], rng)
         veins = grow(np.array(VEIN_ROOTS[lobe]), spots[half:], rng)
         trunk = min(half, len(spots) - half)
-        same_side, own = _side(lobes, lobe), lobes == lobe.label
+        is_left = (lobes > 0) & (lobes <= Lobe.LEFT_LOWER.label)
+        same_side = is_left if lobe in LEFT_LOBES else lobes > Lobe.LEFT_LOWER.label
+        own = lobes == lobe.label
         for where, tips in ((same_side, range(trunk, 2 * half + 2)), (own, range(trunk))):
             tubes = [branch.capsule(calibre) for branch in (*arteries, *veins) if branch.tips in tips]
             cover(trees.vessels, grid, tubes, where)
@@ -145,17 +147,17 @@ def _draw_bronchi(
 ) -> None:
     """Draw lumina and walls; where bronchi meet, the voxel belongs to the older generation."""
     everywhere = np.broadcast_to(np.True_, grid.shape)
-    cover(trees.walls, grid, [_widened(lumen, 1 + wall_share) for _, lumen in bronchi], everywhere)
+    wider = 1 + wall_share
+    walls = [
+        replace(lumen, start_radius=wider * lumen.start_radius, end_radius=wider * lumen.end_radius)
+        for _, lumen in bronchi
+    ]
+    cover(trees.walls, grid, walls, everywhere)
     lumina = [*((LOBAR, lumen) for lumen in lobar), *bronchi]
     for generation in sorted({generation for generation, _ in lumina}):
         cover(trees.lumen, grid, [lumen for of, lumen in lumina if of == generation], everywhere)
         trees.generations[(trees.lumen > 0.5) & (trees.generations < 0)] = generation
     np.minimum(trees.walls, 1 - trees.lumen, out=trees.walls)
-
-
-def _side(lobes: npt.NDArray[np.uint8], lobe: Lobe) -> BoolArray:
-    left = (lobes > 0) & (lobes <= Lobe.LEFT_LOWER.label)
-    return left if lobe in LEFT_LOBES else (lobes > Lobe.LEFT_LOWER.label)
 
 
 def _tips(anatomy: Anatomy, lobe: Lobe, rng: np.random.Generator) -> Points:
@@ -197,10 +199,6 @@ def _is_lung(anatomy: Anatomy, point: Points) -> bool:
     """Return whether the anatomy, seen coarsely and so alike on every grid, has lung there."""
     place = [np.abs(axis - at).argmin() for axis, at in zip(anatomy.coarse.axes_mm, point, strict=True)]
     return bool(anatomy.coarse_regions.lobes[tuple(place)])
-
-
-def _widened(tube: Capsule, factor: float) -> Capsule:
-    return replace(tube, start_radius=factor * tube.start_radius, end_radius=factor * tube.end_radius)
 
 
 def cover(share: FloatArray, grid: Grid, tubes: list[Capsule], where: BoolArray) -> None:
