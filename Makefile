@@ -78,7 +78,8 @@ audit: setup  ## known vulnerabilities of what the lock files hold; needs the JS
 	  --requirement requirements.txt --requirement $(SERVICES_LOCK) $(AUDIT_OPTIONS)
 
 schema: setup  ## JSON Schema of result.json
-	$(BIN)/python -m lungct.report.schema > docs/reference/result.schema.json
+	$(BIN)/python -c 'import json; from lungct.report.result import make_result_schema; \
+	  print(json.dumps(make_result_schema(), indent=2))' > docs/reference/result.schema.json
 
 faults: setup  ## what can go wrong and what the user gets, from the tests
 	$(BIN)/python -m tests.fault_matrix > docs/reference/faults.md

@@ -1,15 +1,27 @@
 """Chest-CT analysis as plain functions on arrays and frozen records; knows nothing of MONAI Deploy."""
 
-from importlib import import_module
+import json
+import os
+from importlib import import_module, metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from lungct.version import find_version
 
 if TYPE_CHECKING:
     from lungct.pipeline import Analyser, analyse
 
-__version__ = find_version()
 __all__ = ["Analyser", "analyse"]
+
+
+def _find_version() -> str:
+    """Return the version of the installed package; in the image, which installs none, that of app.yaml."""
+    try:
+        return metadata.version("lungct")
+    except metadata.PackageNotFoundError:
+        manifest = os.environ.get("HOLOSCAN_APP_MANIFEST_PATH")
+        return str(json.loads(Path(manifest).read_text("utf-8"))["version"]) if manifest else "0+unknown"
+
+
+__version__ = _find_version()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Every file of an analysis but ``result.json``."""
+"""Write every file of an analysis but ``result.json``."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def deliver(folder: Path, outputs: OutputSettings, analysis: Analysis) -> None:
 
 
 def _write_pages(folder: Path, outputs: OutputSettings, analysis: Analysis, created: datetime) -> bytes:
-    """The report as PDF and HTML, where they are wanted; returns the PDF."""
+    """Write the report as PDF and HTML where they are wanted; return the PDF."""
     pdf = b""
     needs_pdf = outputs.report_pdf or outputs.dicom.encapsulated_pdf
     if needs_pdf or outputs.report_html:

@@ -24,14 +24,11 @@ class StageEvent:
     """A stage begins or ends.
 
     Attributes:
-        name: the stage, with underscores.
-        number: counted from 1 in the order in which the stages begin.
         n_stages: how many stages the whole analysis has.
         seconds: how long the stage took; None when it begins.
     """
 
     name: str
-    number: int
     n_stages: int
     seconds: float | None = None
 
@@ -44,20 +41,19 @@ class Journal:
 
     Attributes:
         n_stages: how many stages the whole analysis has; shown with the progress.
-        scan: None until the input was scanned.
-        selection: None until every series was judged.
-        findings: None until the analysis is complete.
+        scan, selection, findings: None until the stage that makes them has ended.
         timings_s: seconds of every stage begun, by name.
     """
 
-    def __init__(self, watch: Watcher | None = None) -> None:
-        """Begin empty.
+    def __init__(self, watch: Watcher | None = None, n_stages: int = 0) -> None:
+        """Start an empty journal.
 
         Args:
             watch: called when a stage begins and when it ended well, one call at a time, in the thread of the
                 stage.
+            n_stages: see the attribute.
         """
-        self.n_stages = 0
+        self.n_stages = n_stages
         self.timings_s: dict[str, float] = {}
         self.scan: Scan | None = None
         self.selection: Selection | None = None
@@ -67,13 +63,9 @@ class Journal:
         self._one_at_a_time = threading.Lock()
 
     def run(
-        self,
-        name: str,
-        step: Callable[Arguments, Record],
-        *args: Arguments.args,
-        **options: Arguments.kwargs,
+        self, name: str, step: Callable[Arguments, Record], *args: Arguments.args, **options: Arguments.kwargs
     ) -> Record:
-        """Return what the step of a stage returns, timed and kept if ``result.json`` tells of it."""
+        """Run a stage and return its record, timed and kept if ``result.json`` tells of it."""
         with self.stage(name):
             record = step(*args, **options)
         self.note(record)
@@ -81,23 +73,20 @@ class Journal:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a stage and tell that it begins and ends, under a number of its own even beside others."""
-        number = next(self._numbers)
-        self._tell(StageEvent(name, number, self.n_stages))
+        """Time a stage, and log that it begins and ends under a number of its own even beside others."""
+        progress = f"[{next(self._numbers)}/{self.n_stages}] {name.replace('_', ' ')}"
+        logger.info("%s ...", progress)
+        self._notify(StageEvent(name, self.n_stages))
         begin = time.perf_counter()
         self.timings_s[name] = 0.0
         try:
             yield
         finally:
             self.timings_s[name] = time.perf_counter() - begin
-        self._tell(StageEvent(name, number, self.n_stages, self.timings_s[name]))
+        logger.info("%s: %.1f s", progress, self.timings_s[name])
+        self._notify(StageEvent(name, self.n_stages, self.timings_s[name]))
 
-    def _tell(self, event: StageEvent) -> None:
-        progress = f"[{event.number}/{event.n_stages}] {event.name.replace('_', ' ')}"
-        if event.seconds is None:
-            logger.info("%s ...", progress)
-        else:
-            logger.info("%s: %.1f s", progress, event.seconds)
+    def _notify(self, event: StageEvent) -> None:
         if self._watch:
             with self._one_at_a_time:
                 self._watch(event)

@@ -9,7 +9,6 @@ import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from lungct.errors import OutputError
 
@@ -27,7 +26,7 @@ class OutputFolder:
     """
 
     def __init__(self, path: Path, own_files: tuple[str, ...]) -> None:
-        """Prepare nothing yet.
+        """Remember the folder; entering the context prepares it.
 
         Args:
             path: output folder; made where missing.
@@ -41,7 +40,7 @@ class OutputFolder:
         self._made: list[Path] = []
 
     def __enter__(self) -> OutputFolder:
-        """Check that the folder can be written.
+        """Lock the folder and check that it can be written.
 
         Raises:
             OutputError: it cannot, another run is writing to it, or it holds files of others whose names
@@ -61,12 +60,7 @@ class OutputFolder:
             raise
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Remove what was not published, and what was published without a result."""
         self.discard()
         shutil.rmtree(self.staging, ignore_errors=True)
@@ -156,13 +150,13 @@ class OutputFolder:
 
 
 def cannot_write(error: OSError) -> OutputError:
-    """The error that says what to do about a failed write."""
+    """Return the error that says what to do about a failed write."""
     why = error.strerror or type(error).__name__
     return OutputError(f"cannot write to the output folder ({why}): choose a writable folder with free space")
 
 
 def _files_of_result(path: Path) -> list[str] | None:
-    """``result.json`` and the files that it names; None where it is missing or of another origin."""
+    """Return ``result.json`` and the files that it names; None where it is missing or of another origin."""
     try:
         result = json.loads(path.read_bytes())
         return [RESULT_FILE, *result["outputs"]] if result.keys() >= _RESULT_KEYS else None

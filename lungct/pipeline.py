@@ -13,24 +13,15 @@ from lungct.dicom_read import choose_series, read_chest, scan_folder
 from lungct.dicom_read.selection import require_acceptable
 from lungct.file_names import packaged_models
 from lungct.findings.classification import classify
-from lungct.findings.conclusion import conclude
 from lungct.findings.opacities import segment_opacities
+from lungct.findings.quality import conclude
 from lungct.findings.quantification import quantify
 from lungct.journal import Journal, Watcher
 from lungct.networks.models import Models, verify_models
-from lungct.records import (
-    Analysis,
-    BronchovascularTree,
-    Chest,
-    Classification,
-    Findings,
-    LungAnatomy,
-    Opacities,
-    Quantification,
-)
+from lungct.records import Chest, Findings, LungAnatomy, Opacities, Quantification
 from lungct.report.result import Result
 from lungct.run import run_into
-from lungct.settings import OutputSettings, Settings, read_settings
+from lungct.settings import Settings, read_settings
 from lungct.volume_files import is_volume_file, read_hu_file, select_volume, volume_chest
 
 STAGES = (
@@ -54,33 +45,19 @@ class Analyser:
     """Analyses one study after the other with the same settings; the networks stay loaded in between."""
 
     def __init__(self, settings: Settings | Path | None = None, models: Path | None = None) -> None:
-        """Remember settings and weights; both are read with the first study, whose result tells of faults.
-
-        Args:
-            settings: values, or an ``app.yaml``; defaults where None.
-            models: folder of the weights; those that come with the package where None.
-        """
+        """Take settings and weights as :func:`analyse` does; both are read with the first study."""
         self._given_settings = settings
         self._models_dir = models or packaged_models()
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings of all studies.
-
-        Raises:
-            SettingsError: the file cannot be used.
-        """
+        """Settings of all studies, see :func:`lungct.settings.read_settings`."""
         given = self._given_settings
         return read_settings(given) if isinstance(given, Path) else given or Settings()
 
     @cached_property
     def models(self) -> Models:
-        """The networks of all studies.
-
-        Raises:
-            SettingsError: the device is not available.
-            ModelError: weights are missing or differ from their checksums.
-        """
+        """Networks of all studies, see :func:`lungct.networks.models.verify_models`."""
         return verify_models(self._models_dir, self.settings)
 
     def analyse(
@@ -92,8 +69,7 @@ class Analyser:
         accept: Iterable[str] = (),
     ) -> Result:
         """Analyse a study, see :func:`analyse`. One study at a time."""
-        journal = Journal(watch)
-        journal.n_stages = len(STAGES)
+        journal = Journal(watch, len(STAGES))
         return run_into(
             out, journal, lambda folder: self._run_stages(study, folder, journal, series_uid, accept)
         )
@@ -122,8 +98,15 @@ class Analyser:
                 "airway_vessel_segmenter", segment_tree, chest.volume, anatomy, models.device, is_wanted
             )
             opacities, quantification = measured.result()
-        records = (chest, anatomy, classification, opacities, tree, quantification)
-        run("report_writer", write_findings, folder, outputs, *records)
+
+        def write() -> Findings:
+            from lungct.delivery import deliver  # slow to import, and only this stage needs it
+
+            analysis = conclude(chest, anatomy, classification, opacities, tree, quantification)
+            deliver(folder, outputs, analysis)
+            return analysis.findings
+
+        run("report_writer", write)
 
 
 def analyse(
@@ -160,38 +143,6 @@ def analyse(
         >>> result.findings.severity_score if result.findings else result.reason
     """
     return Analyser(settings, models).analyse(study, out, watch, series_uid, accept)
-
-
-def write_findings(
-    folder: Path,
-    outputs: OutputSettings,
-    chest: Chest,
-    anatomy: LungAnatomy,
-    classification: Classification,
-    opacities: Opacities,
-    tree: BronchovascularTree,
-    quantification: Quantification,
-) -> Findings:
-    """Draw the conclusion and write every file of the analysis but ``result.json``.
-
-    Args:
-        folder: existing folder.
-        outputs: which files.
-        chest: what was analysed; all masks lie on the grid of its volume.
-        anatomy: lobes.
-        classification: what the classifier says.
-        opacities: mask.
-        tree: airways and vessels.
-        quantification: volumes and scores.
-
-    Raises:
-        OutputError: a file cannot be written.
-    """
-    from lungct.delivery import deliver  # slow to import, and only this stage needs it
-
-    findings = conclude(chest, anatomy, classification, opacities, tree, quantification)
-    deliver(folder, outputs, Analysis(chest, anatomy, opacities, tree, findings))
-    return findings
 
 
 def _measure(

@@ -20,7 +20,7 @@ def run_into(out: Path, journal: Journal, write_files: Callable[[Path], None]) -
 
     Args:
         out: output folder; made where missing.
-        journal: what the analysis notes; it is complete once it holds findings.
+        journal: filled by the analysis; it is complete once it holds findings.
         write_files: analyses, and writes every other file into the folder that it is given.
 
     Returns:

@@ -27,29 +27,38 @@ ITK = (".nrrd", ".mha", ".mhd")
 
 N_AXES = 3
 HIGHEST_AIR_HU = -500
-"""Some voxel of a chest is at most this dense; own decision, far above air in any calibration."""
+"""Highest value of the least dense voxel of a chest, far above air in any calibration. Own decision."""
 
 MAX_SHEAR = 1e-3
-"""Cosine between two axes of a grid that is rounding; own decision."""
+"""Largest cosine between two axes of a grid that counts as rounding. Own decision."""
 
 
 def is_volume_file(path: Path) -> bool:
-    """Return whether a file is a volume by its name, so that it is not taken for DICOM."""
+    """Tell by its name whether a file is a volume, so that it is not taken for DICOM."""
     return path.is_file() and path.name.lower().endswith(NIFTI + ITK)
 
 
-def read_volume_file(path: Path) -> CtVolume:
+def read_volume_file(path: Path, needs_orientation: bool = False) -> CtVolume:
     """Read a volume as it is stored: the axes of the array run as in the file.
+
+    Args:
+        path: NIfTI, NRRD or MetaImage file.
+        needs_orientation: see :func:`read_nifti`.
 
     Raises:
         InputError: the file is missing, damaged or not three-dimensional; the message names it.
         LungCtError: the library that reads this kind of file is not installed.
     """
-    return read_nifti(path) if path.name.lower().endswith(NIFTI) else _read_itk(path)
+    is_nifti = path.name.lower().endswith(NIFTI)
+    return read_nifti(path, needs_orientation) if is_nifti else _read_itk(path)
 
 
-def read_nifti(path: Path) -> CtVolume:
+def read_nifti(path: Path, needs_orientation: bool = False) -> CtVolume:
     """Read a NIfTI volume as it is stored; its affine, which is RAS, becomes LPS.
+
+    Args:
+        path: NIfTI file.
+        needs_orientation: refuse a file without a form code: its made-up affine may swap left and right.
 
     Raises:
         InputError: the file is missing, damaged or not three-dimensional; the message names it.
@@ -59,6 +68,10 @@ def read_nifti(path: Path) -> CtVolume:
         array = np.asarray(image.dataobj)
     except (ImageFileError, EOFError, OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as NIfTI: {type(error).__name__}", "NIFTI") from error
+    if needs_orientation and not (int(image.header["sform_code"]) or int(image.header["qform_code"])):
+        raise GeometryError(
+            f"{path.name} does not say how the patient lies: set sform_code and qform_code", "NO_ORIENTATION"
+        )
     return _volume(path, array, LPS_TO_RAS @ image.affine)
 
 
@@ -91,11 +104,10 @@ def read_hu_file(path: Path) -> CtVolume:
     """Read a volume file, with its axes checked and its voxels in HU.
 
     Raises:
-        InputError: see :func:`read_volume_file`; the file does not say how the patient lies; its axes are
-            not at right angles; its voxels are not Hounsfield units.
+        InputError: see :func:`read_volume_file`; the file does not say how the patient lies, its axes are
+            not at right angles, or its voxels are not Hounsfield units.
     """
-    _check_orientation(path)
-    volume = read_volume_file(path)
+    volume = read_volume_file(path, needs_orientation=True)
     axes = volume.affine_lps[:3, :3] / np.array(volume.spacing_mm)
     if not np.isfinite(axes).all() or np.abs(axes.T @ axes - np.eye(3)).max() > MAX_SHEAR:
         raise GeometryError(
@@ -109,20 +121,6 @@ def read_hu_file(path: Path) -> CtVolume:
             "NOT_HU",
         )
     return volume
-
-
-def _check_orientation(path: Path) -> None:
-    """A NIfTI file without a form code has a made-up orientation, which would swap left and right."""
-    if not path.name.lower().endswith(NIFTI):
-        return
-    try:
-        header: Any = nibabel.load(path).header
-    except (ImageFileError, EOFError, OSError, ValueError):
-        return  # reading it tells
-    if not (int(header["sform_code"]) or int(header["qform_code"])):
-        raise GeometryError(
-            f"{path.name} does not say how the patient lies: set sform_code and qform_code", "NO_ORIENTATION"
-        )
 
 
 def _series(path: Path, canonical: CtVolume) -> Series:
@@ -154,12 +152,12 @@ def _series(path: Path, canonical: CtVolume) -> Series:
 def select_volume(
     path: Path, volume: CtVolume, limits: SelectionLimits, accepted: frozenset[str] = frozenset()
 ) -> Selection:
-    """Judge a volume file by the rules for DICOM series, as far as it tells of them.
+    """Judge a volume file by the rules for DICOM series, as far as they apply.
 
     Args:
-        path: of the file.
-        volume: what it holds.
-        limits: of what may be analysed.
+        path: the file.
+        volume: its content.
+        limits: limits of what may be analysed.
         accepted: codes of broken rules that do not exclude it.
     """
     series = _series(path, to_canonical(volume))

@@ -7,7 +7,7 @@ from typing import Any
 
 from monai.deploy.core import Fragment
 
-from lungct.pipeline import write_findings
+from lungct.findings.quality import conclude
 from lungct.records import (
     BronchovascularTree,
     Chest,
@@ -41,6 +41,9 @@ class ReportWriter(Stage):
         tree: BronchovascularTree,
         quantification: Quantification,
     ) -> Findings:
-        """Return the findings, after they were written."""
-        records = (chest, anatomy, classification, opacities, tree, quantification)
-        return write_findings(self.folder, self.outputs, *records)
+        """Return the findings after they are written."""
+        from lungct.delivery import deliver  # slow to import, and only this stage needs it
+
+        analysis = conclude(chest, anatomy, classification, opacities, tree, quantification)
+        deliver(self.folder, self.outputs, analysis)
+        return analysis.findings

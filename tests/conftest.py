@@ -12,7 +12,7 @@ from pydicom import Dataset
 from pydicom.uid import CTImageStorage
 from startup import load_cuda_runtime
 
-from lungct.findings.conclusion import conclude
+from lungct.findings.quality import conclude
 from lungct.findings.quantification import quantify
 from lungct.records import (
     Analysis,
@@ -143,23 +143,17 @@ def tree(anatomy: LungAnatomy) -> BronchovascularTree:
 
 
 @pytest.fixture(scope="session")
-def findings(
-    chest: Chest,
-    anatomy: LungAnatomy,
-    classification: Classification,
-    opacities: Opacities,
-    tree: BronchovascularTree,
-) -> Findings:
-    quantification = quantify(anatomy, opacities, chest.volume.voxel_ml)
-    return conclude(chest, anatomy, classification, opacities, tree, quantification)
+def findings(analysis: Analysis) -> Findings:
+    return analysis.findings
 
 
 @pytest.fixture(scope="session")
 def analysis(
     chest: Chest,
     anatomy: LungAnatomy,
+    classification: Classification,
     opacities: Opacities,
     tree: BronchovascularTree,
-    findings: Findings,
 ) -> Analysis:
-    return Analysis(chest, anatomy, opacities, tree, findings)
+    quantification = quantify(anatomy, opacities, chest.volume.voxel_ml)
+    return conclude(chest, anatomy, classification, opacities, tree, quantification)

@@ -1,24 +1,27 @@
-"""Quality flags: whatever a reader must know before believing the numbers."""
+"""The conclusion of an analysis, with the quality flags that a reader must know before believing it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from lungct.anatomy.lungs import AERATED_HU
 from lungct.anatomy.solid_lung import FAR_MM, find_solid_lung
-from lungct.findings.classification import DECISION_CUT_OFF
+from lungct.findings.classification import DECISION_CUT_OFF, decide
 from lungct.records import (
     LEFT_LOBES,
+    Analysis,
     BronchovascularTree,
     Chest,
     Classification,
     CtVolume,
     Diagnosis,
+    Findings,
     Lobe,
     LungAnatomy,
     ModelInfo,
+    Opacities,
     PatientStudy,
     Probabilities,
     QualityFlag,
@@ -70,17 +73,21 @@ DISAGREEMENT_PERCENT = 1.0
 """Affected share of the lungs that contradicts "no signs of infection"."""
 
 
-def quality_flags(
+def conclude(
     chest: Chest,
     anatomy: LungAnatomy,
     classification: Classification,
-    diagnosis: Diagnosis,
-    quantification: Quantification,
-    models: Iterable[ModelInfo],
+    opacities: Opacities,
     tree: BronchovascularTree,
-) -> tuple[QualityFlag, ...]:
-    """All flags of an analysis, those of the input first."""
-    return (
+    quantification: Quantification,
+) -> Analysis:
+    """Apply the decision rule and collect the quality flags, those of the input first."""
+    probabilities, models = (
+        classification.probabilities,
+        (anatomy.model, classification.model, opacities.model),
+    )
+    diagnosis = decide(probabilities)
+    flags = (
         *method_flags(chest.selection),
         *chest.volume.flags,
         *selection_flags(chest.selection),
@@ -91,10 +98,13 @@ def quality_flags(
         *solid_lung_flags(anatomy, chest.volume),
         *confidence_flags(anatomy),
         *familiarity_flags(classification),
-        *agreement_flags(classification.probabilities, diagnosis, quantification),
+        *agreement_flags(probabilities, diagnosis, quantification),
         *tree_flags(tree),
         *model_flags(models),
     )
+    validation = classification.model.validated_on
+    findings = Findings(probabilities, diagnosis, quantification, flags, models, validation)
+    return Analysis(chest, anatomy, opacities, tree, findings)
 
 
 def method_flags(selection: Selection) -> Iterator[QualityFlag]:
@@ -286,7 +296,7 @@ def tree_flags(tree: BronchovascularTree) -> Iterator[QualityFlag]:
         )
 
 
-def model_flags(models: Iterable[ModelInfo]) -> Iterator[QualityFlag]:
+def model_flags(models: tuple[ModelInfo, ...]) -> Iterator[QualityFlag]:
     """Weights that are not validated."""
     names = [model.name for model in models if model.provisional]
     if names:

@@ -1,9 +1,10 @@
-"""What the report says about one analysis, in words and rounded numbers; PDF and HTML decide how it looks."""
+"""The text of the report: one analysis in words and rounded numbers; PDF and HTML decide how it looks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import lungct
 from lungct.findings.classification import DECISION_CUT_OFF
@@ -14,7 +15,6 @@ from lungct.records import (
     Extent,
     Lobe,
     ModelInfo,
-    QualityFlag,
     Quantification,
     Selection,
     Validation,
@@ -27,17 +27,16 @@ COLUMNS = ("region", "lung_ml", "opacity_ml", "opacity_percent", "score")
 
 LONGEST_VALUE = 120
 LONGEST_MESSAGE = 600
-"""Characters; DICOM allows 64 in most attributes, but files do not keep to it. Own decision."""
+"""Most characters; DICOM allows 64 in most attributes, but files do not keep to it. Own decision."""
 
 PLACEHOLDER = "\N{WHITE SQUARE}"
-"""Stands for a letter that no font of the PDF has."""
+"""Sign in place of a letter that no font of the PDF has."""
 
 LOBES_IN_DOUBT = "ORIENTATION_DOUBTFUL"
-"""Code of the flag with which no side and no lobe is named with confidence."""
+"""Code of the flag that puts every side and lobe in doubt."""
 
 
-@dataclass(frozen=True)
-class Probability:
+class Probability(NamedTuple):
     """One class of the classifier."""
 
     name: str
@@ -45,8 +44,7 @@ class Probability:
     text: str
 
 
-@dataclass(frozen=True)
-class Region:
+class Region(NamedTuple):
     """A row of the table; ``score`` is empty for the lungs."""
 
     name: str
@@ -56,8 +54,7 @@ class Region:
     score: str
 
 
-@dataclass(frozen=True)
-class Flag:
+class Flag(NamedTuple):
     """A quality flag: a few words in the language of the report, and the details in English."""
 
     label: str
@@ -70,14 +67,10 @@ class ReportContent:
     """All text of the report but captions.
 
     Attributes:
-        header: label and value of what identifies patient and study.
-        banners: what must be read before anything else: one sentence for each severe flag.
-        totals: label and value of what the table sums up to.
-        conclusion: label and value of infection and involvement.
-        validation: what the probabilities are worth.
-        severity_score: 0 to 25.
+        header, totals, conclusion: labels and values.
+        banners: one sentence for each severe flag, to be read before anything else.
+        validation: how far the probabilities have been validated.
         series: the analysed series and why it was chosen.
-        models: one line each; with checksum.
     """
 
     words: Wording
@@ -104,22 +97,29 @@ def write_content(analysis: Analysis, words: Wording) -> ReportContent:
     """Put an analysis into words."""
     findings, quantification = analysis.findings, analysis.findings.quantification
     codes = [flag.code for flag in findings.flags]
-    score_of = quantification.lobe_scores
-    cut_off = words.number(DECISION_CUT_OFF, 2)
+    region = "region_doubtful" if LOBES_IN_DOUBT in codes else "region"
+    accepted = ", ".join(analysis.chest.selection.accepted_codes)
+    n_flags = len(codes)
     return ReportContent(
         words=words,
         header=_header(analysis.chest, words),
-        banners=_banners(codes, analysis.chest.selection, words),
-        flags_title=_flags_title(len(findings.flags), words),
-        flags=tuple(_flag(flag, words) for flag in findings.flags),
+        banners=tuple(words(f"severe.{code}", codes=accepted) for code in SEVERE_FLAGS if code in codes),
+        flags_title=words({0: "flags_none", 1: "flags_one"}.get(n_flags, "flags_many"), count=n_flags),
+        flags=tuple(
+            Flag(
+                words.get(f"flag.{flag.code}", flag.code), printable(flag.message, LONGEST_MESSAGE), flag.code
+            )
+            for flag in findings.flags
+        ),
         probabilities=tuple(
             Probability(words(f"class.{name}"), value, words.number(value, 2))
             for name, value in vars(findings.probabilities).items()
         ),
         validation=_validation(findings.classifier_validation, words),
-        columns=_columns(codes, words),
+        columns=tuple(words(f"column.{name}") for name in (region, *COLUMNS[1:])),
         lobes=tuple(
-            _region(lobe.value, quantification.lobes[lobe], words, str(score_of[lobe])) for lobe in Lobe
+            _region(lobe, quantification.lobes[lobe], words, str(quantification.lobe_scores[lobe]))
+            for lobe in Lobe
         ),
         lungs=(
             _region("left_lung", quantification.left_lung, words),
@@ -140,31 +140,10 @@ def write_content(analysis: Analysis, words: Wording) -> ReportContent:
         methods=(
             words("methods.volumes"),
             words("methods.score"),
-            words("methods.decision", cut_off=cut_off),
+            words("methods.decision", cut_off=words.number(DECISION_CUT_OFF, 2)),
             words("methods.source"),
         ),
         limits=tuple(words(f"limits.{name}") for name in ("device", "classes", "mask", "independent")),
-    )
-
-
-def _software() -> str:
-    return ", ".join([f"lungct {lungct.__version__}", *map(" ".join, list_software_versions().items())])
-
-
-def _banners(codes: list[str], selection: Selection, words: Wording) -> tuple[str, ...]:
-    """Return a sentence for each severe flag."""
-    accepted = ", ".join(selection.accepted_codes)
-    return tuple(words(f"severe.{code}", codes=accepted) for code in SEVERE_FLAGS if code in codes)
-
-
-def _columns(codes: list[str], words: Wording) -> tuple[str, ...]:
-    region = "region_doubtful" if LOBES_IN_DOUBT in codes else "region"
-    return tuple(words(f"column.{name}") for name in (region, *COLUMNS[1:]))
-
-
-def _flag(flag: QualityFlag, words: Wording) -> Flag:
-    return Flag(
-        words.get(f"flag.{flag.code}", flag.code), printable(flag.message, LONGEST_MESSAGE), flag.code
     )
 
 
@@ -180,7 +159,7 @@ def _model(model: ModelInfo, words: Wording) -> str:
 
 
 def format_percent(extent: Extent, words: Wording) -> str:
-    """One decimal; a missing region says so."""
+    """Return the percentage with one decimal, or a word for a missing region."""
     percent = extent.opacity_percent
     return words("not_found") if percent is None else words.number(percent, 1)
 
@@ -200,17 +179,12 @@ def _header(chest: Chest, words: Wording) -> tuple[tuple[str, str], ...]:
     name = patient.patient_name
     if "PatientName" in patient.misfits or find_unprintable(name):
         name = words("not_printable", id=patient_id)
-    centre, study = (
-        "" if keyword in patient.misfits else printable(value)
-        for keyword, value in (
-            ("InstitutionName", patient.institution),
-            ("StudyDescription", patient.study_description),
-        )
-    )
+    centre = "" if "InstitutionName" in patient.misfits else patient.institution
+    study = "" if "StudyDescription" in patient.misfits else patient.study_description
     values = (
-        ("imaging_centre", centre),
+        ("imaging_centre", printable(centre)),
         ("patient_name", printable(name)),
-        ("study", study),
+        ("study", printable(study)),
         ("patient_id", patient_id),
         ("study_date", _study_date(chest, words)),
         ("modality", "CT"),
@@ -229,11 +203,6 @@ def _study_date(chest: Chest, words: Wording) -> str:
 def _iso_date(dicom_date: str) -> str:
     is_full = len(dicom_date) == len("YYYYMMDD") and dicom_date.isdecimal()
     return f"{dicom_date[:4]}-{dicom_date[4:6]}-{dicom_date[6:]}" if is_full else printable(dicom_date)
-
-
-def _flags_title(count: int, words: Wording) -> str:
-    key = {0: "flags_none", 1: "flags_one"}.get(count, "flags_many")
-    return words(key, count=count)
 
 
 def _region(name: str, extent: Extent, words: Wording, score: str = "") -> Region:

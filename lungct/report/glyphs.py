@@ -1,4 +1,4 @@
-"""Which of the fonts in ``fonts/`` print a text, and whether any of them does (ADR 0046)."""
+"""The choice of fonts in ``fonts/`` for a text, and the letters that none of them has (ADR 0046)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import uharfbuzz
 FONTS = Path(__file__).parent / "fonts"
 TEXT_FONT = "DejaVuSans"
 LAST_FONT = "DroidSansFallback"
-"""Ideographs, kana and hangul; large, so it is opened last."""
+"""Font of ideographs, kana and hangul; large, so it is opened last."""
 
 _SHAPES_OTHERS = "Cf"
 """Unicode's category of format characters, such as the joiners of Indic scripts: they need no glyph."""

@@ -23,11 +23,13 @@ from lungct.report.pictures import (
     draw,
     find_most_affected_slice,
 )
-from lungct.report.rendering import Structures, render_lungs
+from lungct.report.rendering import render_lungs
 
 PROFILE_WIDTH = 220
+PALE_LUNG_RGB = tuple(255 - (255 - level) // 4 for level in LUNG_RGB)
+
 SMALLEST_SHARE_OF_LUNG = 0.05
-"""Of the slice with most lung; a percentage of less lung than that says nothing."""
+"""Smallest share of the largest lung area on a slice of which a percentage says anything. Own decision."""
 
 SEVERITY_BANDS: Final = (
     (Involvement.NONE, range(1), (225, 225, 225)),
@@ -43,13 +45,12 @@ class Illustrations:
     """Pictures, each with side marks and a scale.
 
     Attributes:
-        front: the lungs in three dimensions.
-        left: the same from the left.
-        plain: the most affected transverse slice.
+        front, left: the lungs in three dimensions, from two sides.
+        plain: the most affected transverse slice; without opacities, the one with most lung.
         contours: the same slice with lungs and opacities outlined.
-        coronal: through the middle of the lungs, or through most solid lung where that is flagged.
+        coronal: plane through the middle of the lungs, or through most solid lung where that is flagged.
         profile: affected percentage of every slice, as high as ``coronal``.
-        shows_opacity: False where there is none; then the transverse slice is that with most lung.
+        slice_key: key of the caption of ``plain``.
     """
 
     front: Image.Image
@@ -58,12 +59,7 @@ class Illustrations:
     contours: Image.Image
     coronal: Image.Image
     profile: Image.Image
-    shows_opacity: bool
-
-    @property
-    def slice_key(self) -> str:
-        """Key of the caption of ``plain``."""
-        return "picture.most_opacity" if self.shows_opacity else "picture.most_lung"
+    slice_key: str
 
 
 def illustrate(analysis: Analysis) -> Illustrations:
@@ -71,10 +67,8 @@ def illustrate(analysis: Analysis) -> Illustrations:
     volume, anatomy, opacities = analysis.chest.volume, analysis.anatomy, analysis.opacities
     index = find_most_affected_slice(anatomy, opacities)
     plane = crop_to_lungs(cut_transverse(volume, anatomy, opacities, index), anatomy.lobes)
-    tree = analysis.tree
-    front, left = render_lungs(volume, Structures(anatomy.lobes, opacities.mask, tree.airways, tree.vessels))
-    row = _most_solid_row(analysis) if _is_solid_flagged(analysis) else _middle_row(anatomy)
-    coronal_plane = cut_coronal(volume, anatomy, opacities, row)
+    front, left = render_lungs(volume, anatomy.lobes, opacities.mask, analysis.tree)
+    coronal_plane = cut_coronal(volume, anatomy, opacities, _choose_coronal_row(analysis))
     return Illustrations(
         front=front,
         left=left,
@@ -82,27 +76,22 @@ def illustrate(analysis: Analysis) -> Illustrations:
         contours=draw(plane, contours=True),
         coronal=draw(coronal_plane, contours=True),
         profile=draw_profile(measure_affected_percent(anatomy, opacities), coronal_plane),
-        shows_opacity=bool(opacities.mask.any()),
+        slice_key="picture.most_opacity" if opacities.mask.any() else "picture.most_lung",
     )
 
 
-def _is_solid_flagged(analysis: Analysis) -> bool:
-    return any(flag.code == "SOLID_LUNG" for flag in analysis.findings.flags)
-
-
-def _most_solid_row(analysis: Analysis) -> int:
-    """Return the row whose coronal plane cuts most of the solid lung far from air."""
-    solid = find_solid_lung(analysis.chest.volume, analysis.anatomy.lobes).mask
-    return int(np.count_nonzero(solid, axis=(0, 2)).argmax())
-
-
-def _middle_row(anatomy: LungAnatomy) -> int:
-    rows = np.flatnonzero(anatomy.lobes.any(axis=(0, 2)))
-    return int(rows.mean()) if rows.size else anatomy.lobes.shape[1] // 2
+def _choose_coronal_row(analysis: Analysis) -> int:
+    """Return the row with most solid lung far from air where that is flagged, otherwise the middle one."""
+    lobes = analysis.anatomy.lobes
+    if any(flag.code == "SOLID_LUNG" for flag in analysis.findings.flags):
+        solid = find_solid_lung(analysis.chest.volume, lobes).mask
+        return int(np.count_nonzero(solid, axis=(0, 2)).argmax())
+    rows = np.flatnonzero(lobes.any(axis=(0, 2)))
+    return int(rows.mean()) if rows.size else lobes.shape[1] // 2
 
 
 def measure_affected_percent(anatomy: LungAnatomy, opacities: Opacities) -> npt.NDArray[np.float64]:
-    """``[slices]``: share of the lung that is opacity; nan where a slice holds hardly any lung."""
+    """Return which percentage of the lung is opacity ``[slices]``; nan where a slice has hardly any lung."""
     lung = np.count_nonzero(anatomy.lobes, axis=(1, 2))
     opacity = np.count_nonzero(opacities.mask, axis=(1, 2))
     enough = lung > SMALLEST_SHARE_OF_LUNG * lung.max()
@@ -110,7 +99,7 @@ def measure_affected_percent(anatomy: LungAnatomy, opacities: Opacities) -> npt.
 
 
 def draw_profile(percent: npt.NDArray[np.float64], beside: Plane) -> Image.Image:
-    """Bars from head to feet, in line with a coronal picture.
+    """Draw bars from head to feet, in line with a coronal picture.
 
     Args:
         percent: ``[slices]``, slice 0 most caudal; nan where there is hardly any lung.
@@ -126,14 +115,9 @@ def draw_profile(percent: npt.NDArray[np.float64], beside: Plane) -> Image.Image
     for top, bottom, value in zip(edges, edges[1:], percent[::-1], strict=False):
         if np.isfinite(value):
             width = (right - left) * value / largest
-            pen.rectangle((left, top, right, bottom), fill=_pale(LUNG_RGB))
+            pen.rectangle((left, top, right, bottom), fill=PALE_LUNG_RGB)
             pen.rectangle((left, top, left + width, bottom), fill=OPACITY_RGB)
     pen.line((left, 0, left, height), fill="black", width=2)
     pen.text((left + 2, height - 2), "0", anchor="lb", font_size=font_size, fill="black")
     pen.text((right, height - 2), f"{largest:.0f} %", anchor="rb", font_size=font_size, fill="black")
     return picture
-
-
-def _pale(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
-    red, green, blue = (255 - (255 - level) // 4 for level in rgb)
-    return red, green, blue

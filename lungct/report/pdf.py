@@ -28,7 +28,8 @@ _XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/">
 <pdfaid:part>2</pdfaid:part><pdfaid:conformance>U</pdfaid:conformance>
 <dc:title><rdf:Alt><rdf:li xml:lang="x-default">{title}</rdf:li></rdf:Alt></dc:title>
 </rdf:Description></rdf:RDF></x:xmpmeta>"""
-"""Instead of fpdf2's, which states the time of the clock: the same analysis gives the same bytes."""
+"""Metadata in place of fpdf2's, which state the time of the clock, so that the same analysis gives the same
+bytes."""
 
 logging.getLogger("fpdf").setLevel(logging.ERROR)
 """Its warnings quote the characters of a patient's name that a font lacks."""
@@ -37,7 +38,7 @@ logging.getLogger("fpdf").setLevel(logging.ERROR)
 def render_pdf(
     content: ReportContent, illustrations: Illustrations, created: datetime, paper: Paper = "A4"
 ) -> bytes:
-    """The report as a PDF/A-2u file.
+    """Return the report as a PDF/A-2u file.
 
     Args:
         content: what to print.
@@ -85,7 +86,7 @@ class _Document(FPDF):
         self.set_text_shaping(use_shaping_engine=True)
 
     def footer(self) -> None:
-        """Notice and page number."""
+        """Write notice and page number; called by fpdf2."""
         self.set_y(2 - parts.MARGIN_MM)
         parts.write(self, self.words("notice"), 6.5, rgb=parts.ALERT_RGB)
         self.set_y(2 - parts.MARGIN_MM)

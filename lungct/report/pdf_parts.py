@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from unicodedata import bidirectional
 
@@ -34,10 +34,11 @@ _CLEAN_FILL_RGB: Rgb = (226, 243, 236)
 
 _MM_PER_POINT = 0.46
 _LINE = 0.55
-"""Height of a line in millimetres per point: of plain text, and in boxes."""
+"""Heights of a line in millimetres per point: of plain text, and in boxes."""
 
 MANY_FLAGS = 12
-"""More take no more room, in smaller letters: the conclusion stays on the first page. Own decision."""
+"""Number of flags from which letters get smaller, so that the conclusion stays on the first page. Own
+decision."""
 
 _FROM_RIGHT = ("R", "AL")
 _NON_JOINER, _HAIR_SPACE = "\u200c", "\u200a"
@@ -45,18 +46,18 @@ _NON_JOINER, _HAIR_SPACE = "\u200c", "\u200a"
 _PICTURE_ROWS_MM = (56.0, 52.0)
 _SMALLEST_PICTURE_MM = 20.0
 _BELOW_PICTURES_MM = 152.0
-"""What follows the first row of pictures on the page, at most; the row gives way to a long list of flags."""
+"""Room for what follows the first row of pictures, which gives way to a long list of flags."""
 
 
 def write(page: FPDF, text: str, size: float = 8, style: str = "", rgb: Rgb = _BLACK) -> None:
-    """Text over the whole width."""
+    """Write text over the whole width."""
     page.set_font(FONT, style, size)
     page.set_text_color(*rgb)
     page.multi_cell(page.epw, size * _MM_PER_POINT, text, align="L", new_x="LMARGIN", new_y="NEXT")
 
 
 def header(page: FPDF, content: ReportContent) -> None:
-    """Title, notice, patient and study."""
+    """Write title, notice, patient and study."""
     write(page, content.words("title"), 15, "B")
     write(page, content.words("notice"), 9, "B", ALERT_RGB)
     page.ln(1)
@@ -65,7 +66,7 @@ def header(page: FPDF, content: ReportContent) -> None:
 
 
 def _pairs(page: FPDF, pairs: Sequence[tuple[str, str]], value_style: FontFace) -> None:
-    """Labels and values, two pairs a line."""
+    """Write labels and values, two pairs a line."""
     page.set_font(FONT, "", 8)
     with page.table(
         col_widths=(45, 48, 45, 48),
@@ -94,37 +95,36 @@ def _part_by_space(text: str) -> str:
 
 
 def banners(page: FPDF, content: ReportContent) -> None:
-    """What must be read before anything else, white on red."""
+    """Write the severe flags, white on red."""
     page.set_fill_color(*ALERT_RGB)
     page.set_text_color(*_WHITE)
-    page.set_font(FONT, "B", 9)
     for text in content.banners:
-        page.multi_cell(
-            page.epw, 9 * _LINE, text, fill=True, align="L", padding=(1, 2), new_x="LMARGIN", new_y="NEXT"
-        )
+        _fill_line(page, text, 9, "B")
         page.ln(1)
 
 
+def _fill_line(page: FPDF, text: str, size: float, style: str) -> None:
+    page.set_font(FONT, style, size)
+    page.multi_cell(
+        page.epw, size * _LINE, text, fill=True, align="L", padding=(1, 2), new_x="LMARGIN", new_y="NEXT"
+    )
+
+
 def flags(page: FPDF, content: ReportContent) -> None:
-    """A box that tells from afar whether anything is odd."""
+    """Draw a box that shows from afar whether anything is odd."""
     rgb, fill = (ALERT_RGB, _ALERT_FILL_RGB) if content.flags else (_CLEAN_RGB, _CLEAN_FILL_RGB)
     page.set_fill_color(*fill)
     page.set_text_color(*rgb)
-    texts: list[tuple[str, float, str]] = [("B", 9, content.flags_title)]
+    _fill_line(page, content.flags_title, 9, "B")
     if content.flags:
         labels = list(dict.fromkeys(flag.label for flag in content.flags))
         size = 8.0 if len(labels) <= MANY_FLAGS else max(8.0 * (MANY_FLAGS / len(labels)) ** 0.5, 5.0)
-        texts.append(("", size, " · ".join(labels)))
-    for style, size, text in texts:
-        page.set_font(FONT, style, size)
-        page.multi_cell(
-            page.epw, size * _LINE, text, fill=True, align="L", padding=(1, 2), new_x="LMARGIN", new_y="NEXT"
-        )
+        _fill_line(page, " · ".join(labels), size, "")
     page.ln(2)
 
 
 def pictures(page: FPDF, content: ReportContent, illustrations: Illustrations) -> None:
-    """3-D from two sides, and the transverse slice plain and with contours."""
+    """Place the 3-D pictures, and the transverse slice plain and with contours."""
     words = content.words
     top, width, left = page.get_y(), (page.epw - 9) / 4, page.l_margin
     free = page.h - MARGIN_MM - top - _BELOW_PICTURES_MM
@@ -144,7 +144,7 @@ def pictures(page: FPDF, content: ReportContent, illustrations: Illustrations) -
 
 
 def scales(page: FPDF, content: ReportContent, illustrations: Illustrations) -> None:
-    """Coronal view and profile on the left; probabilities and severity on the right."""
+    """Place coronal view and profile on the left, probabilities and severity on the right."""
     words, top, height, left = content.words, page.get_y(), _PICTURE_ROWS_MM[1], page.l_margin
     box = (left, top, 64.0, height)
     width, shown = _place(page, illustrations.coronal, box, words("picture.coronal"))
@@ -165,7 +165,7 @@ def scales(page: FPDF, content: ReportContent, illustrations: Illustrations) -> 
 def _place(
     page: FPDF, picture: Image.Image, box: tuple[float, float, float, float], text: str
 ) -> tuple[float, float]:
-    """Put a picture at the bottom of a box (left, top, width, height); returns its width and height."""
+    """Put a picture at the bottom of a box (left, top, width, height); return its width and height."""
     left, top, width, height = box
     scale = min(width / picture.width, height / picture.height)
     shown = scale * picture.width, scale * picture.height
@@ -192,7 +192,7 @@ def _box(page: FPDF, left: float, top: float, size: tuple[float, float], rgb: Rg
 
 
 def _probabilities(page: FPDF, content: ReportContent, left: float) -> None:
-    """Gauges from 0 to 1 with the cut-off of the decision rule."""
+    """Draw gauges from 0 to 1 with the cut-off of the decision rule."""
     _heading(page, content.words("classification"))
     length = page.w - page.r_margin - left - 12
     for probability in content.probabilities:
@@ -216,7 +216,7 @@ def _probabilities(page: FPDF, content: ReportContent, left: float) -> None:
 
 
 def _severity(page: FPDF, content: ReportContent, left: float) -> None:
-    """The score on a scale of 0 to 25 with its bands."""
+    """Draw the score on a scale of 0 to 25 with its bands."""
     words, score = content.words, content.severity_score
     _heading(page, f"{words('severity')}: {words('of_25', score=score)}")
     top, step = page.get_y() + 1, (page.w - page.r_margin - left) / (MAX_SCORE + 1)
@@ -234,7 +234,7 @@ def _severity(page: FPDF, content: ReportContent, left: float) -> None:
 
 
 def regions(page: FPDF, content: ReportContent) -> None:
-    """Lobes, lungs and both lungs."""
+    """Write the table of lobes and lungs."""
     page.set_x(page.l_margin)
     write(page, content.words("quantification"), 10, "B")
     page.set_font(FONT, "", 8)
@@ -247,16 +247,14 @@ def regions(page: FPDF, content: ReportContent) -> None:
     ) as table:
         table.row(content.columns)
         for region in content.lobes:
-            table.row((region.name, region.lung_ml, region.opacity_ml, region.opacity_percent, region.score))
+            table.row(region)
         for region in content.lungs:
-            style = FontFace(fill_color=(243, 243, 243))
-            cells = (region.name, region.lung_ml, region.opacity_ml, region.opacity_percent, region.score)
-            table.row(cells, style=style)
+            table.row(region, style=FontFace(fill_color=(243, 243, 243)))
     page.ln(2)
 
 
 def conclusion(page: FPDF, content: ReportContent) -> None:
-    """What the table sums up to, infection and involvement, and what was analysed."""
+    """Write the totals, infection and involvement, and which series was analysed."""
     _pairs(page, content.totals, FontFace(emphasis="BOLD"))
     page.ln(1)
     for label, value in content.conclusion:
@@ -267,21 +265,20 @@ def conclusion(page: FPDF, content: ReportContent) -> None:
 
 
 def details(page: FPDF, content: ReportContent) -> None:
-    """The second page: flags with numbers, models, methods and limits."""
+    """Write the second page: flags with numbers, models, methods and limits."""
     words = content.words
     write(page, content.flags_title, 11, "B", ALERT_RGB if content.flags else _CLEAN_RGB)
     for flag in content.flags:
         write(page, f"{flag.label}: {flag.message} ({flag.code})", 8)
         page.ln(0.8)
-    for key, texts in (("methods", content.methods), ("limits", content.limits)):
-        _section(page, words(key), texts)
-    _section(page, words("models"), content.models)
-    _section(page, words("software"), (content.software,))
-
-
-def _section(page: FPDF, title: str, texts: Iterable[str]) -> None:
-    page.ln(2)
-    write(page, title, 11, "B")
-    for text in texts:
-        write(page, text, 8)
-        page.ln(0.8)
+    for key, texts in (
+        ("methods", content.methods),
+        ("limits", content.limits),
+        ("models", content.models),
+        ("software", (content.software,)),
+    ):
+        page.ln(2)
+        write(page, words(key), 11, "B")
+        for text in texts:
+            write(page, text, 8)
+            page.ln(0.8)

@@ -34,13 +34,13 @@ READABLE: Final[dict[str, Any]] = {"fill": "white", "stroke_fill": "black", "str
 """White letters with a black rim, on any grey."""
 
 ON_WHITE: Final[dict[str, Any]] = {"fill": "black", "stroke_fill": "white", "stroke_width": 2}
-"""The other way round, for pictures that are white where nothing is drawn."""
+"""Black letters with a white rim, for pictures that are white where nothing is drawn."""
 
 CONTOUR_PIXELS = 3
-"""Thinner ones are lost on a printed page."""
+"""Width of contours; thinner ones are lost on a printed page. Own decision."""
 
 AROUND_LUNGS_MM = 25.0
-"""The chest wall; what lies further out only makes the lungs smaller."""
+"""Width of the chest wall; what lies further out only makes the lungs smaller. Own decision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +48,8 @@ class Plane:
     """A slice of the chest as it is drawn: row 0 anterior or cranial, column 0 the patient's right.
 
     Attributes:
-        plane_hu: ``[rows, columns]``.
-        lobes: the same shape.
-        opacity: the same shape.
-        spacing_mm: of rows and columns.
+        plane_hu, lobes, opacity: ``[rows, columns]``.
+        spacing_mm: distance of rows and of columns.
     """
 
     plane_hu: HuArray
@@ -61,7 +59,7 @@ class Plane:
 
 
 def find_most_affected_slice(anatomy: LungAnatomy, opacities: Opacities) -> int:
-    """Index of the slice with the largest opacity area; without opacities, with the largest lung area."""
+    """Return the slice with the largest opacity area; without opacities, with the largest lung area."""
     area = opacities.mask.sum(axis=(1, 2), dtype=np.int64)
     if not area.any():
         area = (anatomy.lobes > 0).sum(axis=(1, 2), dtype=np.int64)
@@ -69,13 +67,13 @@ def find_most_affected_slice(anatomy: LungAnatomy, opacities: Opacities) -> int:
 
 
 def cut_transverse(volume: CtVolume, anatomy: LungAnatomy, opacities: Opacities, index: int) -> Plane:
-    """The slice of that index, seen from the feet as radiologists do."""
+    """Return a transverse slice, seen from the feet as radiologists do."""
     _, row_mm, column_mm = volume.spacing_mm
     return Plane(volume.volume_hu[index], anatomy.lobes[index], opacities.mask[index], (row_mm, column_mm))
 
 
 def cut_coronal(volume: CtVolume, anatomy: LungAnatomy, opacities: Opacities, row: int) -> Plane:
-    """The coronal plane of that row, head up, seen from the front."""
+    """Return the coronal plane of a row, head up, seen from the front."""
     slice_mm, _, column_mm = volume.spacing_mm
     return Plane(
         volume.volume_hu[::-1, row],
@@ -86,7 +84,7 @@ def cut_coronal(volume: CtVolume, anatomy: LungAnatomy, opacities: Opacities, ro
 
 
 def crop_to_lungs(plane: Plane, lobes: MaskArray) -> Plane:
-    """The part of a transverse plane that the lungs fill on any slice, with the chest wall around them.
+    """Crop a transverse plane to what the lungs fill on any slice, with the chest wall around them.
 
     Args:
         plane: transverse.
@@ -109,7 +107,7 @@ def crop_to_lungs(plane: Plane, lobes: MaskArray) -> Plane:
 
 
 def draw(plane: Plane, contours: bool) -> Image.Image:
-    """The plane in the lung window with side marks and a scale bar, square pixels.
+    """Draw a plane in the lung window with side marks and a scale bar, in square pixels.
 
     Args:
         plane: what to draw.
@@ -126,21 +124,22 @@ def draw(plane: Plane, contours: bool) -> Image.Image:
         pixels = np.array(picture)
         for mask, rgb in ((plane.lobes > 0, LUNG_RGB), (plane.opacity > 0, OPACITY_RGB)):
             large = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-            pixels[_outline(large)] = rgb
+            pixels[outline(large, CONTOUR_PIXELS)] = rgb
         picture = Image.fromarray(pixels)
     mark(picture, "R", "L")
     return picture
 
 
 def to_grey_levels(plane_hu: HuArray) -> RgbArray:
-    """``[rows, columns]``, the lung window from black to white."""
+    """Return the lung window of a plane ``[rows, columns]``, from black to white."""
     grey: RgbArray = (window(as_tensor(plane_hu)).numpy() * 255).astype(np.uint8)
     return grey
 
 
-def _outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    outline: npt.NDArray[np.bool_] = mask & ~ndimage.binary_erosion(mask, iterations=CONTOUR_PIXELS)
-    return outline
+def outline(mask: npt.NDArray[np.bool_], width: int = 1) -> npt.NDArray[np.bool_]:
+    """Return the pixels of a mask ``[rows, columns]`` along its border, inside, ``width`` pixels wide."""
+    border: npt.NDArray[np.bool_] = mask & ~ndimage.binary_erosion(mask, iterations=width)
+    return border
 
 
 def mark(
@@ -165,7 +164,7 @@ def mark(
 
 
 def to_file(picture: Image.Image, **options: Any) -> bytes:
-    """The bytes of an image file; options as for :meth:`PIL.Image.Image.save`."""
+    """Return the bytes of an image file; options as for :meth:`PIL.Image.Image.save`."""
     file = BytesIO()
     picture.save(file, **options)
     return file.getvalue()

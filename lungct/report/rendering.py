@@ -19,7 +19,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from lungct.records import CtVolume, Float64Array, Lobe, MaskArray
+from lungct.records import BronchovascularTree, CtVolume, Float64Array, Lobe, MaskArray
 from lungct.report.pictures import LOBE_RGB, ON_WHITE, OPACITY_RGB, PIXELS_PER_MM, mark
 
 GRID_MM = 1.25
@@ -30,7 +30,7 @@ SOFT_EDGE = 3
 """Voxels beyond a mask into which blurring carries it."""
 
 AMBIENT = 0.3
-"""Share of light that surfaces get whichever way they look; the rest comes from the viewer."""
+"""Share of light that surfaces get whichever way they face; the rest comes from the viewer. Own decision."""
 
 AIRWAY_RGB: Final = (60, 60, 60)
 VESSEL_RGB: Final = (150, 50, 50)
@@ -38,7 +38,7 @@ VESSEL_RGB: Final = (150, 50, 50)
 
 @dataclass(frozen=True)
 class Material:
-    """How a structure looks.
+    """Colour and opaqueness of a structure.
 
     Attributes:
         surface: share of light that its surface stops, met head on.
@@ -56,29 +56,23 @@ _VESSELS = Material(VESSEL_RGB, surface=0.2, per_mm=0.05)
 _OPACITIES = Material(OPACITY_RGB, surface=0.85, per_mm=0.4)
 
 
-@dataclass(frozen=True, eq=False)
-class Structures:
-    """What is drawn; all masks on one grid with axes S, P, L."""
-
-    lobes: MaskArray
-    opacity: MaskArray
-    airways: MaskArray
-    vessels: MaskArray
-
-
 @torch.inference_mode()
-def render_lungs(volume: CtVolume, structures: Structures) -> tuple[Image.Image, Image.Image]:
-    """The lungs from the front and from the left, parallel projection, on white.
+def render_lungs(
+    volume: CtVolume, lobes: MaskArray, opacity: MaskArray, tree: BronchovascularTree
+) -> tuple[Image.Image, Image.Image]:
+    """Draw the lungs from the front and from the left, in parallel projection on white.
 
     Args:
-        volume: canonical volume; only its grid is looked at.
-        structures: masks on that grid.
+        volume: canonical volume; only its grid is used.
+        lobes: labels on that grid, 0 outside the lungs.
+        opacity: mask on that grid.
+        tree: airways and vessels on that grid.
     """
     parts = [
-        *_found(structures.lobes, _LOBES),
-        *_found(structures.airways, (_AIRWAYS,)),
-        *_found(structures.vessels, (_VESSELS,)),
-        *_found(structures.opacity, (_OPACITIES,)),
+        *_find_parts(lobes, _LOBES),
+        *_find_parts(tree.airways, (_AIRWAYS,)),
+        *_find_parts(tree.vessels, (_VESSELS,)),
+        *_find_parts(opacity, (_OPACITIES,)),
     ]
     canvas = _Canvas([box for _, box, _ in parts], volume)
     for mask, box, material in parts:
@@ -93,8 +87,8 @@ _Box = tuple[slice, slice, slice]
 BoolArray = npt.NDArray[np.bool_]
 
 
-def _found(labels: MaskArray, materials: Sequence[Material]) -> list[tuple[BoolArray, _Box, Material]]:
-    """Mask and box of every label from 1 on that has voxels."""
+def _find_parts(labels: MaskArray, materials: Sequence[Material]) -> list[tuple[BoolArray, _Box, Material]]:
+    """Return mask and box of every label from 1 on that has voxels."""
     boxes = ndimage.find_objects(labels, max_label=len(materials))
     return [
         (labels[box] == label, box, material)
@@ -150,7 +144,7 @@ class _Canvas:
 
 
 def _resampled(soft: Tensor, axis: int, places: Float64Array, ratio: float) -> Tensor:
-    """Linear interpolation along one axis, 0 outside, and a blur on the coarser of both grids.
+    """Interpolate linearly along one axis, with 0 outside, and blur on the coarser of both grids.
 
     Args:
         soft: values from 0 to 1.
@@ -172,7 +166,7 @@ def _resampled(soft: Tensor, axis: int, places: Float64Array, ratio: float) -> T
 
 
 def _blurred(soft: Tensor, axis: int) -> Tensor:
-    """Weighted with 1, 2, 1 along an axis; the ends stay."""
+    """Blur with the weights 1, 2, 1 along an axis; the ends stay."""
     middle = soft.narrow(axis, 1, soft.shape[axis] - 2)
     around = soft.narrow(axis, 0, middle.shape[axis]) + soft.narrow(axis, 2, middle.shape[axis])
     blurred = soft.clone()
@@ -181,7 +175,7 @@ def _blurred(soft: Tensor, axis: int) -> Tensor:
 
 
 def _project(depth: Tensor, light: Tensor, axis: int, *, backwards: bool) -> Tensor:
-    """``[rows, columns, 3]``, head up: light that gets through to the viewer, on white."""
+    """Return the light that reaches the viewer, on white: ``[rows, columns, 3]``, head up."""
     if backwards:
         depth, light = depth.flip(axis), light.flip(axis + 1)
     before = depth.cumsum(axis) - depth

@@ -6,16 +6,15 @@ The JSON Schema in ``docs/reference/result.schema.json`` is generated from these
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict
 from importlib import metadata
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 import lungct
 from lungct.errors import EXIT_ANALYSED, LungCtError
 from lungct.journal import Journal
-from lungct.records import Extent, Findings, Lobe, Reason, Scan, Selection, SeriesVerdict
+from lungct.records import Findings, Scan, Selection, SeriesVerdict
 from lungct.report.wording import Wording
 
 SCHEMA_VERSION: Final = "1.0"
@@ -33,7 +32,9 @@ MAX_SKIPPED_LISTED = 100
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    """Base of all models, which are also made from records that have fields of the same names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
 
 
 class ReasonResult(_Model):
@@ -41,11 +42,6 @@ class ReasonResult(_Model):
 
     code: str
     message: str
-
-    @classmethod
-    def of(cls, reason: Reason) -> ReasonResult:
-        """From a record."""
-        return cls(code=reason.code, message=reason.message)
 
 
 class SkippedFileResult(_Model):
@@ -71,50 +67,15 @@ class SeriesResult(_Model):
     reasons: list[ReasonResult]
     preferences: list[ReasonResult]
 
-    @classmethod
-    def of(cls, verdict: SeriesVerdict) -> SeriesResult:
-        """From a record."""
-        series = verdict.series
-        return cls(
-            study_instance_uid=series.study_uid,
-            series_instance_uid=series.series_uid,
-            series_number=series.series_number,
-            modality=series.modality,
-            n_images=len(series.slices),
-            slice_thickness_mm=series.slice_thickness_mm,
-            manufacturer=series.manufacturer,
-            kernel=series.kernel,
-            eligible=verdict.eligible,
-            rank=verdict.rank,
-            reasons=[ReasonResult.of(reason) for reason in verdict.reasons],
-            preferences=[ReasonResult.of(reason) for reason in verdict.preferences],
-        )
-
 
 class InputResult(_Model):
-    """What the input folder held."""
+    """The content of the input folder."""
 
     n_skipped_files: int
     skipped_files: list[SkippedFileResult]
     series: list[SeriesResult]
     analysed_series_instance_uid: str | None
     accepted_codes: list[str]
-
-    @classmethod
-    def of(cls, scan: Scan | None, selection: Selection | None) -> InputResult:
-        """From as much as the run got to know."""
-        skipped = scan.skipped if scan else ()
-        chosen = selection.chosen if selection else None
-        return cls(
-            n_skipped_files=len(skipped),
-            skipped_files=[
-                SkippedFileResult(name=file.name, reason=ReasonResult.of(file.reason))
-                for file in skipped[:MAX_SKIPPED_LISTED]
-            ],
-            series=[SeriesResult.of(verdict) for verdict in (selection.verdicts if selection else ())],
-            analysed_series_instance_uid=chosen.series_uid if chosen else None,
-            accepted_codes=list(selection.accepted_codes) if selection else [],
-        )
 
 
 class ProbabilitiesResult(_Model):
@@ -132,13 +93,6 @@ class ExtentResult(_Model):
     opacity_ml: float
     opacity_percent: float | None
 
-    @classmethod
-    def of(cls, extent: Extent) -> ExtentResult:
-        """From a record."""
-        return cls(
-            lung_ml=extent.lung_ml, opacity_ml=extent.opacity_ml, opacity_percent=extent.opacity_percent
-        )
-
 
 class LobeResult(ExtentResult):
     """Volumes of a lobe and its share of the severity score."""
@@ -147,7 +101,7 @@ class LobeResult(ExtentResult):
 
 
 class FindingsResult(_Model):
-    """What the report says."""
+    """The findings as the report states them."""
 
     diagnosis: Literal["covid19", "other_infection", "no_infection"]
     probabilities: ProbabilitiesResult
@@ -158,33 +112,9 @@ class FindingsResult(_Model):
     right_lung: ExtentResult
     total: ExtentResult
 
-    @classmethod
-    def of(cls, findings: Findings) -> FindingsResult:
-        """From a record."""
-        quantification = findings.quantification
-        lobes = {
-            lobe.value: LobeResult(
-                **ExtentResult.of(quantification.lobes[lobe]).model_dump(),
-                score=quantification.lobe_scores[lobe],
-            )
-            for lobe in Lobe
-        }
-        return cls.model_validate(
-            {
-                "diagnosis": findings.diagnosis.value,
-                "probabilities": vars(findings.probabilities),
-                "severity_score": quantification.severity_score,
-                "involvement": quantification.involvement.value,
-                "lobes": lobes,
-                "left_lung": ExtentResult.of(quantification.left_lung),
-                "right_lung": ExtentResult.of(quantification.right_lung),
-                "total": ExtentResult.of(quantification.total),
-            }
-        )
-
 
 class ValidationResult(_Model):
-    """What a model was measured on."""
+    """The chests that a model was measured on."""
 
     data: Literal["synthetic", "internal", "external"]
     cases: int
@@ -228,10 +158,10 @@ class Result(_Model):
 
 
 def build_result(journal: Journal, error: LungCtError | None, outputs: list[str]) -> Result:
-    """The result of a run that ended well (``error`` is None) or not.
+    """Return the result of a run that ended well (``error`` is None) or not.
 
     Args:
-        journal: what the run got to know.
+        journal: records of the stages that the run reached.
         error: why it ended early.
         outputs: names of the files beside ``result.json``.
     """
@@ -244,10 +174,10 @@ def build_result(journal: Journal, error: LungCtError | None, outputs: list[str]
             "status": error.status if error else "analysed",
             "exit_code": error.exit_code if error else EXIT_ANALYSED,
             "reason": {"code": error.code, "message": str(error)} if error else None,
-            "input": InputResult.of(journal.scan, journal.selection),
-            "findings": FindingsResult.of(findings) if findings else None,
-            "quality_flags": [ReasonResult.of(flag) for flag in findings.flags] if findings else [],
-            "models": [asdict(model) for model in findings.models] if findings else [],
+            "input": _describe_input(journal.scan, journal.selection),
+            "findings": _describe_findings(findings) if findings else None,
+            "quality_flags": findings.flags if findings else [],
+            "models": findings.models if findings else [],
             "outputs": outputs,
             "timings_s": {name: round(seconds, 3) for name, seconds in journal.timings_s.items()},
             "software": list_software_versions(),
@@ -255,8 +185,62 @@ def build_result(journal: Journal, error: LungCtError | None, outputs: list[str]
     )
 
 
+def _describe_input(scan: Scan | None, selection: Selection | None) -> dict[str, Any]:
+    skipped = scan.skipped if scan else ()
+    chosen = selection.chosen if selection else None
+    return {
+        "n_skipped_files": len(skipped),
+        "skipped_files": skipped[:MAX_SKIPPED_LISTED],
+        "series": [_describe_series(verdict) for verdict in (selection.verdicts if selection else ())],
+        "analysed_series_instance_uid": chosen.series_uid if chosen else None,
+        "accepted_codes": selection.accepted_codes if selection else [],
+    }
+
+
+def _describe_series(verdict: SeriesVerdict) -> dict[str, Any]:
+    series = verdict.series
+    same = ("series_number", "modality", "slice_thickness_mm", "manufacturer", "kernel")
+    return {
+        "study_instance_uid": series.study_uid,
+        "series_instance_uid": series.series_uid,
+        "n_images": len(series.slices),
+        **{name: getattr(series, name) for name in same},
+        **{name: getattr(verdict, name) for name in ("eligible", "rank", "reasons", "preferences")},
+    }
+
+
+def _describe_findings(findings: Findings) -> dict[str, Any]:
+    quantification = findings.quantification
+    return {
+        "diagnosis": findings.diagnosis.value,
+        "probabilities": findings.probabilities,
+        "severity_score": quantification.severity_score,
+        "involvement": quantification.involvement.value,
+        "lobes": {
+            lobe.value: {
+                **vars(extent),
+                "opacity_percent": extent.opacity_percent,
+                "score": quantification.lobe_scores[lobe],
+            }
+            for lobe, extent in quantification.lobes.items()
+        },
+        "left_lung": quantification.left_lung,
+        "right_lung": quantification.right_lung,
+        "total": quantification.total,
+    }
+
+
 def list_software_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide the numbers."""
+    """Return the versions of Python and of the packages that decide the numbers."""
     installed = {distribution.name: distribution.version for distribution in metadata.distributions()}
     packages = {name: installed[name] for name in REPORTED_PACKAGES if name in installed}
     return {"python": platform.python_version(), **packages}
+
+
+def make_result_schema() -> dict[str, Any]:
+    """Return the JSON Schema of ``result.json`` with its dialect and a name that changes with its version."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:lungct:result:{SCHEMA_VERSION}",
+        **Result.model_json_schema(),
+    }

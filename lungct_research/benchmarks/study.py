@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lungct.dicom_read import choose_series, read_chest, scan_folder
-from lungct.findings.conclusion import conclude
+from lungct.findings.quality import conclude
 from lungct.findings.quantification import quantify
 from lungct.records import (
     Analysis,
@@ -67,5 +67,4 @@ def analyse_truth(folder: Path, n_slices: int) -> Analysis:
     tree = BronchovascularTree(phantom.airways, phantom.vessels)
     quantification = quantify(anatomy, opacities, chest.volume.voxel_ml)
     classification = Classification(Probabilities(0.8, 0.1, 0.1), model)
-    findings = conclude(chest, anatomy, classification, opacities, tree, quantification)
-    return Analysis(chest, anatomy, opacities, tree, findings)
+    return conclude(chest, anatomy, classification, opacities, tree, quantification)

@@ -15,9 +15,8 @@ from PIL import Image
 from lungct.anatomy.tree import segment_tree
 from lungct.records import BronchovascularTree, CtVolume, LungAnatomy
 from lungct.records.orientation import canonical_volume
-from lungct.report.pictures import LOBE_RGB, LUNG_RGB, to_grey_levels
-from lungct.report.rendering import Structures, render_lungs
-from lungct.report.slices import find_inner_pixels
+from lungct.report.pictures import LOBE_RGB, LUNG_RGB, outline, to_grey_levels
+from lungct.report.rendering import render_lungs
 from lungct_research.datasets.ct_files import read_ct
 from lungct_research.datasets.sets import medseg
 from lungct_research.datasets.volumes import read_real_chest
@@ -65,10 +64,9 @@ def draw_montage(volume: CtVolume, anatomy: LungAnatomy, tree: BronchovascularTr
                 tiles.append(_outline(tiles[0], found, colours))
             columns.append(np.vstack(tiles))
     slices = np.hstack(columns)
-    structures = Structures(lobes, np.zeros_like(lobes), tree.airways, tree.vessels)
     views = [
         view.resize((round(view.width * len(slices) / view.height), len(slices)))
-        for view in render_lungs(volume, structures)
+        for view in render_lungs(volume, lobes, np.zeros_like(lobes), tree)
     ]
     return Image.fromarray(np.hstack([slices, *map(np.asarray, views)]))
 
@@ -88,8 +86,7 @@ def _make_tile(
 def _outline(tile: np.ndarray, labels: np.ndarray, colours: dict[int, tuple[int, int, int]]) -> np.ndarray:
     outlined = tile.copy()
     for label, rgb in colours.items():
-        inside = labels == label
-        outlined[inside & ~find_inner_pixels(inside)] = rgb
+        outlined[outline(labels == label)] = rgb
     return outlined
 
 

@@ -1,4 +1,4 @@
-"""What the report says, in every language: one table a language, all with the same keys."""
+"""The words of the report: one table a language, all with the same keys."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class Wording:
         self._table = table(language)
 
     def __call__(self, key: str, **values: object) -> str:
-        """The text of a key with its placeholders filled."""
+        """Return the text of a key with its placeholders filled."""
         return self._table[key].format(**values)
 
     def get(self, key: str, default: str) -> str:
-        """The text of a key that not every table must know."""
+        """Return the text of a key that not every table must know."""
         return self._table.get(key, default)
 
     def number(self, value: float, decimals: int) -> str:
-        """Rounded half to even from the exact value (ADR 0004), with the decimal sign of the language."""
+        """Round half to even from the exact value (ADR 0004), with the decimal sign of the language."""
         return f"{value:.{decimals}f}".replace(".", self("decimal_separator"))
 
 
 @cache
 def table(language: Language) -> dict[str, str]:
-    """The whole table of a language."""
+    """Read the whole table of a language."""
     text = (Path(__file__).parent / f"{language}.json").read_text(encoding="utf-8")
     words: dict[str, str] = json.loads(text)
     return words

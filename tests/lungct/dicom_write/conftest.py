@@ -12,7 +12,7 @@ import pytest
 
 from lungct.dicom_read import scan_folder
 from lungct.dicom_read.chest import read_chest
-from lungct.findings.conclusion import conclude
+from lungct.findings.quality import conclude
 from lungct.findings.quantification import quantify
 from lungct.records import (
     Analysis,
@@ -78,8 +78,7 @@ def concluded(chest: Chest, anatomy: LungAnatomy, opacities: Opacities) -> Analy
     classification = Classification(Probabilities(0.78, 0.17, 0.05), MODELS["classifier"])
     quantification = quantify(anatomy, opacities, chest.volume.voxel_ml)
     tree = _tree(anatomy.lobes)
-    findings = conclude(chest, anatomy, classification, opacities, tree, quantification)
-    return Analysis(chest, anatomy, opacities, tree, findings)
+    return conclude(chest, anatomy, classification, opacities, tree, quantification)
 
 
 def _tree(lobes: MaskArray) -> BronchovascularTree:

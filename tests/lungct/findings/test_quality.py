@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungct.findings.conclusion import conclude
 from lungct.findings.quality import (
     agreement_flags,
     air_flags,
+    conclude,
     confidence_flags,
     familiarity_flags,
     lung_volume_flags,
@@ -204,7 +204,7 @@ def test_flags_of_every_kind_reach_the_report(
         volume=chest.volume.with_flags(QualityFlag("SLICES_MISSING", "why")),
     )
     quantification = quantify(anatomy, opacities, chest.volume.voxel_ml)
-    findings = conclude(flagged, anatomy, classification, opacities, tree, quantification)
+    findings = conclude(flagged, anatomy, classification, opacities, tree, quantification).findings
     assert codes(findings.flags)[:2] == ["SLICES_MISSING", "THICK_SLICES"]
     assert {"LUNG_VOLUME_IMPLAUSIBLE", "MODELS_PROVISIONAL"} <= set(codes(findings.flags))
 

@@ -19,7 +19,7 @@ from lungct.report.content import write_content
 from lungct.report.illustrations import illustrate
 from lungct.report.pdf import render_pdf
 from lungct.report.pictures import PIXELS_PER_MM
-from lungct.report.rendering import MARGIN_MM, Structures, render_lungs
+from lungct.report.rendering import MARGIN_MM, render_lungs
 from lungct.report.wording import Wording
 from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.thorax import make_thorax
@@ -33,14 +33,15 @@ SPACING_MM = (5.0, 2.8, 2.8)
 Pixels = npt.NDArray[np.float64]
 
 
-def structures(analysis: Analysis, opacity: bool = True) -> Structures:
+def render(analysis: Analysis, opacity: bool = True) -> tuple[Pixels, Pixels]:
     mask = analysis.opacities.mask
     nothing = np.zeros_like(mask)
-    return Structures(analysis.anatomy.lobes, mask if opacity else nothing, nothing, nothing)
-
-
-def render(analysis: Analysis, opacity: bool = True) -> tuple[Pixels, Pixels]:
-    front, left = render_lungs(analysis.chest.volume, structures(analysis, opacity))
+    front, left = render_lungs(
+        analysis.chest.volume,
+        analysis.anatomy.lobes,
+        mask if opacity else nothing,
+        BronchovascularTree(nothing, nothing),
+    )
     return np.asarray(front, float), np.asarray(left, float)
 
 
@@ -90,7 +91,8 @@ def test_both_views_have_the_scale_that_the_bar_says(analysis: Analysis) -> None
 
 def test_nothing_to_draw_is_white(analysis: Analysis) -> None:
     nothing = np.zeros_like(analysis.anatomy.lobes)
-    front, _ = render_lungs(analysis.chest.volume, Structures(nothing, nothing, nothing, nothing))
+    tree = BronchovascularTree(nothing, nothing)
+    front, _ = render_lungs(analysis.chest.volume, nothing, nothing, tree)
     assert (np.asarray(front)[30:60, 100:200] == 255).all()
 
 
@@ -98,7 +100,8 @@ def test_airways_and_vessels_are_drawn_where_there_are_some(analysis: Analysis) 
     tube = np.zeros_like(analysis.anatomy.lobes)
     tube[:, 28:32, 48:52] = 1
     lobes, nothing = analysis.anatomy.lobes, np.zeros_like(tube)
-    front, _ = render_lungs(analysis.chest.volume, Structures(lobes, nothing, airways=tube, vessels=tube))
+    tree = BronchovascularTree(airways=tube, vessels=tube)
+    front, _ = render_lungs(analysis.chest.volume, lobes, nothing, tree)
     assert colour(np.asarray(front, float), 0.2, 0.5).max() < 160
 
 

@@ -18,6 +18,7 @@ import pytest
 from pypdf import PdfReader
 
 from lungct.findings.quantification import score
+from lungct.journal import Journal
 from lungct.records import (
     Analysis,
     Diagnosis,
@@ -32,7 +33,7 @@ from lungct.report.content import write_content
 from lungct.report.html import render_html
 from lungct.report.illustrations import Illustrations, illustrate, measure_affected_percent
 from lungct.report.pdf import render_pdf
-from lungct.report.result import FindingsResult
+from lungct.report.result import build_result
 from lungct.report.wording import LANGUAGES, Wording, table
 from lungct.settings import Language
 
@@ -80,7 +81,9 @@ def html(analysis: Analysis, illustrations: Illustrations, language: Language = 
 
 def numbers_of_result(analysis: Analysis) -> Iterator[tuple[float, int]]:
     """Every number of ``findings`` in ``result.json`` with the decimals that people see."""
-    findings = FindingsResult.of(analysis.findings).model_dump()
+    journal = Journal()
+    journal.note(analysis.findings)
+    findings = build_result(journal, None, []).model_dump()["findings"]
     for probability in findings["probabilities"].values():
         yield probability, 2
     for region in (

@@ -11,8 +11,7 @@ import pytest
 from lungct.errors import GeometryError, LungCtError, NoEligibleSeriesError
 from lungct.journal import Journal
 from lungct.records import Chest, Findings
-from lungct.report.result import build_result
-from lungct.report.schema import make_result_schema
+from lungct.report.result import build_result, make_result_schema
 
 SCHEMA_FILE = Path(__file__).parents[3] / "docs" / "reference" / "result.schema.json"
 

@@ -15,11 +15,10 @@ from lungct.dicom_read import read_chest
 from lungct.dicom_read.scan import scan_folder
 from lungct.dicom_read.selection import select_series
 from lungct.dicom_write.write import write_dicom
-from lungct.findings.conclusion import conclude
+from lungct.findings.quality import conclude
 from lungct.findings.quantification import quantify
 from lungct.journal import Journal
 from lungct.records import (
-    Analysis,
     BronchovascularTree,
     Classification,
     Lobe,
@@ -58,9 +57,9 @@ def find_half_an_opacity(study: Path, folder: Path, journal: Journal) -> None:
     tree = BronchovascularTree(np.zeros_like(air), np.zeros_like(air))
     classification = Classification(Probabilities(0.1, 0.2, 0.7), MODEL)
     quantification = quantify(anatomy, opacities, chest.volume.voxel_ml)
-    findings = conclude(chest, anatomy, classification, opacities, tree, quantification)
-    write_dicom(folder, OBJECTS, Analysis(chest, anatomy, opacities, tree, findings), None, datetime.now())
-    journal.note(findings)
+    analysis = conclude(chest, anatomy, classification, opacities, tree, quantification)
+    write_dicom(folder, OBJECTS, analysis, None, datetime.now())
+    journal.note(analysis.findings)
 
 
 def make_worker(settings: RunnerSettings, log_file: Path) -> WorkerRunner:
