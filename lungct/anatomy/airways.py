@@ -19,7 +19,7 @@ from lungct.anatomy.work_grid import WorkGrid, from_grid, narrow_height
 from lungct.records import CtVolume, MaskArray, Trachea
 
 SMOOTHING_VOXELS = 0.4
-"""Against noise; more closes small bronchi. Own decision."""
+"""Width of the filter against noise; a wider one closes small bronchi. Own decision."""
 
 AIR_LEVELS_HU = (-950.0, -930.0, -910.0, -890.0, -870.0, -850.0)
 """Levels inside the lungs, as long as they lie below the lungs' median by :data:`DARKER_THAN_LUNG_HU`."""
@@ -28,38 +28,41 @@ OUTSIDE_LUNGS_HU = 100.0
 """Raises the levels outside the lungs, where soft tissue instead of lung lies behind the wall."""
 
 ENCLOSED_LEVELS_HU = (200.0, 150.0, 110.0)
-"""How much brighter the surroundings of a lumen must be, if it is no darker than lung. Own decision."""
+"""Least difference between a lumen that is no darker than lung and its surroundings. Own decision."""
 
 ENCLOSED_WIDTH_MM = 7.0
-"""Lumina narrower than this are told by their walls: the wider ones are air in any scan."""
+"""Width below which lumina are recognised by their walls; wider ones are air in any scan. Own decision."""
 
 DARK_HU = -550.0
-"""No lumen is brighter, however narrow. Own decision."""
+"""Upper limit of any lumen, however narrow. Own decision."""
 
 LUMEN_BORDER_HU = -500.0
 """Half-way between air (-1000 HU) and soft tissue: the unbiased border outside the lungs."""
 
 LAYERS = 3
-"""Voxel layers that are judged together. Own decision."""
+"""Number of voxel layers that are judged together. Own decision."""
 
 WIDENING = 2.5
-"""How much wider than a piece its descendants may be: a bronchus widens where it forks."""
+"""Factor by which descendants of a piece may be wider: a bronchus widens where it forks. Own decision."""
 
 TAPER = 0.7
-"""A trunk keeps this share of its limit from piece to piece where a narrow spot would allow less."""
+"""Share of its limit that a trunk keeps from piece to piece where a narrow spot would allow less. Own
+decision."""
 
 SMALLEST_LIMIT_MM2 = 12.0
-"""Sections up to 4 mm across are never too wide: at this size voxels are counted, not areas measured."""
+"""Sections up to 4 mm across, which are never too wide: so small, voxels are counted, not areas measured. Own
+decision."""
 
 THIN_MM2 = 25.0
 THIN_WALL_HU = 80.0
-"""Thinner pieces must be enclosed that far on average; about twice the noise."""
+"""Pieces up to this section must be darker than their wall by this much on average, about twice the
+noise. Own decision."""
 
 SHORTEST_SPUR = 3
-"""Side branches of fewer pieces are noise on the wall."""
+"""Number of pieces below which a side branch is noise on the wall. Own decision."""
 
 MOST_ROUNDS = 250
-"""Bounds the time of a level: 750 layers are more than any airway is long."""
+"""Limit for the time of a level: 750 layers are more than any airway is long. Own decision."""
 
 PADDING = 1
 
@@ -74,7 +77,7 @@ def segment_airways(volume: CtVolume, lobes: MaskArray, trachea: Trachea | None 
     Args:
         volume: canonical volume.
         lobes: labels on the same grid, 0 outside the lungs.
-        trachea: where it has been found already; it is looked for where None.
+        trachea: the trachea if it is known; it is looked for where None.
 
     Returns:
         ``[slices, rows, columns]``, 1 in the lumen; empty without lobes or where no trachea is seen.
@@ -88,13 +91,13 @@ def segment_airways(volume: CtVolume, lobes: MaskArray, trachea: Trachea | None 
 
 
 def grow_tree(hu: FloatArray, lungs: BoolArray, trachea: BoolArray, grid: WorkGrid) -> BoolArray:
-    """The airways that hang on the trachea.
+    """Grow the airways from the trachea.
 
     Args:
         hu: ``[slices, rows, columns]``.
-        lungs: the same shape.
-        trachea: the same shape, not empty.
-        grid: that they lie on, with even voxels.
+        lungs: mask of the same shape.
+        trachea: mask of the same shape, not empty.
+        grid: grid of all three, with even voxels.
     """
     smooth = ndimage.gaussian_filter(hu, SMOOTHING_VOXELS)
     darkness = torch.from_numpy(-np.rint(smooth).astype(np.int16))
@@ -143,7 +146,7 @@ class _Tree:
         self._order = np.full(enclosed.size, -1, np.int32)
 
     def _around(self, voxels: IndexArray) -> IndexArray:
-        """The 26 neighbours ``[n, 26]`` of voxels ``[n]``."""
+        """Return the 26 neighbours ``[n, 26]`` of voxels ``[n]``."""
         return np.asarray(voxels[:, None] + self._offsets)
 
     def thicken(self, allowed: BoolArray) -> None:
@@ -168,7 +171,7 @@ class _Tree:
             front = self._judge(layers, has_trunk=n_rounds > 0)
 
     def _judge(self, layers: list[IndexArray], *, has_trunk: bool) -> IndexArray:
-        """Take in the pieces of new layers that look like airway; the last layer of these is returned.
+        """Take in the pieces of new layers that look like airway; return their last layer.
 
         Args:
             layers: new voxels, innermost first.
@@ -195,7 +198,7 @@ class _Tree:
         return front
 
     def _connected(self, voxels: IndexArray) -> tuple[int, npt.NDArray[np.int32]]:
-        """Number of 26-connected pieces of ``voxels`` and the piece of each."""
+        """Return the number of 26-connected pieces of ``voxels`` and the piece of each."""
         self._order[voxels] = np.arange(voxels.size)
         half = self._offsets[self._offsets > 0]
         near = self._order[voxels[:, None] + half]
@@ -206,7 +209,7 @@ class _Tree:
         return n_pieces, label
 
     def _parents_of(self, inner: IndexArray, label: npt.NDArray[np.int32], n_pieces: int) -> IndexArray:
-        """For each new piece the most permissive piece of the tree that its innermost voxels touch."""
+        """Return, for each new piece, the most permissive piece that its innermost voxels touch."""
         limits_mm2 = np.asarray(self.limits_mm2)
         touched = self.piece[self._around(inner)]
         best = touched[np.arange(inner.size), limits_mm2[touched].argmax(axis=1)]
@@ -216,7 +219,7 @@ class _Tree:
         return parent
 
     def without_spurs(self) -> BoolArray:
-        """The tree without side branches that end at once."""
+        """Return the tree without side branches that end at once."""
         n_pieces = len(self.parents)
         height, tallest = np.ones(n_pieces, int), np.zeros(n_pieces, int)
         for piece in range(n_pieces - 1, 1, -1):

@@ -24,19 +24,19 @@ FISSURES = (
 """Left oblique, right oblique, horizontal fissure: the lobes in front of or above it, and those beyond."""
 
 PARENCHYMA_HU = (-980.0, -780.0)
-"""Grey values in which a fissure is told from lung; vessels are cut down to the upper end."""
+"""Grey values between which fissures stand out from lung; vessels are clipped to the upper one."""
 
 SHEET_SIGMA_MM = 1.5
 NORMAL_SIGMA_MM = 4.0
 COHERENCE_SIGMA_MM = 3.0
 STRONGEST_SHEET_HU_MM2 = 4.0
-"""Sheets count up to this curvature, so that no single structure decides."""
+"""Curvature up to which sheets count, so that no single structure decides."""
 
 WINDOWS_MM = ((8.0, 12.0), (5.0, 10.0), (4.0, 8.0))
 """Rounds of voting: how far from the border sheets are heard, and over what distance votes are averaged."""
 
 STAYING_VOTE = 0.015
-"""Weight of staying: twice the vote of noise, about a tenth of that of a visible fissure (on phantoms)."""
+"""Weight of the present place: twice the vote of noise, about a tenth of a visible fissure (on phantoms)."""
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -66,7 +66,7 @@ def follow_fissures(lobes: MaskArray, volume_hu: HuArray, spacing_mm: Spacing) -
 
 
 def nearest_label(lobes: MaskArray) -> MaskArray:
-    """Labels everywhere: that of the nearest labelled voxel."""
+    """Give every voxel the label of the nearest labelled one."""
     nearest = ndimage.distance_transform_edt(lobes == 0, return_distances=False, return_indices=True)
     extended: MaskArray = lobes[tuple(nearest)]
     return extended
@@ -84,7 +84,7 @@ def _relabelled(lobes: MaskArray, is_first: BoolArray, labels: list[list[int]]) 
 
 
 def _displaced_border(one: BoolArray, other: BoolArray, volume_hu: HuArray, spacing_mm: Spacing) -> BoolArray:
-    """True on the side of ``one`` after the border has moved."""
+    """Return the side of ``one`` after the border has moved."""
     distance_mm = _signed_distance_mm(one, other, spacing_mm)
     interior = ndimage.binary_erosion(one | other, iterations=2)
     strength = _sheet_strength(_even_background(one | other, volume_hu, spacing_mm), distance_mm, spacing_mm)
@@ -100,7 +100,7 @@ def _displaced_border(one: BoolArray, other: BoolArray, volume_hu: HuArray, spac
 
 
 def _signed_distance_mm(one: BoolArray, other: BoolArray, spacing_mm: Spacing) -> FloatArray:
-    """Distance to the other side: positive in ``one``, negative beyond."""
+    """Measure the distance to the other side: positive in ``one``, negative beyond."""
     from_other = ndimage.distance_transform_edt(~other, sampling=spacing_mm)
     from_one = ndimage.distance_transform_edt(~one, sampling=spacing_mm)
     signed: FloatArray = np.where(one, from_other, -from_one).astype(np.float32)
@@ -108,7 +108,7 @@ def _signed_distance_mm(one: BoolArray, other: BoolArray, spacing_mm: Spacing) -
 
 
 def _even_background(lung: BoolArray, volume_hu: HuArray, spacing_mm: Spacing) -> FloatArray:
-    """Clipped grey values, continued outside the lung by its local mean so that the pleura makes no sheet."""
+    """Clip grey values, and continue them outside the lung by its local mean lest the pleura make a sheet."""
     clipped = np.clip(volume_hu, *PARENCHYMA_HU).astype(np.float32)
     share = np.maximum(_smooth(lung, 6.0, spacing_mm), 1e-3)
     even: FloatArray = np.where(lung, clipped, _smooth(clipped * lung, 6.0, spacing_mm) / share)
@@ -116,7 +116,7 @@ def _even_background(lung: BoolArray, volume_hu: HuArray, spacing_mm: Spacing) -
 
 
 def _sheet_strength(grey: FloatArray, distance_mm: FloatArray, spacing_mm: Spacing) -> FloatArray:
-    """Curvature across the border less that along it, HU/mm²: large on sheets, not on tubes.
+    """Measure the curvature across the border less that along it, HU/mm²: large on sheets, not on tubes.
 
     The second derivatives are those of a Gaussian; the normal is the gradient of the smoothed distance.
     """

@@ -1,4 +1,4 @@
-"""From masks and probabilities on a coarse grid to voxels of the volume, in the part that matters only."""
+"""Masks and probabilities brought from a coarse grid to the voxels of the volume, where they matter."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SLAB_SLICES = 16
 
 
 def box_around(mask: Tensor, shape: Sequence[int]) -> Box:
-    """The voxels of a volume of ``shape`` to which interpolation carries anything of a coarse mask.
+    """Return the box of a volume of ``shape`` into which interpolation carries anything of a coarse mask.
 
     Args:
         mask: bool ``[slices, rows, columns]``, not empty, of the volume's extent.
-        shape: of the volume.
+        shape: shape of the volume.
     """
     parts = []
     for axis, n in enumerate(shape):
@@ -32,13 +32,13 @@ def box_around(mask: Tensor, shape: Sequence[int]) -> Box:
 
 
 def slabs(box: Box) -> Iterator[Box]:
-    """The box in pieces of a few slices."""
+    """Yield the box in pieces of a few slices."""
     for start in range(box[0].start, box[0].stop, SLAB_SLICES):
         yield slice(start, min(start + SLAB_SLICES, box[0].stop)), box[1], box[2]
 
 
 def interpolated(coarse: Tensor, shape: Sequence[int], box: Box) -> Tensor:
-    """A box of the volume, interpolated trilinearly as :func:`torch.nn.functional.interpolate` does.
+    """Interpolate a box of the volume trilinearly, as :func:`torch.nn.functional.interpolate` does.
 
     Args:
         coarse: ``[slices, rows, columns]``, of the volume's extent; float, or a mask.

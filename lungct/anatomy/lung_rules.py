@@ -1,4 +1,4 @@
-"""What the lobe network says, corrected on its own grid by what is known of lungs, air, gas and fat."""
+"""Corrections of the lobe network on its own grid, by what is known of lungs, air, gas and fat."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 from torch import Tensor
+
+from lungct.networks.inputs import WINDOW_LEVEL_HU, WINDOW_WIDTH_HU
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -24,8 +26,11 @@ lobes is 0.966, 0.966, 0.964."""
 AERATED_GREY = 0.5
 """-500 HU in the lung window."""
 
-EMPTY_GREY = 0.19
-"""-965 HU in the lung window: darker on the coarse grid, where noise is averaged out, is air without lung."""
+EMPTY_HU = -965.0
+"""Upper limit of air without lung, where noise is averaged out. Own decision."""
+
+EMPTY_GREY = (EMPTY_HU - WINDOW_LEVEL_HU + WINDOW_WIDTH_HU / 2) / WINDOW_WIDTH_HU
+"""``EMPTY_HU`` in the lung window."""
 
 DENT_VOXELS = 4
 """Half the width of a dent, on the network's grid: a consolidation at the pleura, no space between ribs and
@@ -63,7 +68,7 @@ which bounds a solid lower lobe, 0.5 to 1.4."""
 
 
 def first_of_largest(channels: Iterable[Tensor]) -> Tensor:
-    """Index of the largest of several channels, uint8; many times faster than ``argmax`` across channels."""
+    """Return the index of the largest of several channels, uint8; many times faster than ``argmax``."""
     channels = iter(channels)
     best = next(channels).clone()
     index = torch.zeros_like(best, dtype=torch.uint8)
@@ -153,7 +158,7 @@ def without_organs(probabilities: Tensor, grid: Tensor) -> Tensor:
 
 
 def _is_dome(piece: BoolArray) -> bool:
-    """Whether the upper surface of a piece rises less to the back than a fissure; voxels are cubes."""
+    """Tell whether the upper surface of a piece rises less to the back than a fissure; voxels are cubes."""
     rows, columns = np.nonzero(piece.any(axis=0))
     top = piece.shape[0] - piece[::-1, rows, columns].argmax(axis=0)
     towards_back = rows - rows.mean()
@@ -180,7 +185,7 @@ def _without_doubtful(probabilities: Tensor, mask: BoolArray, certain: float, ri
 
 
 def _cleared(probabilities: Tensor, no_lung: Tensor) -> Tensor:
-    """Background instead of lobes."""
+    """Put background in place of lobes."""
     cleared = probabilities.clone()
     cleared[1:, no_lung] = 0.0
     cleared[0, no_lung] = 1.0

@@ -12,6 +12,7 @@ from lungct.anatomy.fissures import follow_fissures, nearest_label
 from lungct.anatomy.full_resolution import Box, box_around, interpolated, slabs
 from lungct.anatomy.lung_rules import (
     CERTAIN_LUNG,
+    EMPTY_HU,
     POSSIBLE_LUNG,
     first_of_largest,
     keep_largest_pieces,
@@ -33,18 +34,15 @@ from lungct.records import CtVolume, Lobe, LungAnatomy, MaskArray, Trachea
 AERATED_HU = -400.0
 """Half-way between aerated lung (about -850 HU) and soft tissue (about 40 HU): the unbiased border."""
 
-EMPTY_HU = -965.0
-"""Below this, where noise is averaged out, is air without lung. Own decision."""
-
 SMALLEST_LUNGS_ML = 200.0
-"""Less air-filled lung than this no living patient has: whatever was found is no pair of lungs. Dense parts
-do not count, since the network completes lungs by their shape."""
+"""Least air-filled lung of a living patient: with less, the volume shows no lungs. Dense parts do not count,
+since the network completes lungs by their shape."""
 
 AERATED_GRID_MM = 7.5
-"""Where air is counted: noise averages out, a lung does not. Own decision."""
+"""Spacing of the grid on which air is counted: noise averages out, a lung does not. Own decision."""
 
 SMALLEST_LUNG_SHARE = 0.05
-"""A separate piece with a smaller share of all lung voxels is no lung."""
+"""Smallest share of all lung voxels that makes a separate piece lung. Own decision."""
 
 FISSURE_GRID_SPACING_MM = 2.0
 
@@ -112,7 +110,7 @@ def _require_aerated_lung(volume: CtVolume, lobes: MaskArray) -> None:
 def lobe_territories(
     probabilities: Tensor, volume_hu: Tensor, spacing_mm: tuple[float, float, float]
 ) -> Tensor:
-    """Which lobe a voxel belongs to if it is lung, with borders on visible fissures.
+    """Return the lobe that each voxel belongs to if it is lung, with borders on visible fissures.
 
     Args:
         probabilities: ``[6, slices, rows, columns]`` on the network's grid.
@@ -137,13 +135,13 @@ def lobe_territories(
 
 
 def _prevailing(territories: Tensor, shape: tuple[int, ...], part: Box) -> Tensor:
-    """The lobe that prevails around every voxel of a part of the volume."""
+    """Return the lobe that prevails around every voxel of a part of the volume."""
     shares = (interpolated(territories == lobe.label, shape, part) for lobe in Lobe)
     return first_of_largest(shares) + 1
 
 
 def lobe_confidence(probabilities: Tensor) -> dict[Lobe, float]:
-    """Mean probability of each lobe where it wins; lobes that win nowhere are left out.
+    """Return the mean probability of each lobe where it wins; lobes that win nowhere are left out.
 
     Args:
         probabilities: ``[6, slices, rows, columns]``.

@@ -14,35 +14,30 @@ from lungct.records import CtVolume, Lobe, MaskArray
 
 GRID_MM = (2.5, 2.5, 2.5)
 MEAN_VOXELS = 2
-"""Means are taken over cubes of 5 mm: noise averages out, a bronchus or vessel beside air does not count."""
+"""Side of the cubes that are averaged, 5 mm: over these, noise and small bronchi and vessels level out."""
 
 SOLID_HU = -200.0
-"""Lung above this holds a fifth of its normal air or less. Own decision."""
+"""Density of lung with a fifth of its normal air. Own decision."""
 
 AIR_FILLED_HU = -400.0
 """Half-way between aerated lung (about -850 HU) and soft tissue (about 40 HU)."""
 
 FAR_MM = 12.0
-"""Larger than the vessels, bronchi and nodules around which lung is air-filled. Own decision."""
+"""Distance larger than vessels, bronchi and nodules around which lung is air-filled. Own decision."""
 
 BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class SolidLung:
-    """What of the lobes is solid and far from air-filled lung.
-
-    Attributes:
-        lobe_ml: how much of each lobe.
-        mask: where, on the volume's grid.
-    """
+    """Solid lung far from air-filled lung: millilitres in each lobe, and a mask on the volume's grid."""
 
     lobe_ml: Mapping[Lobe, float]
     mask: BoolArray
 
 
 def find_solid_lung(volume: CtVolume, lobes: MaskArray) -> SolidLung:
-    """Mark what of the lobes is solid and farther than 12 mm from air-filled lung.
+    """Mark lung that is solid and farther than 12 mm from air-filled lung.
 
     Args:
         volume: canonical volume.
@@ -63,7 +58,7 @@ def find_solid_lung(volume: CtVolume, lobes: MaskArray) -> SolidLung:
 def solid_and_far(
     hu: npt.NDArray[np.float32], lungs: BoolArray, spacing_mm: tuple[float, float, float]
 ) -> BoolArray:
-    """Return where lung is solid and far from air-filled lung, on a grid of about 2.5 mm.
+    """Mark lung that is solid and far from air-filled lung, on a grid of about 2.5 mm.
 
     Args:
         hu: ``[slices, rows, columns]``.

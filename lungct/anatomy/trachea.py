@@ -1,4 +1,4 @@
-"""The trachea: where the airway tree begins, and no part of the lungs."""
+"""The trachea, from which the airway tree grows and which is no part of the lungs."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ WORK_SPACING_MM = (1.0, 1.0, 1.0)
 """Own decision: small enough for segmental bronchi, coarse enough for seconds on a CPU."""
 
 MARGIN_MM = (5.0, 80.0, 10.0)
-"""How far the search reaches below, above and around the lungs: above lies the neck. Own decision."""
+"""Reach of the search below, above and around the lungs: above lies the neck. Own decision."""
 
 AIR_HU = -800.0
 AREA_MM2 = (40.0, 700.0)
 """Sections from 7 mm across, a child's, to 30 mm, beyond the normal of adults (27 mm, Breatnach 1984)."""
 
 HEIGHT_MM = 15.0
-"""What must be seen of it; a scan may begin just above the carina. Own decision."""
+"""Least height that must be seen; a scan may begin just above the carina. Own decision."""
 
 ABOVE = 0.35
-"""Share of the height of the lungs below which no trachea is: there round air is gullet or bowel. Own
-decision; the carina lies above the middle."""
+"""Share of the lungs' height below which round air is gullet or bowel: the carina lies above the middle. Own
+decision."""
 
 OFF_CENTRE_MM = 40.0
 LONGEST_TO_SHORTEST = 2.5
@@ -35,10 +35,10 @@ EMPTIEST_BOX_SHARE = 0.5
 """A sabre-sheath trachea is twice as deep as wide; a disc fills 0.79 of its box, a bent section half."""
 
 DARKER_THAN_LUNG_HU = 20.0
-"""Air without lung is darker than the median of the lungs by more than that. Own decision."""
+"""Least difference between air without lung and the median of the lungs. Own decision."""
 
 WALL_MM = 2.0
-"""Lumen and wall together are no lung. Own decision."""
+"""Thickness of the wall, which is no lung either. Own decision."""
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
@@ -46,14 +46,7 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class ChestOnGrid:
-    """A chest on the work grid; all arrays ``[slices, rows, columns]``, axes S, P, L.
-
-    Attributes:
-        grid: which part of the volume.
-        hu: Hounsfield units.
-        lungs: inside the lobes.
-        trachea: its lumen.
-    """
+    """A chest on the work grid, with the masks of lungs and trachea; ``[slices, rows, columns]``, S, P, L."""
 
     grid: WorkGrid
     hu: FloatArray
@@ -85,13 +78,12 @@ def _place_in_volume(seen: ChestOnGrid) -> Trachea | None:
     lumen = from_grid(seen.trachea, seen.grid)
     if not lumen.any():
         return None
-    parts, box = [], []
-    for axis, outer in enumerate(seen.grid.box):
-        inside = np.flatnonzero(lumen.any(axis=tuple({0, 1, 2} - {axis})))
-        first, last = int(inside[0]), int(inside[-1]) + 1
-        parts.append(slice(first, last))
-        box.append(slice(outer.start + first, outer.start + last))
-    return Trachea((box[0], box[1], box[2]), lumen[tuple(parts)].astype(np.uint8))
+    (part,) = ndimage.find_objects(lumen.astype(np.uint8))
+    i, j, k = (
+        slice(outer.start + inner.start, outer.start + inner.stop)
+        for outer, inner in zip(seen.grid.box, part, strict=True)
+    )
+    return Trachea((i, j, k), lumen[part].astype(np.uint8))
 
 
 def look_for_trachea(volume: CtVolume, lobes: MaskArray, known: Trachea | None = None) -> ChestOnGrid | None:
@@ -121,7 +113,7 @@ def _lay_on_grid(known: Trachea, grid: WorkGrid, lobes: MaskArray) -> BoolArray 
 def find_trachea(
     hu: FloatArray, lungs: BoolArray, spacing_mm: tuple[float, float, float]
 ) -> BoolArray | None:
-    """The tallest stack of round sections of dark air, enclosed by tissue and near the middle of the lungs.
+    """Find the tallest stack of round sections of dark air enclosed by tissue near the middle of the lungs.
 
     Args:
         hu: ``[slices, rows, columns]``, axes S, P, L.
@@ -141,7 +133,7 @@ def find_trachea(
 
 
 def _middle(lungs: BoolArray, spacing_mm: tuple[float, float, float]) -> tuple[slice, slice, slice]:
-    """Where a trachea and the tissue around it may be: equally far to both sides of the middle."""
+    """Return where a trachea and the tissue around it may be: equally far to both sides of the middle."""
     slices = np.flatnonzero(lungs.any(axis=(1, 2)))
     lowest = int(slices[0] + ABOVE * (slices[-1] - slices[0]))
     columns = np.flatnonzero(lungs.any(axis=(0, 1)))
@@ -151,7 +143,7 @@ def _middle(lungs: BoolArray, spacing_mm: tuple[float, float, float]) -> tuple[s
 
 
 def _tallest_stack(hu: FloatArray, spacing_mm: tuple[float, float, float]) -> BoolArray | None:
-    """The tallest stack of sections that could be a trachea's."""
+    """Return the tallest stack of sections that could be a trachea's."""
     in_plane = np.zeros((3, 3, 3), bool)
     in_plane[1] = ndimage.generate_binary_structure(2, 1)
     sections, n_sections = ndimage.label(hu < AIR_HU, in_plane)
@@ -173,12 +165,10 @@ def _tallest_stack(hu: FloatArray, spacing_mm: tuple[float, float, float]) -> Bo
 def _is_round(
     box: tuple[slice, ...], area_mm2: float, middle_mm: float, spacing_mm: tuple[float, float, float]
 ) -> bool:
-    """Whether a section is compact and near the middle."""
+    """Tell whether a section is compact and near the middle."""
     _, rows, columns = box
-    depth_mm, width_mm = (
-        (rows.stop - rows.start) * spacing_mm[1],
-        (columns.stop - columns.start) * spacing_mm[2],
-    )
+    depth_mm = (rows.stop - rows.start) * spacing_mm[1]
+    width_mm = (columns.stop - columns.start) * spacing_mm[2]
     off_mm = abs((columns.start + columns.stop) / 2 * spacing_mm[2] - middle_mm)
     compact = max(depth_mm, width_mm) < LONGEST_TO_SHORTEST * min(depth_mm, width_mm)
     fills = area_mm2 > EMPTIEST_BOX_SHARE * depth_mm * width_mm

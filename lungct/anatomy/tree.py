@@ -1,4 +1,4 @@
-"""Airways and vessels, for pictures and segmentations; whatever happens here never costs the findings."""
+"""Airways and vessels, for pictures and segmentations; a failure here never costs the findings."""
 
 from __future__ import annotations
 
@@ -22,20 +22,16 @@ def segment_tree(
     Args:
         volume: canonical volume.
         anatomy: lobes on the same grid.
-        device: where to filter for vessels; the growing of airways is work for a CPU.
+        device: where to look for vessels; airways are grown on the CPU.
         is_wanted: False where the settings leave them out.
     """
+    nothing = np.zeros(volume.volume_hu.shape, np.uint8)
+    none = BronchovascularTree(nothing, nothing, is_wanted)
     if not is_wanted:
-        return no_tree(volume, is_wanted=False)
+        return none
     try:
         airways = segment_airways(volume, anatomy.lobes, anatomy.trachea)
         return BronchovascularTree(airways, segment_vessels(volume, anatomy.lobes, airways, device))
     except Exception as error:
         logger.warning("airways and vessels are left out: %s", type(error).__name__)
-        return no_tree(volume)
-
-
-def no_tree(volume: CtVolume, *, is_wanted: bool = True) -> BronchovascularTree:
-    """Return a record with neither airways nor vessels."""
-    nothing = np.zeros(volume.volume_hu.shape, np.uint8)
-    return BronchovascularTree(nothing, nothing, is_wanted)
+        return none

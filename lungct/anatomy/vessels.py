@@ -28,19 +28,19 @@ from lungct.anatomy.work_grid import (
 from lungct.records import CtVolume, MaskArray
 
 FINEST_MM = 0.6
-"""Finer voxels are merged, which bounds time and memory. Own decision."""
+"""Size below which voxels are merged, which bounds time and memory. Own decision."""
 
 MARGIN_MM = (16.0, 16.0, 16.0)
-"""The chest around the lungs must be seen, or their border would stand out. As wide as the widest window."""
+"""Chest around the lungs, without which their border would stand out; as wide as the widest window."""
 
 CLIP_HU = (-1000.0, 500.0)
-"""From air to well above blood with contrast medium: metal must not raise everything around it."""
+"""From air to well above blood with contrast medium, lest metal raise everything around it. Own decision."""
 
 BRANCH_MM = 9.0
-"""Vessels up to this width stand out whole; beyond the hilum none is wider. Own decision."""
+"""Width up to which vessels stand out whole; beyond the hilum none is wider. Own decision."""
 
 FAINTEST_HU = 120.0
-"""Lower heights are noise and lung texture (some 20 HU, opening included some 60). Own decision."""
+"""Height below which there is noise and lung texture (some 20 HU, opening included some 60). Own decision."""
 
 CORE_SHARE = 1 / 2000
 CORE_HU = 300.0
@@ -68,10 +68,10 @@ nearly as the core does and at most ``TRUNK_REACH_MM`` from a branch: consolidat
 decision."""
 
 AIRWAY_WALL_MM = 1.5
-"""The wall of a segmental bronchus; thicker would cost the artery that lies against it. Own decision."""
+"""Wall of a segmental bronchus; a thicker one would cost the artery that lies against it. Own decision."""
 
 SHORTEST_MM = 8.0
-"""Pieces that extend less are specks: noise, nodules, lymph nodes. Own decision."""
+"""Extent below which pieces are specks: noise, nodules, lymph nodes. Own decision."""
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -104,7 +104,7 @@ def segment_vessels(
 
 
 def tubes(hu: Tensor, lungs: Tensor, spacing_mm: Sequence[float]) -> Tensor:
-    """Where a voxel is more vessel than anything else.
+    """Mark voxels that are more vessel than anything else.
 
     Everything is measured against the cores of thick vessels in this very scan, since kernel, dose and
     contrast medium change them.
@@ -137,7 +137,7 @@ def tubes(hu: Tensor, lungs: Tensor, spacing_mm: Sequence[float]) -> Tensor:
 
 
 def _sharpening_mm2(height: Tensor, bend: Tensor, voxel_mm: float) -> float:
-    """Weight of the curvature that makes up for the kernel's blur, from flanks of vessels ``[n]``."""
+    """Return the weight of curvature that makes up for the kernel's blur, from flanks of vessels ``[n]``."""
     curvature = float((bend / height).median()) if len(height) else 0.0
     if curvature <= 0:
         return 0.0
@@ -145,16 +145,17 @@ def _sharpening_mm2(height: Tensor, bend: Tensor, voxel_mm: float) -> float:
 
 
 def _trunks(hu: Tensor, core_hu: float, spacing_mm: Sequence[float]) -> Tensor:
-    """Wide and solid, seen on half the resolution: the inside of vessels too wide for the fine window."""
-    shape = [max(1, round(n * step / TRUNK_GRID_MM)) for n, step in zip(hu.shape, spacing_mm, strict=True)]
-    shape = [min(pair) for pair in zip(shape, hu.shape, strict=True)]
+    """Mark the inside of vessels too wide for the fine window, on half the resolution."""
+    shape = [
+        min(n, max(1, round(n * step / TRUNK_GRID_MM))) for n, step in zip(hu.shape, spacing_mm, strict=True)
+    ]
     coarse_mm = [n * step / m for n, step, m in zip(hu.shape, spacing_mm, shape, strict=True)]
     height = narrow_height(resized(hu, shape, "area").round().short(), TRUNK_MM, coarse_mm)
     return resized(height.float(), hu.shape) > TRUNK_SHARE * core_hu
 
 
 def laplacian(values: Tensor, spacing_mm: Sequence[float]) -> Tensor:
-    """Sum of the second derivatives, unit per mm²; 0 where an edge of the array is too near."""
+    """Return the sum of the second derivatives, unit per mm²; 0 where an edge of the array is too near."""
     total = torch.zeros_like(values)
     for axis, step in enumerate(spacing_mm):
         n_inner = values.shape[axis] - 2
@@ -165,7 +166,7 @@ def laplacian(values: Tensor, spacing_mm: Sequence[float]) -> Tensor:
 
 
 def long_pieces(mask: BoolArray, spacing_mm: Sequence[float]) -> BoolArray:
-    """The mask without 26-connected pieces whose box has a shorter diagonal than ``SHORTEST_MM``."""
+    """Drop 26-connected pieces of a mask whose box has a shorter diagonal than ``SHORTEST_MM``."""
     pieces = cc3d.connected_components(mask, connectivity=26)
     boxes = cc3d.statistics(pieces, no_slice_conversion=True)["bounding_boxes"].astype(np.int64)
     extents_mm = np.linalg.norm((boxes[:, 1::2] - boxes[:, ::2] + 1) * spacing_mm, axis=1)

@@ -17,7 +17,7 @@ from lungct.records import MaskArray
 Box = tuple[slice, slice, slice]
 
 MASK_BORDER = 0.5
-"""A resampled mask ends where half a voxel lies inside: on average neither wider nor narrower."""
+"""Value at which a resampled mask ends, so that on average it gets neither wider nor narrower."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,7 @@ class WorkGrid:
     """Part of a volume and the grid laid over it.
 
     Attributes:
-        box: the part, in voxels of the volume.
-        shape: of the grid, which covers exactly the box.
+        box: the part, in voxels of the volume; the grid covers it exactly.
         spacing_mm: of the grid; differs from the wanted spacing by rounding only.
     """
 
@@ -67,7 +66,7 @@ def lay_grid(
 
 
 def to_grid(array: npt.NDArray[np.generic], grid: WorkGrid, device: torch.device | str = "cpu") -> Tensor:
-    """The box of ``array`` on the grid, float32, interpolated linearly; averaged where much finer."""
+    """Bring the box of ``array`` to the grid, float32, interpolated linearly; averaged where much finer."""
     part = as_tensor(array[grid.box]).to(device).float()
     much_finer = [n > 1.6 * wanted for n, wanted in zip(part.shape, grid.shape, strict=True)]
     coarser = [w if finer else n for finer, n, w in zip(much_finer, part.shape, grid.shape, strict=True)]
@@ -75,7 +74,7 @@ def to_grid(array: npt.NDArray[np.generic], grid: WorkGrid, device: torch.device
 
 
 def from_grid(mask: npt.NDArray[np.bool_], grid: WorkGrid) -> npt.NDArray[np.bool_]:
-    """A mask of the work grid on the voxels of the box: where the interpolated mask exceeds a half."""
+    """Bring a mask from the work grid to the voxels of the box, those with more than half inside."""
     shape = [part.stop - part.start for part in grid.box]
     if shape == list(mask.shape):
         return mask
@@ -83,7 +82,7 @@ def from_grid(mask: npt.NDArray[np.bool_], grid: WorkGrid) -> npt.NDArray[np.boo
 
 
 def resized(values: Tensor, shape: Sequence[int], mode: str = "trilinear") -> Tensor:
-    """``[slices, rows, columns]`` stretched or squeezed to ``shape``; the same tensor where it has it."""
+    """Resample ``[slices, rows, columns]`` to ``shape``; return the same tensor where it has it already."""
     if tuple(values.shape) == tuple(shape):
         return values
     fitted: Tensor = functional.interpolate(values[None, None], tuple(shape), mode=mode)[0, 0]
@@ -91,9 +90,9 @@ def resized(values: Tensor, shape: Sequence[int], mode: str = "trilinear") -> Te
 
 
 def narrow_height(values: Tensor, width_mm: float, spacing_mm: Sequence[float]) -> Tensor:
-    """How far bright tubes narrower than ``width_mm`` stand out from what surrounds them; never negative.
+    """Measure how far bright tubes narrower than ``width_mm`` stand out from their surroundings; from 0 on.
 
-    The value itself less the largest of its greyscale openings in the three planes: a tube is narrow in all
+    This is the value less the largest of its greyscale openings in the three planes: a tube is narrow in all
     of them, a sheet is not in the plane along it.
 
     Args:
@@ -110,7 +109,7 @@ def narrow_height(values: Tensor, width_mm: float, spacing_mm: Sequence[float]) 
 
 
 def dilated(mask: Tensor, reach_mm: float, spacing_mm: Sequence[float]) -> Tensor:
-    """The mask and all voxels within a box of ``reach_mm`` to every side of its own."""
+    """Add to a mask all voxels within ``reach_mm`` to every side of its own, along the axes."""
     widths = [_odd(2 * reach_mm / step, smallest=1) for step in spacing_mm]
     return sliding(mask, (0, 1, 2), widths, torch.maximum)
 
@@ -122,7 +121,7 @@ def _odd(width: float, smallest: int = 3) -> int:
 def sliding(
     values: Tensor, axes: Sequence[int], widths: Sequence[int], extreme: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """Sliding extreme over a centred window, axis by axis, in a logarithmic number of passes."""
+    """Slide an extreme over a centred window, axis by axis, in a logarithmic number of passes."""
     for axis in axes:
         width = widths[axis]
         half = [width // 2 if k == axis else n for k, n in enumerate(values.shape)]

@@ -22,24 +22,20 @@ from lungct.report.pictures import PIXELS_PER_MM, READABLE, cut_transverse, draw
 
 SERIES = 9305
 N_KEY_SLICES = len(KEY_SLICES) - 1
-"""Besides the most affected one."""
+"""Number of key slices besides the most affected one."""
 
 LINE_HEIGHT = 1.4
-"""Of captions, in heights of their letters."""
+"""Distance of the lines of a caption, in heights of their letters."""
 
 
 def draw_key_slices(analysis: Analysis, origin: Origin) -> list[SCImage]:
-    """The most affected slice, then key slices from head to feet."""
+    """Draw the most affected slice, then key slices from head to feet."""
     indices = (find_most_affected_slice(analysis.anatomy, analysis.opacities), *choose_key_slices(analysis))
     return [_capture(analysis, index, number, origin) for number, index in enumerate(indices, start=1)]
 
 
 def choose_key_slices(analysis: Analysis) -> list[int]:
-    """Slices evenly spread over those with opacities (with lung, where there are none), head to feet.
-
-    Returns:
-        Indices of canonical slices.
-    """
+    """Return slices of the canonical volume spread over those with opacities, else lung, head to feet."""
     affected = np.flatnonzero(analysis.opacities.mask.any(axis=(1, 2)))
     if not affected.size:
         affected = np.flatnonzero(analysis.anatomy.lobes.any(axis=(1, 2)))
@@ -75,7 +71,7 @@ def _capture(analysis: Analysis, index: int, number: int, origin: Origin) -> SCI
 
 
 def _source_image(analysis: Analysis, index: int) -> SliceHeader | None:
-    """The stored image behind a canonical slice; None where slices were resampled or are not transverse."""
+    """Return the stored image of a canonical slice; None if slices were resampled or are not transverse."""
     images = analysis.chest.source.images
     shape = analysis.chest.volume.volume_hu.shape
     slice_numbers: npt.NDArray[np.intp] = np.broadcast_to(np.arange(shape[0])[:, None, None], shape)
@@ -85,7 +81,7 @@ def _source_image(analysis: Analysis, index: int) -> SliceHeader | None:
 
 
 def _caption(picture: Image.Image, source: SliceHeader | None, analysis: Analysis) -> None:
-    """Write on top what the picture is, and below it whatever forbids to trust it."""
+    """Write the origin of the picture, and below it whatever forbids to trust it."""
     pen = ImageDraw.Draw(picture)
     size = picture.height // 32
     text = f"Research use only - {APPLICATION} {lungct.__version__}"
@@ -94,16 +90,12 @@ def _caption(picture: Image.Image, source: SliceHeader | None, analysis: Analysi
     elif source is not None and source.instance_number is not None:
         text += f" - image {source.instance_number}"
     pen.text((size // 2, size // 2), text, anchor="lt", font_size=size, **READABLE)
-    for line, warning in enumerate(_warnings(analysis), start=1):
-        top = size // 2 + round(line * LINE_HEIGHT * size)
-        pen.text((size // 2, top), warning, anchor="lt", font_size=size, **READABLE)
-
-
-def _warnings(analysis: Analysis) -> list[str]:
     raised = {flag.code for flag in analysis.findings.flags}
     outside_method = analysis.chest.selection.outside_method
-    codes = [code for code in SEVERE_FLAGS if code in raised and not outside_method.startswith(code)]
-    return [*filter(None, (outside_method,)), *codes]
+    severe = [code for code in SEVERE_FLAGS if code in raised and not outside_method.startswith(code)]
+    for line, warning in enumerate([*filter(None, (outside_method,)), *severe], start=1):
+        top = size // 2 + round(line * LINE_HEIGHT * size)
+        pen.text((size // 2, top), warning, anchor="lt", font_size=size, **READABLE)
 
 
 def _reference(source: SliceHeader) -> Dataset:

@@ -13,7 +13,7 @@ from lungct.dicom_write.origin import APPLICATION
 from lungct.records import Diagnosis, Involvement, Lobe
 
 PRIVATE_SCHEME = "99LUNGCT"
-"""A designator that begins with 99 is private (PS3.16 section 8.2)."""
+"""Designator of our codes; one that begins with 99 is private (PS3.16 section 8.2)."""
 
 PRIVATE_SCHEME_ITEM = CodingSchemeIdentificationItem(
     designator=PRIVATE_SCHEME,
@@ -24,7 +24,7 @@ PRIVATE_SCHEME_ITEM = CodingSchemeIdentificationItem(
 
 
 class Site(NamedTuple):
-    """A part of the lungs: what it is and on which side."""
+    """A part of the lungs: structure and side."""
 
     structure: Code
     laterality: Code | None

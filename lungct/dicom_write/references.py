@@ -1,4 +1,4 @@
-"""The source images as highdicom wants to see them: only what it refers to, with values it accepts.
+"""The source images as highdicom needs them: only what it refers to, with values it accepts.
 
 Headers from hospitals hold values that highdicom refuses (a sex of ``X``, orientations that differ in the
 seventh decimal). Geometry was checked when the series was read, so it comes from the records.
@@ -15,13 +15,12 @@ from highdicom.seg import Segmentation
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage
 
-from lungct.dicom_write.origin import Origin, valid_uid
-from lungct.dicom_write.patient_study import TYPE_2_KEYWORDS
+from lungct.dicom_write.origin import TYPE_2_KEYWORDS, Origin, valid_uid
 from lungct.records import Chest, Series, SliceHeader
 
 
 def list_source_images(chest: Chest, origin: Origin) -> list[Dataset]:
-    """One data set a file of the source: multi-frame images first, then others in the order of the slices.
+    """Return a data set for each file of the source: multi-frame images, then others in order of the slices.
 
     Args:
         chest: the analysed volume.
@@ -81,35 +80,40 @@ def make_reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
 
 
 def _single_frame(image: SliceHeader, chest: Chest, series: Series, origin: Origin) -> Dataset:
-    dataset = _common(image, series, origin)
-    dataset.ImagePositionPatient = _decimal(image.position_mm)
-    dataset.ImageOrientationPatient = _decimal(series.slices[0].orientation)
-    for keyword, value in _measures(chest, series).items():
-        setattr(dataset, keyword, value)
-    return dataset
+    return _with(
+        _common(image, series, origin),
+        ImagePositionPatient=_decimal(image.position_mm),
+        ImageOrientationPatient=_decimal(series.slices[0].orientation),
+        **_measures(chest, series),
+    )
 
 
 def _multi_frame(frames: list[SliceHeader], chest: Chest, series: Series, origin: Origin) -> Dataset:
-    dataset = _common(frames[0], series, origin)
-    dataset.NumberOfFrames = len(frames)
-    shared = Dataset()
-    shared.PixelMeasuresSequence = [_with(**_measures(chest, series))]
-    shared.PlaneOrientationSequence = [_with(ImageOrientationPatient=_decimal(series.slices[0].orientation))]
-    dataset.SharedFunctionalGroupsSequence = [shared]
-    dataset.PerFrameFunctionalGroupsSequence = [
+    orientation = _decimal(series.slices[0].orientation)
+    shared = _with(
+        PixelMeasuresSequence=[_with(**_measures(chest, series))],
+        PlaneOrientationSequence=[_with(ImageOrientationPatient=orientation)],
+    )
+    places = [
         _with(PlanePositionSequence=[_with(ImagePositionPatient=_decimal(frame.position_mm))])
         for frame in frames
     ]
-    return dataset
+    return _with(
+        _common(frames[0], series, origin),
+        NumberOfFrames=len(frames),
+        SharedFunctionalGroupsSequence=[shared],
+        PerFrameFunctionalGroupsSequence=places,
+    )
 
 
 def _common(image: SliceHeader, series: Series, origin: Origin) -> Dataset:
+    frame_uid = series.frame_of_reference_uid
     dataset = _with(
         SOPClassUID=image.sop_class_uid,
         SOPInstanceUID=image.sop_instance_uid,
         StudyInstanceUID=origin.study_uid,
         SeriesInstanceUID=valid_uid(series.series_uid),
-        FrameOfReferenceUID=_frame_of_reference_uid(series, origin),
+        FrameOfReferenceUID=valid_uid(frame_uid) if frame_uid else origin.uid("frame of reference"),
         Modality="CT",
         Rows=image.rows,
         Columns=image.columns,
@@ -120,11 +124,6 @@ def _common(image: SliceHeader, series: Series, origin: Origin) -> Dataset:
         if image.is_lossy and keyword in origin.header:
             dataset[keyword] = origin.header[keyword]
     return dataset
-
-
-def _frame_of_reference_uid(series: Series, origin: Origin) -> UID:
-    uid = series.frame_of_reference_uid
-    return valid_uid(uid) if uid else origin.uid("frame of reference")
 
 
 def _measures(chest: Chest, series: Series) -> dict[str, object]:
@@ -138,12 +137,12 @@ def _measures(chest: Chest, series: Series) -> dict[str, object]:
 
 
 def _decimal(values: tuple[float, ...] | None) -> list[str]:
-    """Decimal strings of at most 16 characters (PS3.5 6.2)."""
+    """Return decimal strings of at most 16 characters (PS3.5 6.2)."""
     return [np.format_float_positional(value, precision=10, trim="-")[:16] for value in values or ()]
 
 
-def _with(**attributes: object) -> Dataset:
-    dataset = Dataset()
+def _with(base: Dataset | None = None, **attributes: object) -> Dataset:
+    dataset = Dataset() if base is None else base
     for keyword, value in attributes.items():
         setattr(dataset, keyword, value)
     return dataset

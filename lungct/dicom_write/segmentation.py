@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from highdicom import AlgorithmIdentificationSequence, Volume
@@ -35,17 +34,15 @@ from lungct.dicom_write.codes import (
 )
 from lungct.dicom_write.origin import APPLICATION, Origin, finish
 from lungct.dicom_write.references import can_refer_to, drop_references
+from lungct.file_names import ANATOMY_SEG, OPACITIES_SEG, TREE_SEG
 from lungct.records import Analysis, Chest, Float64Array, Lobe, MaskArray, ModelInfo
 from lungct.records.orientation import from_canonical
 from lungct.report.pictures import LOBE_RGB, OPACITY_RGB
 from lungct.report.rendering import AIRWAY_RGB, VESSEL_RGB
 from lungct.settings import DicomSettings
 
-ANATOMY_SERIES, OPACITIES_SERIES, TREE_SERIES = 9301, 9302, 9306
-"""Series Numbers of our objects lie beyond those of scanners, so that viewers list them last."""
-
 CONTENT_CREATOR = f"{APPLICATION}^AI"
-"""Viewers show it where they show a person's name, which has more than one component today."""
+"""Maker in place of a person: viewers show it where names have more than one component today."""
 
 LONGEST_STRING = 64
 """Characters of a value of type LO (PS3.5 6.2)."""
@@ -60,10 +57,10 @@ _TRANSFER_SYNTAX: dict[str, UID] = {
 
 @dataclass(frozen=True)
 class Segment:
-    """What one value of a label map means.
+    """The meaning of one value of a label map.
 
     Attributes:
-        identifier: of the segment in all studies (Tracking ID).
+        identifier: name of the segment in all studies (Tracking ID).
         site: where it lies; for anatomy also what it is.
     """
 
@@ -75,110 +72,119 @@ class Segment:
     rgb: tuple[int, int, int]
 
 
+@dataclass(frozen=True, eq=False)
+class _LabelMap:
+    """Everything that one object is made from.
+
+    Attributes:
+        labels: ``[slices, rows, columns]`` on the canonical grid; segments are numbered from 1 without gaps,
+            which viewers expect.
+        series_number: beyond the numbers of scanners, so that viewers list ours last.
+    """
+
+    labels: MaskArray
+    segments: Sequence[Segment]
+    algorithm: AlgorithmIdentificationSequence
+    series_number: int
+    kind: str
+    description: str
+
+
+_OPACITIES = Segment(
+    "infectious_opacities", "Infectious lung opacities", ABNORMAL_STRUCTURE, OPACITY, BOTH_LUNGS, OPACITY_RGB
+)
 _AIRWAYS = Segment("airways", "Airways", ANATOMICAL_STRUCTURE, AIRWAYS.structure, AIRWAYS, AIRWAY_RGB)
 _VESSELS = Segment(
     "pulmonary_vessels", "Pulmonary vessels", ANATOMICAL_STRUCTURE, BLOOD_VESSEL, BOTH_LUNGS, VESSEL_RGB
 )
 
 
-def build_lobe_segmentation(
+def build_segmentations(
     analysis: Analysis, images: Sequence[Dataset], origin: Origin, settings: DicomSettings
-) -> Segmentation:
-    """The five lobes, without those that are missing; the others are numbered from 1.
-
-    Viewers hang on empty segments and expect numbers without gaps.
+) -> dict[str, Segmentation]:
+    """Build the segmentations that have any voxels; viewers hang on empty segments.
 
     Args:
-        analysis: lobes and what made them.
+        analysis: masks and what made them.
         images: :func:`lungct.dicom_write.references.list_source_images`.
         origin: identity.
         settings: how to store the masks.
+
+    Returns:
+        Lobes, opacities, airways and vessels, by the name of their file.
     """
+    maps = {
+        ANATOMY_SEG: _map_lobes(analysis),
+        OPACITIES_SEG: _map_opacities(analysis),
+        TREE_SEG: _map_tree(analysis),
+    }
+    return {
+        name: _build(label_map, analysis.chest, images, origin, settings)
+        for name, label_map in maps.items()
+        if label_map.segments
+    }
+
+
+def _map_lobes(analysis: Analysis) -> _LabelMap:
     found = analysis.anatomy.lobes_found
     number_of = np.zeros(len(Lobe) + 1, np.uint8)
     for number, lobe in enumerate(found, start=1):
         number_of[lobe.label] = number
-    segments = [_lobe_segment(lobe) for lobe in found]
-    identity = origin.identity("anatomy", ANATOMY_SERIES, "Lung lobes (AI, research use only)")
-    labels, algorithm = number_of[analysis.anatomy.lobes], _network(analysis.anatomy.model)
-    return _segmentation(labels, segments, algorithm, analysis.chest, images, origin, identity, settings)
-
-
-def build_opacity_segmentation(
-    analysis: Analysis, images: Sequence[Dataset], origin: Origin, settings: DicomSettings
-) -> Segmentation | None:
-    """The opacities; None where there are none. Arguments as for :func:`build_lobe_segmentation`."""
-    if not analysis.opacities.mask.any():
-        return None
-    segment = Segment(
-        "infectious_opacities",
-        "Infectious lung opacities",
-        ABNORMAL_STRUCTURE,
-        OPACITY,
-        BOTH_LUNGS,
-        OPACITY_RGB,
-    )
-    identity = origin.identity("opacities", OPACITIES_SERIES, "Lung opacities (AI, research use only)")
-    mask, algorithm = analysis.opacities.mask, _network(analysis.opacities.model)
-    return _segmentation(mask, [segment], algorithm, analysis.chest, images, origin, identity, settings)
-
-
-def build_tree_segmentation(
-    analysis: Analysis, images: Sequence[Dataset], origin: Origin, settings: DicomSettings
-) -> Segmentation | None:
-    """Airways and vessels; None where there are neither. Arguments as for :func:`build_lobe_segmentation`."""
-    found = [
-        (mask, segment)
-        for mask, segment in ((analysis.tree.airways, _AIRWAYS), (analysis.tree.vessels, _VESSELS))
-        if mask.any()
+    labels, algorithm = number_of[analysis.anatomy.lobes], _describe_network(analysis.anatomy.model)
+    segments = [
+        Segment(
+            lobe.value,
+            f"{lobe.replace('_', ' ').capitalize()} lobe",
+            ANATOMICAL_STRUCTURE,
+            LOBE_SITES[lobe].structure,
+            LOBE_SITES[lobe],
+            LOBE_RGB[lobe],
+        )
+        for lobe in found
     ]
-    if not found:
-        return None
-    labels = np.zeros_like(found[0][0])
-    for number, (mask, _) in enumerate(found, start=1):
-        labels[mask > 0] = number
+    return _LabelMap(labels, segments, algorithm, 9301, "anatomy", "Lung lobes (AI, research use only)")
+
+
+def _map_opacities(analysis: Analysis) -> _LabelMap:
+    mask, algorithm = analysis.opacities.mask, _describe_network(analysis.opacities.model)
+    segments = [_OPACITIES] if mask.any() else []
+    return _LabelMap(mask, segments, algorithm, 9302, "opacities", "Lung opacities (AI, research use only)")
+
+
+def _map_tree(analysis: Analysis) -> _LabelMap:
+    """Return airways and vessels in one map; vessels are never in airways."""
+    labels, segments = np.zeros_like(analysis.tree.airways), []
+    for mask, segment in ((analysis.tree.airways, _AIRWAYS), (analysis.tree.vessels, _VESSELS)):
+        if mask.any():
+            segments.append(segment)
+            labels[mask > 0] = len(segments)
     algorithm = AlgorithmIdentificationSequence(
         name="lungct airways and vessels",
         family=codes.DCM.MorphologicalOperations,
         version=lungct.__version__,
     )
-    identity = origin.identity("tree", TREE_SERIES, "Airways and vessels (research use only)")
-    segments = [segment for _, segment in found]
-    return _segmentation(labels, segments, algorithm, analysis.chest, images, origin, identity, settings)
+    return _LabelMap(labels, segments, algorithm, 9306, "tree", "Airways and vessels (research use only)")
 
 
-def _lobe_segment(lobe: Lobe) -> Segment:
-    site = LOBE_SITES[lobe]
-    label = f"{lobe.replace('_', ' ').capitalize()} lobe"
-    return Segment(lobe.value, label, ANATOMICAL_STRUCTURE, site.structure, site, LOBE_RGB[lobe])
-
-
-def _segmentation(
-    labels: MaskArray,
-    segments: Sequence[Segment],
-    algorithm: AlgorithmIdentificationSequence,
-    chest: Chest,
-    images: Sequence[Dataset],
-    origin: Origin,
-    identity: dict[str, Any],
-    settings: DicomSettings,
+def _build(
+    label_map: _LabelMap, chest: Chest, images: Sequence[Dataset], origin: Origin, settings: DicomSettings
 ) -> Segmentation:
-    """A label map on the canonical grid, stored on the grid of the source."""
+    """Store a label map on the grid of the source."""
     n_source = 1 if "NumberOfFrames" in images[0] else len(images)  # highdicom takes one multi-frame image
     segmentation = Segmentation(
         source_images=images[:n_source],
         further_source_images=images[n_source:],
-        pixel_array=_on_source_grid(labels, chest, images),
+        pixel_array=_lay_on_source_grid(label_map.labels, chest, images),
         segmentation_type=SegmentationTypeValues[settings.segmentation_type.upper()],
         segment_descriptions=[
-            _description(number, segment, algorithm, origin)
-            for number, segment in enumerate(segments, start=1)
+            _describe_segment(number, segment, label_map.algorithm, origin)
+            for number, segment in enumerate(label_map.segments, start=1)
         ],
         transfer_syntax_uid=_TRANSFER_SYNTAX[settings.compression],
         omit_empty_frames=settings.omit_empty_frames,
         content_label="SEGMENTATION",
         content_description=_shorten("; ".join(filter(None, ("Research use only", origin.outside_method)))),
-        **identity,
+        **origin.identity(label_map.kind, label_map.series_number, label_map.description),
     )
     organization_uid = origin.uid("dimensions", segmentation.SOPInstanceUID)
     segmentation.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization_uid
@@ -194,12 +200,12 @@ def _segmentation(
 
 
 def _shorten(text: str) -> str:
-    """Cut to what a Long String holds."""
+    """Cut a text to what a Long String holds."""
     return text if len(text) <= LONGEST_STRING else f"{text[: LONGEST_STRING - 3]}..."
 
 
-def _on_source_grid(labels: MaskArray, chest: Chest, images: Sequence[Dataset]) -> MaskArray | Volume:
-    """The label map in the order of the source, or with its own geometry where it is not as stored."""
+def _lay_on_source_grid(labels: MaskArray, chest: Chest, images: Sequence[Dataset]) -> MaskArray | Volume:
+    """Return a label map in the order of the source, or with its own geometry where it is not as stored."""
     stored = np.ascontiguousarray(from_canonical(labels, chest.source))
     frames = [image.frame for image in chest.source.images]
     is_multi_frame = "NumberOfFrames" in images[0]
@@ -209,14 +215,14 @@ def _on_source_grid(labels: MaskArray, chest: Chest, images: Sequence[Dataset]) 
         return stored[np.argsort(frames)]
     return Volume(
         stored,
-        _orthogonal(chest.source.affine_lps),
+        _straighten(chest.source.affine_lps),
         coordinate_system="PATIENT",
         frame_of_reference_uid=images[0].FrameOfReferenceUID,
     )
 
 
-def _orthogonal(affine_lps: Float64Array) -> Float64Array:
-    """The nearest grid with right angles: headers round directions, and highdicom is strict."""
+def _straighten(affine_lps: Float64Array) -> Float64Array:
+    """Return the nearest grid with right angles: headers round directions, and highdicom is strict."""
     spacing_mm = np.linalg.norm(affine_lps[:3, :3], axis=0)
     left, _, right = np.linalg.svd(affine_lps[:3, :3] / spacing_mm)
     nearest = affine_lps.copy()
@@ -224,7 +230,7 @@ def _orthogonal(affine_lps: Float64Array) -> Float64Array:
     return nearest
 
 
-def _network(model: ModelInfo) -> AlgorithmIdentificationSequence:
+def _describe_network(model: ModelInfo) -> AlgorithmIdentificationSequence:
     return AlgorithmIdentificationSequence(
         name=f"lungct {model.name}",
         family=codes.DCM.ArtificialIntelligence,
@@ -233,7 +239,7 @@ def _network(model: ModelInfo) -> AlgorithmIdentificationSequence:
     )
 
 
-def _description(
+def _describe_segment(
     number: int, segment: Segment, algorithm: AlgorithmIdentificationSequence, origin: Origin
 ) -> SegmentDescription:
     description = SegmentDescription(

@@ -36,20 +36,12 @@ import lungct
 from lungct.dicom_write import codes as concepts
 from lungct.dicom_write.origin import APPLICATION, Origin, finish, valid_uid
 from lungct.dicom_write.references import can_refer_to
-from lungct.records import (
-    LEFT_LOBES,
-    RIGHT_LOBES,
-    Analysis,
-    Extent,
-    Findings,
-    Lobe,
-    Probabilities,
-)
+from lungct.records import LEFT_LOBES, RIGHT_LOBES, Analysis, Diagnosis, Extent, Findings, Lobe
 from lungct.report.result import NOTICE
 
 SERIES = 9303
 DECIMALS = 3
-"""Of volumes and percentages; a voxel of a chest CT has about 0.0005 mL."""
+"""Decimals of volumes and percentages; a voxel of a chest CT has about 0.0005 mL."""
 
 Group = MeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations
 
@@ -61,13 +53,13 @@ def build_structured_report(
     opacities: Segmentation | None,
     origin: Origin,
 ) -> Comprehensive3DSR:
-    """Probabilities, decision, score, flags, and the volumes of every region with their segments.
+    """Build a report of probabilities, decision, score, flags, and the volumes of every region.
 
     Args:
         analysis: what was found.
         images: :func:`lungct.dicom_write.references.list_source_images`.
-        anatomy: the lobes as written.
-        opacities: the opacities as written; None where there are none.
+        anatomy: segmentation of the lobes.
+        opacities: segmentation of the opacities; None where there are none.
         origin: identity.
     """
     groups = _lobes(analysis, anatomy, origin) + _lungs(analysis, anatomy, origin)
@@ -112,7 +104,7 @@ def _observer(origin: Origin) -> ObservationContext:
 
 
 def _algorithm(findings: Findings) -> AlgorithmIdentification:
-    """TID 4019: the application, and every model with its version and checksum."""
+    """Identify the application, and every model with its version and checksum (TID 4019)."""
     return AlgorithmIdentification(
         name=APPLICATION,
         version=lungct.__version__,
@@ -127,7 +119,7 @@ def _algorithm(findings: Findings) -> AlgorithmIdentification:
 
 
 def _evaluations(findings: Findings) -> ContainerContentItem:
-    """TID 1500 rows 12 to 14: what is not a number."""
+    """Return decision, involvement, notice and flags (TID 1500 rows 12 to 14)."""
     contains = RelationshipTypeValues.CONTAINS
     involvement = concepts.INVOLVEMENT_VALUE[findings.quantification.involvement]
     container = ContainerContentItem(concepts.QUALITATIVE_EVALUATIONS, relationship_type=contains)
@@ -146,12 +138,12 @@ def _evaluations(findings: Findings) -> ContainerContentItem:
 
 
 def _in_ascii(text: str) -> str:
-    """Messages may quote the header, and the character set of the source may lack letters of another file."""
+    """Replace letters that the character set of the source may lack: messages may quote other files."""
     return text.encode("ascii", "replace").decode()
 
 
 def _lobes(analysis: Analysis, segmentation: Segmentation, origin: Origin) -> list[Group]:
-    """A group for every lobe that has a segment; a flag tells of the others."""
+    """Return a group for every lobe that has a segment; a flag tells of the others."""
     quantification = analysis.findings.quantification
     return [
         VolumetricROIMeasurementsAndQualitativeEvaluations(
@@ -167,14 +159,18 @@ def _lobes(analysis: Analysis, segmentation: Segmentation, origin: Origin) -> li
 
 
 def _lungs(analysis: Analysis, segmentation: Segmentation, origin: Origin) -> list[Group]:
-    """Each lung, and both with all that concerns the whole study.
+    """Return a group for each lung, and one for both with all that concerns the whole study.
 
     A lung is several segments and TID 1411 allows one, so these groups follow TID 1501, which lets them
     refer to any image.
     """
     quantification, found = analysis.findings.quantification, analysis.anatomy.lobes_found
+    probabilities = vars(analysis.findings.probabilities).items()
     study = [
-        *_probabilities(analysis.findings.probabilities),
+        *(
+            Measurement(concepts.PROBABILITY[Diagnosis(name)], round(value, 6), concepts.NO_UNITS)
+            for name, value in probabilities
+        ),
         Measurement(concepts.SEVERITY_SCORE, quantification.severity_score, concepts.SCORE_UNITS),
     ]
     groups: list[Group] = []
@@ -203,7 +199,7 @@ def _opacities(analysis: Analysis, segmentation: Segmentation, origin: Origin) -
 
 
 def _region(identifier: str, site: concepts.Site, origin: Origin) -> dict[str, Any]:
-    """What a measurement group is about."""
+    """Return the arguments that tell what a measurement group is about."""
     return {
         "tracking_identifier": TrackingIdentifier(
             uid=origin.uid("tracking", identifier), identifier=identifier
@@ -213,25 +209,15 @@ def _region(identifier: str, site: concepts.Site, origin: Origin) -> dict[str, A
     }
 
 
-def _probabilities(probabilities: Probabilities) -> list[Measurement]:
-    values = (probabilities.covid19, probabilities.other_infection, probabilities.no_infection)
-    return [
-        Measurement(concepts.PROBABILITY[diagnosis], round(value, 6), concepts.NO_UNITS)
-        for diagnosis, value in zip(concepts.PROBABILITY, values, strict=True)
-    ]
-
-
 def _extent(extent: Extent) -> list[Measurement]:
-    """A region without volume has no percentage."""
+    """Return volumes and percentage; a region without volume has none."""
     measurements = [
         _volume(codes.SCT.Volume, extent.lung_ml),
         _volume(concepts.REGION_OPACITY_VOLUME, extent.opacity_ml),
     ]
-    percent = extent.opacity_percent
-    if percent is not None:
-        measurements.append(
-            Measurement(concepts.REGION_OPACITY_PERCENT, round(percent, DECIMALS), concepts.PERCENT)
-        )
+    if (percent := extent.opacity_percent) is not None:
+        rounded = round(percent, DECIMALS)
+        measurements.append(Measurement(concepts.REGION_OPACITY_PERCENT, rounded, concepts.PERCENT))
     return measurements
 
 

@@ -29,8 +29,8 @@ class Classifier3d(nn.Sequential):
     the order of :data:`CLASSES`. Padding keeps the size, so that only pooling shrinks it (ADR 0006).
 
     Attributes:
-        shrink: of how many voxels along each axis the mean is taken before the first block, 1 in the paper.
-            It belongs to the weights and is kept with them (ADR 0028).
+        shrink: voxels along each axis that are averaged before the first block, 1 in the paper; kept with the
+            weights (ADR 0028).
     """
 
     def __init__(self, shrink: int = 1) -> None:
@@ -49,22 +49,22 @@ class Classifier3d(nn.Sequential):
         self.shrink = shrink
 
     def forward(self, volumes: Tensor) -> Tensor:
-        """Logits ``[batch, 3]`` of windowed, lung-masked volumes ``[batch, 1, slices, rows, columns]``."""
+        """Return the logits ``[batch, 3]`` of volumes ``[batch, 1, slices, rows, columns]``."""
         x = functional.avg_pool3d(volumes, self.shrink) if self.shrink > 1 else volumes
         for layer in self:
             x = layer(x if isinstance(layer, _Block) else x.float())
         return x
 
     def get_extra_state(self) -> Tensor:
-        """What torch keeps beside the weights."""
+        """Return ``shrink``, which torch keeps beside the weights."""
         return torch.tensor(self.shrink)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take what :meth:`get_extra_state` gave."""
+        """Take ``shrink`` from :meth:`get_extra_state`."""
         self.shrink = int(state)
 
     def round_to_bfloat16(self) -> None:
-        """Only the convolutions: what follows the blocks stays in float32."""
+        """Round the convolutions; the layers behind the blocks stay in float32."""
         for block in self:
             if isinstance(block, _Block):
                 block[0].to(torch.bfloat16)
@@ -102,13 +102,13 @@ class _Block(nn.Sequential):
     """Convolution, activation, pooling and normalisation, as the paper has them."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pools before the activation: the largest value stays the largest, and fewer are left."""
+        """Pool before the activation: the largest value stays the largest, and fewer are left."""
         convolution, activation, pool, normalisation = self
         return cast(Tensor, normalisation(activation(pool(convolution(x)))))
 
 
 class _Conv3d(nn.Conv3d):
-    """Runs in oneDNN on a CPU, where torch by itself takes a slow path for convolutions this narrow."""
+    """A convolution in oneDNN on a CPU, where torch takes a slow path for ones this narrow."""
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if x.device.type != "cpu" or not torch.backends.mkldnn.is_available():

@@ -15,7 +15,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
 
 
 def choose_device(name: DeviceName) -> torch.device:
-    """The named device; ``auto`` is the GPU where there is one.
+    """Return the named device; ``auto`` is the GPU where there is one.
 
     Raises:
         SettingsError: CUDA was asked for and is not available.
@@ -27,13 +27,13 @@ def choose_device(name: DeviceName) -> torch.device:
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the device is a CPU with instructions for it; others are slower with it than with float32."""
+    """Tell whether the device is a CPU with such instructions; others are slower with it than in float32."""
     able = torch.cpu.get_capabilities()
     return device.type == "cpu" and torch.backends.mkldnn.is_available() and bool(able.get("avx512_bf16"))
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep freed blocks: inference otherwise spends its time in page faults.
+    """Let glibc keep freed blocks: inference otherwise spends its time in page faults.
 
     Only the main arena can keep large ones, so all threads share it. Call once at the start of a process,
     before the first large array. Other C libraries ignore it.

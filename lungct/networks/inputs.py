@@ -1,4 +1,4 @@
-"""What the networks see: window, size, lung mask and contrast, as pure functions on torch tensors.
+"""The input of the networks: window, size, lung mask and contrast, as pure functions on torch tensors.
 
 Everything runs on the device the tensors live on. Source: Topff et al. 2023, PLoS ONE 18(5): e0285121, "Image
 preprocessing"; BCET: Guo 1991, "Balance contrast enhancement technique and its application in image colour
@@ -43,7 +43,7 @@ def window(volume_hu: Tensor) -> Tensor:
 
 
 def classifier_input(volume_hu: Tensor, lung_mask: Tensor) -> Tensor:
-    """The whole volume as the classifier takes it: windowed, zero outside the lungs, 64 x 224 x 224.
+    """Return the whole volume as the classifier takes it: windowed, zero outside the lungs, resampled.
 
     Args:
         volume_hu: ``[slices, rows, columns]``, axes S, P, L.
@@ -57,7 +57,7 @@ def classifier_input(volume_hu: Tensor, lung_mask: Tensor) -> Tensor:
 
 
 def segmenter_input(slices_hu: Tensor) -> Tensor:
-    """Axial slices as the opacity segmenter takes them: windowed, 320 x 320, BCET.
+    """Return axial slices as the opacity segmenter takes them: windowed, 320 x 320, BCET.
 
     Args:
         slices_hu: ``[slices, rows, columns]``, axes S, P, L.
@@ -69,14 +69,14 @@ def segmenter_input(slices_hu: Tensor) -> Tensor:
 
 
 def at_segmenter_size(slices: Tensor) -> Tensor:
-    """Axial slices ``[slices, rows, columns]`` of any unit, resampled to ``[slices, 1, 320, 320]``."""
+    """Resample axial slices ``[slices, rows, columns]`` of any unit to ``[slices, 1, 320, 320]``."""
     return functional.interpolate(
         slices[:, None], SEGMENTER_SHAPE, mode="bilinear", align_corners=False, antialias=True
     )
 
 
 def bcet(images: Tensor, mean: float | Tensor = BCET_MEAN) -> Tensor:
-    """Balance contrast enhancement: the parabola y = a (x - b)^2 + c that sets minimum, maximum and mean.
+    """Enhance the balance contrast by the parabola y = a (x - b)^2 + c that sets minimum, maximum and mean.
 
     The output of every image has minimum 0, maximum 1 and the given mean (Guo 1991, equations 4 to 7). Where
     the parabola's turning point falls inside the image's range, grey values would fold onto each other; such
@@ -107,14 +107,11 @@ def bcet(images: Tensor, mean: float | Tensor = BCET_MEAN) -> Tensor:
 
 
 def average_to_spacing(volume_hu: Tensor, spacing_mm: tuple[float, float, float], wanted_mm: float) -> Tensor:
-    """Average a volume ``[slices, rows, columns]`` on an isotropic grid of about the wanted spacing.
-
-    First in the plane, a slice at a time, then along the slices: that uses all cores.
-    """
+    """Average a volume ``[slices, rows, columns]`` on an isotropic grid of about the wanted spacing."""
     n_slices, n_rows, n_columns = (
         max(1, round(n * mm / wanted_mm)) for n, mm in zip(volume_hu.shape, spacing_mm, strict=True)
     )
-    in_plane = torch.cat(
+    in_plane = torch.cat(  # in the plane first, which uses all cores
         [
             functional.adaptive_avg_pool2d(part.float(), (n_rows, n_columns))
             for part in volume_hu.split(AVERAGED_SLICES)

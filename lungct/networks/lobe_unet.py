@@ -10,7 +10,6 @@ from torch.nn import functional
 from torch.nn.functional import max_pool3d
 
 from lungct.networks.inputs import average_to_spacing, window
-from lungct.networks.weights import LoadedModel, VerifiedModel, build_model
 
 N_CLASSES = 6
 """Background and the five lobes, in the order of :class:`lungct.records.Lobe`."""
@@ -45,24 +44,15 @@ class LobeUNet(nn.Module):
     """
 
     def __init__(self) -> None:
-        """Build it untrained."""
+        """Build the network untrained."""
         super().__init__()
         self.unet = _UNet(2 * FOLD**3, N_CLASSES * FOLD**3)
 
     def forward(self, grid: Tensor) -> Tensor:
-        """Logits of a chest."""
+        """Return the logits of a chest."""
         low, high = PARENCHYMA_GREY
         looks = torch.cat([grid, ((grid - low) / (high - low)).clamp(0.0, 1.0)], dim=1)
         return _unfolded(self.unet(_folded(looks)))
-
-
-def build_lobe_model(verified: VerifiedModel, device: torch.device) -> LoadedModel:
-    """Return the network with its weights.
-
-    Raises:
-        ModelError: the weights are of another architecture.
-    """
-    return build_model(verified, LobeUNet, device)
 
 
 def coarse_grid(volume_hu: Tensor, spacing_mm: tuple[float, float, float]) -> Tensor:
@@ -162,7 +152,7 @@ def _convolution(n_in: int, n_out: int) -> nn.Sequential:
 
 
 def _folded(voxels: Tensor) -> Tensor:
-    """``[batch, n, 2s, 2r, 2c]`` to ``[batch, 8n, s, r, c]``: blocks of 2 x 2 x 2 voxels become channels."""
+    """Turn ``[batch, n, 2s, 2r, 2c]`` into ``[batch, 8n, s, r, c]``: 2 x 2 x 2 voxels become channels."""
     batch, channels, slices, rows, columns = voxels.shape
     blocks = voxels.reshape(batch, channels, slices // FOLD, FOLD, rows // FOLD, FOLD, columns // FOLD, FOLD)
     return blocks.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(
@@ -171,7 +161,7 @@ def _folded(voxels: Tensor) -> Tensor:
 
 
 def _unfolded(blocks: Tensor) -> Tensor:
-    """The inverse of :func:`_folded`."""
+    """Invert :func:`_folded`."""
     batch, channels, slices, rows, columns = blocks.shape
     voxels = blocks.reshape(batch, channels // FOLD**3, FOLD, FOLD, FOLD, slices, rows, columns)
     return voxels.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(

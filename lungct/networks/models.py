@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -11,10 +11,10 @@ import torch
 
 from lungct.networks.classifier3d import build_classifier
 from lungct.networks.device import choose_device
-from lungct.networks.lobe_unet import build_lobe_model
+from lungct.networks.lobe_unet import LobeUNet
 from lungct.networks.lungmask import Lungmask, load_lungmask
 from lungct.networks.opacity_unet import build_opacity_model
-from lungct.networks.weights import LoadedModel, VerifiedModel, verify_model
+from lungct.networks.weights import LoadedModel, VerifiedModel, build_model, verify_model
 from lungct.settings import Settings
 
 LOBES, CLASSIFIER, OPACITIES = "lungs", "classifier", "opacity"
@@ -29,28 +29,27 @@ class Models:
     without an eligible series needs none.
 
     Attributes:
-        device: where the networks run.
-        weights: verified, by folder.
-        lungmask: labels the lobes in place of the own network where the settings say so.
+        weights: verified weights by folder.
+        lungmask: takes the place of our own network for the lobes where the settings say so.
     """
 
     device: torch.device
     weights: Mapping[str, VerifiedModel]
-    lungmask: Lungmask | None = field(default=None)
+    lungmask: Lungmask | None = None
 
     @cached_property
     def lobes(self) -> LoadedModel | Lungmask:
-        """Labels the lobes."""
-        return self.lungmask or build_lobe_model(self.weights[LOBES], self.device)
+        """Network that labels the lobes."""
+        return self.lungmask or build_model(self.weights[LOBES], LobeUNet, self.device)
 
     @cached_property
     def classifier(self) -> LoadedModel:
-        """Classifies the chest."""
+        """Network that classifies the chest."""
         return build_classifier(self.weights[CLASSIFIER], self.device)
 
     @cached_property
     def opacities(self) -> LoadedModel:
-        """Marks opacities on slices."""
+        """Network that marks opacities on slices."""
         return build_opacity_model(self.weights[OPACITIES], self.device)
 
 

@@ -30,7 +30,7 @@ METADATA_FILE = "model.json"
 
 
 class _Metadata(BaseModel):
-    """What inference needs of ``model.json``; everything else is for people and other tools."""
+    """The part of ``model.json`` that inference needs; the rest is for people and other tools."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -68,7 +68,7 @@ def load_model(
     device: torch.device,
     parameters: Sequence[str] = (),
 ) -> LoadedModel:
-    """:func:`verify_model` and :func:`build_model` in one."""
+    """Verify weights and build their network, see :func:`verify_model` and :func:`build_model`."""
     return build_model(verify_model(models_dir, name, parameters), build, device)
 
 
@@ -77,7 +77,7 @@ def verify_model(models_dir: Path, name: str, parameters: Sequence[str] = ()) ->
 
     Args:
         models_dir: folder with one sub-folder a model.
-        name: the sub-folder.
+        name: sub-folder.
         parameters: names that ``parameters`` of ``model.json`` must hold.
 
     Raises:
@@ -118,7 +118,7 @@ def build_model(verified: VerifiedModel, build: Callable[[], nn.Module], device:
 
 
 def loaded(verified: VerifiedModel, make: Callable[[Mapping[str, torch.Tensor]], nn.Module]) -> LoadedModel:
-    """What a function makes of verified weights, by name and in float32; in evaluation mode.
+    """Load verified weights by name in float32 and make a network of them, in evaluation mode.
 
     Raises:
         ModelError: the weights are of another architecture.
@@ -156,7 +156,7 @@ def save_model(model_dir: Path, network: nn.Module, metadata: Mapping[str, Any])
 
 
 def file_sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Return the hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

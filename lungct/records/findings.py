@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import Literal
 
-from lungct.records.images import Chest, MaskArray, QualityFlag, read_only
+from lungct.records.images import Chest, MaskArray, QualityFlag, ReadOnlyArrays
 
 
 class Lobe(StrEnum):
@@ -33,13 +32,12 @@ RIGHT_LOBES = (Lobe.RIGHT_UPPER, Lobe.RIGHT_MIDDLE, Lobe.RIGHT_LOWER)
 
 @dataclass(frozen=True)
 class Validation:
-    """What a model was measured on.
+    """The chests that a model was measured on.
 
     Attributes:
         data: ``synthetic`` chests; CTs of institutions that gave cases to training too (``internal``), or of
             others (``external``).
-        cases: number of CTs.
-        institutions: where they come from, 0 for synthetic chests.
+        institutions: number of them, 0 for synthetic chests.
     """
 
     data: Literal["synthetic", "internal", "external"]
@@ -49,7 +47,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Which weights were used.
+    """Weights that were used.
 
     Attributes:
         provisional: the model card says that the weights are not validated.
@@ -64,8 +62,8 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, eq=False)
-class Trachea:
-    """Where the airway tree begins.
+class Trachea(ReadOnlyArrays):
+    """The first part of the airway tree.
 
     Attributes:
         box: part of ``Chest.volume`` that holds it.
@@ -75,13 +73,9 @@ class Trachea:
     box: tuple[slice, slice, slice]
     lumen: MaskArray
 
-    def __post_init__(self) -> None:
-        """Keep the mask from being written."""
-        object.__setattr__(self, "lumen", read_only(self.lumen))
-
 
 @dataclass(frozen=True, eq=False)
-class LungAnatomy:
+class LungAnatomy(ReadOnlyArrays):
     """The lobes on the grid of ``Chest.volume``.
 
     Attributes:
@@ -96,10 +90,6 @@ class LungAnatomy:
     confidence: Mapping[Lobe, float] = field(default_factory=dict)
     trachea: Trachea | None = None
 
-    def __post_init__(self) -> None:
-        """Keep the mask from being written."""
-        object.__setattr__(self, "lobes", read_only(self.lobes))
-
     @cached_property
     def lobes_found(self) -> tuple[Lobe, ...]:
         """The lobes that have voxels."""
@@ -107,7 +97,7 @@ class LungAnatomy:
 
 
 @dataclass(frozen=True, eq=False)
-class Opacities:
+class Opacities(ReadOnlyArrays):
     """Infectious lung opacities on the grid of ``Chest.volume``.
 
     Attributes:
@@ -117,13 +107,9 @@ class Opacities:
     mask: MaskArray
     model: ModelInfo
 
-    def __post_init__(self) -> None:
-        """Keep the mask from being written."""
-        object.__setattr__(self, "mask", read_only(self.mask))
-
 
 @dataclass(frozen=True, eq=False)
-class BronchovascularTree:
+class BronchovascularTree(ReadOnlyArrays):
     """Airways and pulmonary vessels on the grid of ``Chest.volume``; no number depends on them.
 
     Attributes:
@@ -135,11 +121,6 @@ class BronchovascularTree:
     airways: MaskArray
     vessels: MaskArray
     is_wanted: bool = True
-
-    def __post_init__(self) -> None:
-        """Keep both masks from being written."""
-        object.__setattr__(self, "airways", read_only(self.airways))
-        object.__setattr__(self, "vessels", read_only(self.vessels))
 
 
 @dataclass(frozen=True)
@@ -153,12 +134,12 @@ class Probabilities:
 
 @dataclass(frozen=True)
 class Classification:
-    """What the classifier says and which classifier it was.
+    """Output of the classifier, with the classifier that gave it.
 
     Attributes:
-        energy: how unlike the chests of its training the network finds this one; see
+        energy: how unlike its training chests the network finds this one, see
             :func:`lungct.findings.classification.classify`.
-        highest_energy: above which it is unlike what the model was validated on; None where nobody measured.
+        highest_energy: energy up to which the model was validated; None where nobody measured it.
     """
 
     probabilities: Probabilities
@@ -180,7 +161,7 @@ class Extent:
         return 100.0 * self.opacity_ml / self.lung_ml if self.lung_ml > 0 else None
 
     def __add__(self, other: Extent) -> Extent:
-        """Both regions together."""
+        """Join two regions."""
         return Extent(self.lung_ml + other.lung_ml, self.opacity_ml + other.opacity_ml)
 
 
@@ -205,21 +186,17 @@ class Quantification:
     @property
     def left_lung(self) -> Extent:
         """Both left lobes."""
-        return _together(self.lobes[lobe] for lobe in LEFT_LOBES)
+        return sum((self.lobes[lobe] for lobe in LEFT_LOBES), Extent(0.0, 0.0))
 
     @property
     def right_lung(self) -> Extent:
         """All three right lobes."""
-        return _together(self.lobes[lobe] for lobe in RIGHT_LOBES)
+        return sum((self.lobes[lobe] for lobe in RIGHT_LOBES), Extent(0.0, 0.0))
 
     @property
     def total(self) -> Extent:
         """Both lungs."""
         return self.left_lung + self.right_lung
-
-
-def _together(extents: Iterable[Extent]) -> Extent:
-    return reduce(operator.add, extents, Extent(0.0, 0.0))
 
 
 class Diagnosis(StrEnum):
@@ -232,12 +209,7 @@ class Diagnosis(StrEnum):
 
 @dataclass(frozen=True)
 class Findings:
-    """What the report says.
-
-    Attributes:
-        models: all that were used.
-        classifier_validation: what the probabilities are worth; None where nobody measured it.
-    """
+    """The content of the report; ``classifier_validation`` is None where nobody measured the classifier."""
 
     probabilities: Probabilities
     diagnosis: Diagnosis
@@ -249,13 +221,7 @@ class Findings:
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """All that the results are written from.
-
-    Attributes:
-        anatomy: lobes on the grid of ``chest.volume``.
-        opacities: mask on the same grid.
-        tree: airways and vessels on the same grid.
-    """
+    """The content of all results; masks lie on the grid of ``chest.volume``."""
 
     chest: Chest
     anatomy: LungAnatomy

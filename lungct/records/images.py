@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +13,19 @@ from pydicom.uid import CTImageStorage
 
 Float64Array = npt.NDArray[np.float64]
 MaskArray = npt.NDArray[np.uint8]
-Scalar = TypeVar("Scalar", bound=np.generic)
 HuArray = npt.NDArray[np.int16] | npt.NDArray[np.float32]
 
 
-def read_only(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
-    """Return a view of an array that cannot be written through; whoever owns the array still may."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
+class ReadOnlyArrays:
+    """Base of records whose arrays cannot be written through; whoever owns an array still may write it."""
+
+    def __post_init__(self) -> None:
+        """Put a read-only view in place of every array."""
+        for name, value in vars(self).items():
+            if isinstance(value, np.ndarray):
+                view = value.view()
+                view.flags.writeable = False
+                object.__setattr__(self, name, view)
 
 
 @dataclass(frozen=True)
@@ -39,25 +42,20 @@ class QualityFlag(Reason):
 
 
 @dataclass(frozen=True, eq=False)
-class CtVolume:
+class CtVolume(ReadOnlyArrays):
     """A CT volume in Hounsfield units on a regular grid.
 
     Attributes:
         volume_hu: ``[slices, rows, columns]``, int16 where every slice's rescale is integral, else float32.
         affine_lps: 4 x 4, indices (slice, row, column, 1) to LPS millimetres.
-        flags: what had to be done to the slices to make them a volume.
-        images: the stored image behind each slice; empty where slices were resampled or turned.
+        flags: changes that made a volume of the slices.
+        images: stored image of each slice; empty where slices were resampled or turned.
     """
 
     volume_hu: HuArray
     affine_lps: Float64Array
     flags: tuple[QualityFlag, ...] = ()
     images: tuple[SliceHeader, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Keep both arrays from being written."""
-        object.__setattr__(self, "volume_hu", read_only(self.volume_hu))
-        object.__setattr__(self, "affine_lps", read_only(self.affine_lps))
 
     @cached_property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -71,21 +69,20 @@ class CtVolume:
         return float(abs(np.linalg.det(self.affine_lps[:3, :3]))) / 1000.0
 
     def with_flags(self, *flags: QualityFlag) -> CtVolume:
-        """The same volume with more flags."""
+        """Return the volume with more flags."""
         return replace(self, flags=(*self.flags, *flags))
 
 
 @dataclass(frozen=True)
 class SliceHeader:
-    """What series selection and slice sorting need of one DICOM image, read without its pixels.
+    """The header of one DICOM image, as series selection and slice sorting need it.
 
     Attributes:
-        path: the file.
         position_mm: Image Position (Patient), LPS, of the centre of the first voxel.
         orientation: Image Orientation (Patient): direction of a row, then of a column.
         is_lossy: the pixels were once compressed with loss.
         frame: zero-based index of the image within its file; a multi-frame file gives one header a frame.
-        name: how messages call the image: path below the scanned folder, and the frame where there are more.
+        name: name in messages: path below the scanned folder, and the frame where there are more.
         marks: texts that tell passes of one series apart; the first is the kernel.
     """
 
@@ -108,7 +105,7 @@ class SliceHeader:
 
 @dataclass(frozen=True)
 class Series:
-    """One DICOM series: what its headers say. Free text that may name a patient stays out.
+    """The headers of one DICOM series; free text that may name a patient stays out.
 
     Attributes:
         frame_of_reference_uid: empty where the images do not share one.
@@ -122,7 +119,7 @@ class Series:
         is_expiration: a description says that the patient had breathed out.
         says_chest: descriptions name the chest.
         is_animal: the header says that the patient is no human.
-        flags: what had to be done to make a series of the files.
+        flags: changes that made a series of the files.
     """
 
     study_uid: str
@@ -146,7 +143,7 @@ class Series:
 
     @property
     def name(self) -> str:
-        """How messages call the series; holds no patient data."""
+        """Name in messages; holds no patient data."""
         number = "without number" if self.series_number is None else str(self.series_number)
         return f"series {number} ({len(self.slices)} images)"
 
@@ -179,7 +176,7 @@ class SkippedFile:
 
 @dataclass(frozen=True)
 class Scan:
-    """All that a header-only walk over the input folder found."""
+    """The series of the input folder, found by their headers alone."""
 
     root: Path = field(repr=False)
     series: tuple[Series, ...]
@@ -225,7 +222,7 @@ class Selection:
 
     @property
     def outside_method(self) -> str:
-        """Code and switched-off rules for whatever has room for one line only; empty where none is off."""
+        """One line that names the rules that are switched off; empty where none is."""
         return f"OUTSIDE_METHOD: {', '.join(self.accepted_codes)}" if self.accepted_codes else ""
 
     @property
@@ -240,7 +237,7 @@ class Selection:
 
     @property
     def analysed(self) -> Series:
-        """The chosen series, where it is known that there is one.
+        """The series that is analysed, where there must be one.
 
         Raises:
             ValueError: there is none.
@@ -255,8 +252,6 @@ class Chest:
     """The study that is analysed, ready for the networks.
 
     Attributes:
-        selection: why this series.
-        patient: what the report prints about the patient.
         source: the volume as the scanner stored it.
         volume: the same voxels with axes S, P, L (slice 0 most caudal, row 0 anterior, column 0 right); every
             mask lives on this grid.

@@ -1,4 +1,4 @@
-"""Array axes against patient axes."""
+"""Turn arrays between their stored orientation and the canonical one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def canonical_volume(volume_hu: HuArray, spacing_mm: tuple[float, float, float]) -> CtVolume:
-    """A volume around an array ``[slices, rows, columns]`` whose axes already run along S, P, L."""
+    """Return a volume around an array ``[slices, rows, columns]`` whose axes already run along S, P, L."""
     return CtVolume(volume_hu, np.diag([*spacing_mm, 1.0])[[2, 1, 0, 3]])
 
 
 def to_canonical(source: CtVolume) -> CtVolume:
-    """The same voxels with axes S, P, L: flipped and transposed views, nothing is interpolated.
+    """Turn a volume to the axes S, P, L: its voxels are flipped and transposed, none is interpolated.
 
     Args:
         source: volume in any orientation.
@@ -39,7 +39,7 @@ def to_canonical(source: CtVolume) -> CtVolume:
 
 
 def from_canonical(array: npt.NDArray[Scalar], source: CtVolume) -> npt.NDArray[Scalar]:
-    """An array on the grid of ``to_canonical(source)`` back on the grid of ``source``."""
+    """Turn an array from the grid of ``to_canonical(source)`` back to the grid of ``source``."""
     change = _change(source.affine_lps)
     back = np.empty_like(change)
     for axis, (canonical_axis, direction) in enumerate(change):

@@ -18,7 +18,7 @@ from pydicom.valuerep import PersonName
 
 import lungct
 from lungct.dicom_write.capture import choose_key_slices
-from lungct.dicom_write.patient_study import TYPE_2_KEYWORDS
+from lungct.dicom_write.origin import TYPE_2_KEYWORDS
 from lungct.dicom_write.write import write_dicom
 from lungct.file_names import DICOM_FILES
 from lungct.records import Analysis

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungct.anatomy.tree import no_tree
-from lungct.records import CtVolume, Lobe, LungAnatomy, MaskArray, ModelInfo
+from lungct.records import BronchovascularTree, CtVolume, Lobe, LungAnatomy, MaskArray, ModelInfo
 from lungct.records.orientation import canonical_volume
 from lungct.report.pictures import LOBE_RGB
 from lungct_research.datasets.case import Case
@@ -109,7 +108,8 @@ def test_range_is_widened_by_a_quarter_of_its_width_on_both_sides() -> None:
 
 def test_montage_draws_borders_in_the_colour_of_the_lobe_with_the_head_up() -> None:
     anatomy = LungAnatomy(two_lobes(2), ModelInfo("lungs", "0", "0", provisional=True))
-    picture = np.asarray(draw_montage(volume(), anatomy, no_tree(volume())))
+    nothing = np.zeros(volume().volume_hu.shape, np.uint8)
+    picture = np.asarray(draw_montage(volume(), anatomy, BronchovascularTree(nothing, nothing)))
     assert picture.shape[0] == 3 * TILE_PIXELS
     outlined = picture[TILE_PIXELS : 2 * TILE_PIXELS, : N_TILES * TILE_PIXELS]
     rows = [
