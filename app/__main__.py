@@ -16,10 +16,10 @@ from pathlib import Path
 from startup import prepare_holoscan
 
 from lungct.errors import OutputError
+from lungct.file_names import RESULT_FILE
 from lungct.journal import Journal
-from lungct.output import RESULT_FILE
 from lungct.process import prepare_process
-from lungct.report.summary import summary
+from lungct.report.result import summarise
 from lungct.run import run_into
 from lungct.settings import read_settings
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logger.error("%s", error)
         return error.exit_code
     if result.findings:
-        print(summary(result))
+        print(summarise(result))
         print(f"{', '.join([RESULT_FILE, *result.outputs])} in {arguments.output}")
     return result.exit_code
 
@@ -52,9 +52,10 @@ def _run_graph(arguments: argparse.Namespace, folder: Path, journal: Journal) ->
     from application import ChestCtApplication
 
     from lungct.networks.models import verify_models
+    from operators.stage import Task
 
     models = verify_models(arguments.model, settings)
-    ChestCtApplication(arguments.input, folder, settings, models, journal).run()
+    ChestCtApplication(Task(arguments.input, folder, settings, models, journal)).run()
 
 
 def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

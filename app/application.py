@@ -1,16 +1,11 @@
-"""The graph of the operators."""
+"""The graph, and nothing else."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from holoscan.schedulers import EventBasedScheduler
 from monai.deploy.core import Application
 
-from lungct.journal import Journal
-from lungct.networks.models import Models
 from lungct.pipeline import N_BRANCHES
-from lungct.settings import Settings
 from operators.airway_vessel_segmenter import AirwayVesselSegmenter
 from operators.classifier import Classifier
 from operators.dicom_loader import DicomLoader
@@ -20,42 +15,30 @@ from operators.preprocessing import Preprocessing
 from operators.report_writer import ReportWriter
 from operators.series_selector import SeriesSelector
 from operators.slice_segmenter import SliceSegmenter
-from operators.stage import Stage
+from operators.stage import Stage, Task
 
 
 class ChestCtApplication(Application):
     """The graph from a chest-CT study to its findings."""
 
-    def __init__(
-        self, input_path: Path, folder: Path, settings: Settings, models: Models, journal: Journal
-    ) -> None:
-        """Take the folders, and the settings, networks and journal that the operators share."""
-        self.input_path, self.folder = input_path, folder
-        self.settings, self.models, self.journal = settings, models, journal
+    def __init__(self, task: Task) -> None:
+        """Take the task that the operators share."""
+        self.task = task
         super().__init__()
         self.scheduler(EventBasedScheduler(self, worker_thread_number=N_BRANCHES, name="scheduler"))
 
     def compose(self) -> None:
         """Wire the operators."""
-        noted = {"journal": self.journal}
-        models = self.models
-        loader = DicomLoader(self, name="dicom_loader", input_path=self.input_path, **noted)
-        selector = SeriesSelector(self, name="series_selector", limits=self.settings.selection, **noted)
-        preprocessing = Preprocessing(self, name="preprocessing", **noted)
-        lung_segmenter = LungSegmenter(self, name="lung_segmenter", models=models, **noted)
-        classifier = Classifier(self, name="classifier", models=models, **noted)
-        slice_segmenter = SliceSegmenter(self, name="slice_segmenter", models=models, **noted)
-        tree_segmenter = AirwayVesselSegmenter(
-            self,
-            name="airway_vessel_segmenter",
-            device=models.device,
-            is_wanted=self.settings.outputs.airways_vessels,
-            **noted,
-        )
-        quantifier = LobeQuantifier(self, name="lobe_quantifier", **noted)
-        writer = ReportWriter(
-            self, name="report_writer", folder=self.folder, outputs=self.settings.outputs, **noted
-        )
+        task = self.task
+        loader = DicomLoader(self, name="dicom_loader", task=task)
+        selector = SeriesSelector(self, name="series_selector", task=task)
+        preprocessing = Preprocessing(self, name="preprocessing", task=task)
+        lung_segmenter = LungSegmenter(self, name="lung_segmenter", task=task)
+        classifier = Classifier(self, name="classifier", task=task)
+        slice_segmenter = SliceSegmenter(self, name="slice_segmenter", task=task)
+        tree_segmenter = AirwayVesselSegmenter(self, name="airway_vessel_segmenter", task=task)
+        quantifier = LobeQuantifier(self, name="lobe_quantifier", task=task)
+        writer = ReportWriter(self, name="report_writer", task=task)
 
         self._connect(loader, selector)
         self._connect(selector, preprocessing)
@@ -67,7 +50,7 @@ class ChestCtApplication(Application):
         self._connect(tree_segmenter, writer)
         self._connect(quantifier, writer)
 
-        self.journal.n_stages = len(self.graph.get_nodes())
+        task.journal.n_stages = len(self.graph.get_nodes())
 
     def _connect(self, source: Stage, *targets: Stage) -> None:
         for target in targets:

@@ -44,15 +44,15 @@ PLUGINS: dict[str, str] = {
 must not step in: nvimgcodec turns 12-bit JPEG Lossless into zeros without an error."""
 
 MOST_PROCESSES = 4
-"""Own decision: each takes some 80 MB, and reading the files is slower than four of them."""
+"""Most decoding processes: each takes some 80 MB, and reading the files is slower than four. Own decision."""
 FRAMES_AHEAD = 2
-"""Own decision: frames that wait for every process, so that none is idle."""
+"""Frames that wait for every process, so that none is idle. Own decision."""
 MEMORY_BYTES = 512 << 20
-"""Own decision: what a process may take beside its imports; a slice of 1024 x 1024 takes below 50 MB."""
+"""Memory of a process beside its imports; a slice of 1024 x 1024 takes below 50 MB. Own decision."""
 IDLE_SECONDS = 10
-"""Own decision: how long the processes wait for another series before they end."""
+"""Time that processes wait for another series before they end. Own decision."""
 CPU_SECONDS = 8.0
-"""Own decision: for one frame; the slowest, JPEG 2000, takes below 0.1 s for 512 x 512."""
+"""CPU time for one frame; the slowest, JPEG 2000, takes below 0.1 s for 512 x 512. Own decision."""
 
 StoredArray = npt.NDArray[np.integer]
 Key = TypeVar("Key")
@@ -74,11 +74,7 @@ class EncodedFrame:
 
 
 class DecodingError(Exception, Generic[Key]):
-    """A frame cannot be decoded.
-
-    Attributes:
-        key: of the frame.
-    """
+    """The frame with this key cannot be decoded."""
 
     def __init__(self, key: Key) -> None:
         """Keep the frame's key."""

@@ -29,9 +29,9 @@ class LungCtError(Exception):
     """Base of all errors raised on purpose.
 
     Attributes:
-        exit_code: what the process returns.
-        status: the ``status`` of ``result.json``.
-        default_code: the code of errors that name no narrower one.
+        exit_code: exit code of the process.
+        status: ``status`` of ``result.json``.
+        default_code: code of errors that name no narrower one.
         code: machine-readable reason, stable across versions, e.g. ``GAP_TOO_WIDE``.
     """
 
@@ -110,7 +110,7 @@ class ModelError(LungCtError):
 
 
 def without_text(error: Exception) -> LungCtError:
-    """Return an error raised on purpose as it is; of any other tell only its type and place.
+    """Return an error raised on purpose as it is, any other with its type and place only.
 
     The text of an unforeseen error may quote the input, and with it the patient.
     """
@@ -127,7 +127,7 @@ def without_text(error: Exception) -> LungCtError:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Know the errors of NumPy and C++ (MemoryError), of torch's GPUs (a class), of its CPUs (a text)."""
+    """Recognise the errors of NumPy and C++ (MemoryError), torch on GPUs (a class) and on CPUs (a text)."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"

@@ -1,7 +1,8 @@
-"""Names of all files of an analysis but ``result.json``; what writes them is slow to import."""
+"""Names of the files of an analysis, in a module that is quick to import."""
 
 from pathlib import Path
 
+RESULT_FILE = "result.json"
 LOBES_FILE = "lobes.nii.gz"
 OPACITIES_FILE = "opacities.nii.gz"
 REPORT_FILE = "report.pdf"
@@ -12,18 +13,19 @@ ANATOMY_SEG, OPACITIES_SEG, TREE_SEG = "anatomy_seg.dcm", "opacities_seg.dcm", "
 MEASUREMENTS_SR, REPORT_DICOM = "measurements_sr.dcm", "report_pdf.dcm"
 
 KEY_SLICES = tuple(f"key_slice_{number}.dcm" for number in range(1, 10))
-"""The most affected slice, and others."""
+"""Names of the most affected slice and of others."""
 
 DICOM_FILES = tuple(
     f"{DICOM_FOLDER}/{name}"
     for name in (ANATOMY_SEG, OPACITIES_SEG, TREE_SEG, MEASUREMENTS_SR, REPORT_DICOM, *KEY_SLICES)
 )
-"""In a folder of their own, since exporters send everything in a folder as DICOM."""
+"""Files in a folder of their own, since exporters send everything in a folder as DICOM."""
 
 FORMER_FILES = (f"{DICOM_FOLDER}/findings_seg.dcm",)
-"""What version 0.1.0 wrote. They are removed like results of today, lest an exporter sends old with new."""
+"""Files of version 0.1.0, removed like results of today, lest an exporter send old with new."""
 
 DELIVERED_FILES = (LOBES_FILE, OPACITIES_FILE, REPORT_FILE, HTML_FILE, *DICOM_FILES, *FORMER_FILES)
+"""All files of an analysis but ``result.json``."""
 
 
 def packaged_models() -> Path:

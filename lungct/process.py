@@ -6,7 +6,7 @@ import os
 
 
 def prepare_process() -> None:
-    """Make this process fit for the analysis; call it once, before the first import of torch.
+    """Prepare this process for the analysis; call it once, before the first import of torch.
 
     Stages run side by side, and threads that spin while they wait would take each other's time: torch reads
     that when it is imported. MONAI and torch ask for the name of the user, and a container may run under a

@@ -31,7 +31,7 @@ class _Section(BaseModel):
 
 
 class SelectionLimits(_Section):
-    """What a series must satisfy to be analysed.
+    """Conditions that a series must satisfy to be analysed.
 
     Thickness and age are the paper's (Topff et al. 2023); the others are our own (ADR 0015).
 
@@ -53,10 +53,10 @@ class SelectionLimits(_Section):
 
 
 class DicomSettings(_Section):
-    """Which DICOM objects are written, and how the masks are stored.
+    """Choice of DICOM objects and storage of the masks.
 
     Attributes:
-        segmentations: lobes and opacities; the structured report refers to them.
+        segmentations: needed by the structured report, which refers to them.
         compression: ``rle`` and ``jpeg_ls`` need ``labelmap``: there is no such code for single bits.
         omit_empty_frames: leave out frames in which a segment has no voxel.
     """
@@ -79,7 +79,7 @@ class DicomSettings(_Section):
 
 
 class OutputSettings(_Section):
-    """Which files are written beside ``result.json``."""
+    """Choice of the files beside ``result.json``."""
 
     language: Language = "en"
     paper: Paper = "A4"
@@ -98,11 +98,7 @@ class OutputSettings(_Section):
 
 
 class Settings(_Section):
-    """Every setting of the pipeline.
-
-    Attributes:
-        lobe_segmenter: ``lungmask`` where a site has installed that package and its weights.
-    """
+    """Every setting of the pipeline; ``lungmask`` works where a site has installed it and its weights."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     lobe_segmenter: LobeSegmenter = "own"
@@ -111,7 +107,7 @@ class Settings(_Section):
 
 
 def read_settings(path: Path) -> Settings:
-    """Settings of an app.yaml; what it leaves out has its default.
+    """Read the settings of an app.yaml; what it leaves out has its default.
 
     Raises:
         SettingsError: the file is missing, is not YAML, or holds an unknown key or a wrong value.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from lungct.findings.classification import classify
 from lungct.records import Chest, Classification, LungAnatomy
-from operators.stage import ModelStage
+from operators.stage import Stage
 
 
-class Classifier(ModelStage):
-    """Probabilities of COVID-19, other infection and no infection."""
+class Classifier(Stage):
+    """Classifies the chest as COVID-19, other infection or no infection."""
 
     inputs = ("chest", "anatomy")
     output = "classification"
 
     def process(self, chest: Chest, anatomy: LungAnatomy) -> Classification:
         """Return the probabilities of the three classes."""
-        return classify(chest.volume, anatomy, self.models.classifier)
+        return classify(chest.volume, anatomy, self.task.models.classifier)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from monai.deploy.conditions import CountCondition
@@ -18,11 +17,10 @@ class DicomLoader(Stage):
 
     output = "scan"
 
-    def __init__(self, fragment: Fragment, *, input_path: Path, **options: Any) -> None:
-        """Take the input folder."""
-        self.input_path = input_path
+    def __init__(self, fragment: Fragment, **options: Any) -> None:
+        """Limit the operator to one run: without an input Holoscan would run it for ever."""
         super().__init__(fragment, CountCondition(fragment, 1), **options)
 
     def process(self) -> Scan:
-        """All series of the input folder."""
-        return scan_folder(self.input_path)
+        """Return all series of the input folder."""
+        return scan_folder(self.task.input_path)

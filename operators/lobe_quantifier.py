@@ -8,11 +8,11 @@ from operators.stage import Stage
 
 
 class LobeQuantifier(Stage):
-    """Millilitres, percentages and scores."""
+    """Measures volumes and scores."""
 
     inputs = ("chest", "anatomy", "opacities")
     output = "quantification"
 
     def process(self, chest: Chest, anatomy: LungAnatomy, opacities: Opacities) -> Quantification:
-        """Volumes and scores of the five lobes."""
+        """Return volumes and scores of the five lobes."""
         return quantify(anatomy, opacities, chest.volume.voxel_ml)

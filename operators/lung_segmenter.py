@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from lungct.anatomy.lungs import segment_lobes
 from lungct.records import Chest, LungAnatomy
-from operators.stage import ModelStage
+from operators.stage import Stage
 
 
-class LungSegmenter(ModelStage):
+class LungSegmenter(Stage):
     """Labels the five lobes."""
 
     inputs = ("chest",)
@@ -15,4 +15,4 @@ class LungSegmenter(ModelStage):
 
     def process(self, chest: Chest) -> LungAnatomy:
         """Return the lobes on the grid of the chest."""
-        return segment_lobes(chest.volume, self.models.lobes)
+        return segment_lobes(chest.volume, self.task.models.lobes)

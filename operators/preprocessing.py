@@ -14,5 +14,5 @@ class Preprocessing(Stage):
     output = "chest"
 
     def process(self, selection: Selection) -> Chest:
-        """The chest that is analysed."""
+        """Return the chest that is analysed."""
         return read_chest(selection)

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from monai.deploy.core import Fragment
-
 from lungct.findings.quality import conclude
 from lungct.records import (
     BronchovascularTree,
@@ -17,7 +12,6 @@ from lungct.records import (
     Opacities,
     Quantification,
 )
-from lungct.settings import OutputSettings
 from operators.stage import Stage
 
 
@@ -25,12 +19,6 @@ class ReportWriter(Stage):
     """Draws the conclusion and writes every file of the analysis but ``result.json``."""
 
     inputs = ("chest", "anatomy", "classification", "opacities", "tree", "quantification")
-
-    def __init__(self, fragment: Fragment, *, folder: Path, outputs: OutputSettings, **options: Any) -> None:
-        """Take the folder and the choice of files."""
-        self.folder = folder
-        self.outputs = outputs
-        super().__init__(fragment, **options)
 
     def process(
         self,
@@ -45,5 +33,5 @@ class ReportWriter(Stage):
         from lungct.delivery import deliver  # slow to import, and only this stage needs it
 
         analysis = conclude(chest, anatomy, classification, opacities, tree, quantification)
-        deliver(self.folder, self.outputs, analysis)
+        deliver(self.task.folder, self.task.settings.outputs, analysis)
         return analysis.findings

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from lungct.findings.opacities import segment_opacities
 from lungct.records import Chest, LungAnatomy, Opacities
-from operators.stage import ModelStage
+from operators.stage import Stage
 
 
-class SliceSegmenter(ModelStage):
+class SliceSegmenter(Stage):
     """Segments opacities slice by slice."""
 
     inputs = ("chest", "anatomy")
@@ -15,4 +15,4 @@ class SliceSegmenter(ModelStage):
 
     def process(self, chest: Chest, anatomy: LungAnatomy) -> Opacities:
         """Return the opacities inside the lobes."""
-        return segment_opacities(chest.volume, anatomy, self.models.opacities)
+        return segment_opacities(chest.volume, anatomy, self.task.models.opacities)

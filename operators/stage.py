@@ -1,8 +1,10 @@
-"""What all operators share: receive records, do one step, emit one record."""
+"""The common part of all operators: receive records, do one step, emit one record."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from monai.deploy.core import ExecutionContext, Fragment, InputContext, Operator, OperatorSpec, OutputContext
@@ -10,6 +12,23 @@ from monai.deploy.core import ExecutionContext, Fragment, InputContext, Operator
 from lungct.errors import without_text
 from lungct.journal import Journal
 from lungct.networks.models import Models
+from lungct.settings import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One run of the graph, as all operators know it.
+
+    Attributes:
+        folder: existing folder for the files of the analysis.
+        journal: times the stages and keeps what ``result.json`` needs.
+    """
+
+    input_path: Path
+    folder: Path
+    settings: Settings
+    models: Models
+    journal: Journal
 
 
 class Stage(Operator):
@@ -27,10 +46,10 @@ class Stage(Operator):
     inputs: ClassVar[tuple[str, ...]] = ()
     output: ClassVar[str] = ""
 
-    def __init__(self, fragment: Fragment, *args: Any, journal: Journal, name: str) -> None:
-        """Take the journal that times the stage and keeps what ``result.json`` needs."""
-        self.journal = journal
-        super().__init__(fragment, *args, name=name)
+    def __init__(self, fragment: Fragment, *conditions: Any, task: Task, name: str) -> None:
+        """Take the task, and conditions of Holoscan for when to run."""
+        self.task = task
+        super().__init__(fragment, *conditions, name=name)
 
     def setup(self, spec: OperatorSpec) -> None:
         """Declare the ports."""
@@ -43,7 +62,7 @@ class Stage(Operator):
         """Run the step once; Holoscan prints errors whole, so an unforeseen one leaves without its text."""
         records = [op_input.receive(port) for port in self.inputs]
         try:
-            record = self.journal.run(self.name, self.process, *records)
+            record = self.task.journal.run(self.name, self.process, *records)
         except Exception as error:
             raise without_text(error) from None
         if self.output:
@@ -51,17 +70,4 @@ class Stage(Operator):
 
     @abstractmethod
     def process(self, *records: Any) -> object:
-        """The step itself."""
-
-
-class ModelStage(Stage):
-    """A stage that needs a network.
-
-    Attributes:
-        models: verified; the network is built when the stage first asks for it.
-    """
-
-    def __init__(self, fragment: Fragment, *args: Any, models: Models, **options: Any) -> None:
-        """Take the networks that all stages share."""
-        self.models = models
-        super().__init__(fragment, *args, **options)
+        """Return the record that follows from those on the inputs."""

@@ -31,7 +31,7 @@ COMPARES_WITH_HOLOSCAN = {ROOT / "lungct_research" / "benchmarks" / "instead.py"
 LAYERS = {
     "lungct": (
         {"decoding", "errors", "file_names", "records", "settings"},
-        {"journal", "output", "networks", "dicom_read"},
+        {"journal", "networks", "dicom_read"},
         {"anatomy", "process"},
         {"findings"},
         {"report"},

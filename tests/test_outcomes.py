@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from lungct.journal import Journal
-from lungct.output import OutputFolder
 from lungct.report.result import build_result
+from lungct.run import OutputFolder
 from lungct_research.synthesis.phantom.dicom_faults import Fault
 from lungct_research.synthesis.phantom.dicom_study import write_localizer, write_study
 from lungct_research.synthesis.phantom.study_options import StudyOptions

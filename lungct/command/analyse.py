@@ -1,4 +1,4 @@
-"""``lungct analyse``: one study in, report and results out."""
+"""The sub-command ``lungct analyse``: one study in, report and results out."""
 
 from __future__ import annotations
 
@@ -97,24 +97,23 @@ def _analyse(
     series: str | None,
     accept: tuple[str, ...],
 ) -> Result:
-    """Analyse what lies in a file or folder; an archive that is refused has its ``result.json``, too."""
+    """Analyse a file or folder; an archive that is refused has its ``result.json``, too."""
     import lungct
-    from lungct.command.archive import unpacked
+    from lungct.command.archive import unpack
     from lungct.errors import InputError
     from lungct.journal import Journal
     from lungct.run import run_into
 
-    def refuse(error: InputError) -> Result:
-        def fail(_: Path) -> None:
-            raise error
-
-        return run_into(out, Journal(), fail)
-
     try:
-        with unpacked(study) as folder:
+        with unpack(study) as folder:
             return lungct.analyse(folder, out, settings, models, watch, series, accept)
     except InputError as error:
-        return refuse(error)
+        refusal = error
+
+    def fail(_: Path) -> None:
+        raise refusal
+
+    return run_into(out, Journal(), fail)
 
 
 @contextmanager
@@ -146,11 +145,10 @@ def _progress(log_level: str) -> Iterator[Watcher | None]:
 
 
 def _show(result: Result, out: Path) -> None:
-    from lungct.file_names import HTML_FILE, REPORT_FILE
-    from lungct.output import RESULT_FILE
-    from lungct.report.summary import summary
+    from lungct.file_names import HTML_FILE, REPORT_FILE, RESULT_FILE
+    from lungct.report.result import summarise
 
     if result.findings:
-        click.echo(summary(result))
+        click.echo(summarise(result))
     report = next((name for name in (REPORT_FILE, HTML_FILE) if name in result.outputs), RESULT_FILE)
     click.echo(f"{report.rpartition('.')[0].capitalize()}: {out / report}")

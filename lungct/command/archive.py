@@ -13,14 +13,14 @@ from pathlib import Path, PurePosixPath
 from lungct.errors import InputError
 
 MAX_FILES = 20_000
-"""Several times the files of the largest chest CT study that we know; own decision."""
+"""Most files of an archive: several times those of the largest chest CT study that we know. Own decision."""
 
 MAX_BYTES = 16 * 1024**3
-"""All files unpacked: 20,000 uncompressed slices of 512 x 512 take 10 GiB; own decision."""
+"""Most bytes of all files: 20,000 uncompressed slices of 512 x 512 take 10 GiB. Own decision."""
 
 
 @contextmanager
-def unpacked(study: Path) -> Iterator[Path]:
+def unpack(study: Path) -> Iterator[Path]:
     """Yield the folder or file to analyse; an archive is unpacked for as long as the context lasts.
 
     Raises:
@@ -51,17 +51,16 @@ def _unpack(archive: Path, folder: Path) -> None:
 def _check(archive: Path, folder: Path, members: list[zipfile.ZipInfo]) -> None:
     """Refuse an archive before anything of it is written; reading stops at the sizes that it declares."""
     n_bytes = sum(member.file_size for member in members)
+    gib = f"{n_bytes / 1024**3:.1f} GiB"
     if len(members) > MAX_FILES or n_bytes > MAX_BYTES:
-        message = f"{archive.name} holds {len(members)} files with {n_bytes / 1024**3:.1f} GiB"
         raise InputError(
-            f"{message}; at most {MAX_FILES} files with {MAX_BYTES / 1024**3:.0f} GiB are unpacked: "
-            "unpack it and name the folder",
+            f"{archive.name} holds {len(members)} files with {gib}; at most {MAX_FILES} files with "
+            f"{MAX_BYTES / 1024**3:.0f} GiB are unpacked: unpack it and name the folder",
             "ARCHIVE_TOO_LARGE",
         )
     if n_bytes > shutil.disk_usage(folder).free:
         raise InputError(
-            f"{archive.name} needs {n_bytes / 1024**3:.1f} GiB to be unpacked: set TMPDIR to a larger disk",
-            "ARCHIVE_TOO_LARGE",
+            f"{archive.name} needs {gib} to be unpacked: set TMPDIR to a larger disk", "ARCHIVE_TOO_LARGE"
         )
     if any(member.flag_bits & 1 for member in members):
         raise InputError(f"{archive.name} is encrypted: unpack it and name the folder", "ARCHIVE_ENCRYPTED")

@@ -15,7 +15,7 @@ DECISION_CUT_OFF = 0.45
 
 @torch.inference_mode()
 def classify(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel) -> Classification:
-    """Probabilities of the three classes, at the temperature that validation asked for (Guo et al. 2017).
+    """Return the probabilities of the classes, at the temperature found in validation (Guo et al. 2017).
 
     The energy is the negative log-sum-exp of the logits (Liu et al. 2020, NeurIPS 33: 21464): high where no
     class answers to what is seen.
@@ -43,7 +43,7 @@ def classify(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel) -> Clas
 
 
 def decide(probabilities: Probabilities) -> Diagnosis:
-    """The paper's rule; where both tests pass, the order decides (ADR 0002)."""
+    """Apply the paper's rule; where both tests pass, the order decides (ADR 0002)."""
     if probabilities.no_infection > DECISION_CUT_OFF:
         return Diagnosis.NO_INFECTION
     if probabilities.covid19 > DECISION_CUT_OFF:

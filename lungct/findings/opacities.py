@@ -1,4 +1,4 @@
-"""Infectious lung opacities, slice by slice: where the network sees them and the density agrees."""
+"""Infectious lung opacities, slice by slice, where network and density agree."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from lungct.records import CtVolume, HuArray, LungAnatomy, MaskArray, Opacities
 BoolArray = npt.NDArray[np.bool_]
 
 SMALLEST_OPACITY_ML = 0.1
-"""Smaller pieces are noise: a sphere of 6 mm, the size below which nodules are not followed up either."""
+"""Volume below which a piece is noise: a sphere of 6 mm, below which nodules are not followed up either."""
 
 AERATED_BELOW_HU = -750.0
-"""Airier than this is no opacity."""
+"""Density of airy lung, which is no opacity."""
 
 DENSE_ABOVE_HU, DENSE_ABOVE_PROBABILITY = -500.0, 0.05
-"""What is denser and touches an opacity belongs to it, unless the network is sure that it does not."""
+"""Density from which tissue that touches an opacity belongs to it, and the probability that this needs."""
 
 MARGIN_PIXELS = 16
-"""Around the lungs, of the network's 320: what it sees of the chest wall. Experts agree no better with what
-whole slices give (ADR 0027)."""
+"""Chest wall around the lungs that the network sees, in its 320 pixels. Whole slices agree no better with
+experts (ADR 0027)."""
 
 MULTIPLE_PIXELS = 32
-"""Sizes that the network can halve five times."""
+"""Multiple that the network can halve five times."""
 
 THINNEST_MM = 3.75
-"""What is thinner on a slice is partial volume at the pleura, a vessel or a fissure.
+"""Width below which a structure on a slice is partial volume at the pleura, a vessel or a fissure.
 
 These limits were chosen on painted infections in chests that training did not see: for the volume and the
 Dice coefficient, ``lungct train opacity --evaluate``.
@@ -71,12 +71,12 @@ def segment_opacities(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel
 
 
 def seen_around(footprint: BoolArray) -> Box:
-    """What the network looks at, see :func:`around`."""
+    """Return the rows and columns that the network looks at, see :func:`around`."""
     return around(footprint, SEGMENTER_SHAPE, MULTIPLE_PIXELS)
 
 
 def around(footprint: BoolArray, shape: Sequence[int], multiple: int = 1) -> Box:
-    """Rows and columns of slices of another size that hold all lung and a margin.
+    """Return the rows and columns of slices of another size that hold all lung and a margin.
 
     Args:
         footprint: ``[rows, columns]``, true where any slice holds lung.
@@ -97,7 +97,7 @@ def around(footprint: BoolArray, shape: Sequence[int], multiple: int = 1) -> Box
 def marked(
     probability: Tensor, slices_hu: HuArray, lungs: BoolArray, threshold: float, pixel_mm: float
 ) -> BoolArray:
-    """Opacities on axial slices, by probability, density and width.
+    """Mark opacities on axial slices by probability, density and width.
 
     Densities are means of 3 x 3 voxels, lest noise decide.
 
@@ -118,7 +118,7 @@ def marked(
 
 
 def _touched(plane: BoolArray, by: BoolArray) -> BoolArray:
-    """The pieces of a plane that share a voxel with another plane."""
+    """Return the pieces of a plane that share a voxel with another plane."""
     pieces = cc3d.connected_components(plane, connectivity=8)
     is_touched = np.zeros(int(pieces.max()) + 1, bool)
     is_touched[pieces[by & plane]] = True
@@ -127,7 +127,7 @@ def _touched(plane: BoolArray, by: BoolArray) -> BoolArray:
 
 
 def _without_thin_parts(masks: Tensor, pixel_mm: float) -> BoolArray:
-    """Opening of every slice by a square of :data:`THINNEST_MM`."""
+    """Open every slice by a square of :data:`THINNEST_MM`."""
     reach = max(round((THINNEST_MM / pixel_mm - 1) / 2), 0)
     width = 2 * reach + 1
     eroded = -_highest_around(-masks[:, None], width, reach)
@@ -136,7 +136,7 @@ def _without_thin_parts(masks: Tensor, pixel_mm: float) -> BoolArray:
 
 
 def _highest_around(planes: Tensor, width: int, reach: int) -> Tensor:
-    """In a square; along one axis after the other, which is faster."""
+    """Return the maximum in a square, along one axis after the other, which is faster."""
     along_rows = functional.max_pool2d(planes, (1, width), 1, (0, reach))
     return functional.max_pool2d(along_rows, (width, 1), 1, (reach, 0))
 

@@ -30,7 +30,7 @@ from lungct.records import (
 )
 
 SEVERE_FLAGS = ("OUTSIDE_METHOD", "ORIENTATION_DOUBTFUL", "SOLID_LUNG")
-"""Codes that forbid to rely on the findings: every page and picture says so before it says anything else."""
+"""Codes that forbid to rely on the findings; every page and picture shows them before anything else."""
 
 NOT_RECOMMENDED = (
     "THICK_SLICES", "OTHER_KERNEL", "EXPIRATION", "LUNGS_CUT", "DERIVED_IMAGES", "BODY_PART_CONTRADICTED",
@@ -41,7 +41,8 @@ PLAUSIBLE_LUNG_ML = (1500.0, 9500.0)
 """Adult total lung capacity at CT, from severe restriction to hyperinflation."""
 
 SMALLEST_LOBE_ML = 30.0
-"""Below this a lobe counts as missing: lobectomy, collapse or a failure of the segmenter."""
+"""Volume below which a lobe counts as missing: lobectomy, collapse or a failure of the segmenter. Own
+decision."""
 
 PLAUSIBLE_LEFT_TO_RIGHT = (0.4, 1.8)
 """The left lung normally holds about 0.85 of the right one's volume."""
@@ -53,24 +54,24 @@ PLAUSIBLE_SHARE_OF_LUNG: Mapping[Lobe, tuple[float, float]] = {
     Lobe.RIGHT_MIDDLE: (0.02, 0.36),
     Lobe.RIGHT_LOWER: (0.19, 0.82),
 }
-"""What a lobe holds of its lung: the range in the 51 patients of Tang et al. 2019, a quarter of its width
-wider on both sides (the left lobes alike, since one is what the other leaves), as printed by
-``lungct evaluate lobe-shares``. For the middle lobe that begins below zero; 0.02 is an own decision."""
+"""A lobe's share of its lung: the range in the 51 patients of Tang et al. 2019, a quarter of its width wider
+on both sides (the left lobes alike, since one is what the other leaves), as printed by ``lungct evaluate
+lobe-shares``. For the middle lobe that begins below zero; 0.02 is an own decision."""
 
 LOWEST_CONFIDENCE = 0.8
-"""Mean probability below which a lobe's borders are not to be believed. Own decision."""
+"""Mean probability below which a lobe's borders cannot be trusted. Own decision."""
 
 SMALLEST_AERATED_SHARE = 0.2
-"""Of a lobe; consolidation of a whole lobe leaves air in its bronchi. Own decision."""
+"""Smallest share of a lobe that holds air: even a consolidated lobe has air in its bronchi. Own decision."""
 
 MOST_SOLID_ML = 30.0
-"""Of a lobe, far from air; vessels, nodules and most atelectasis have air beside them. Own decision."""
+"""Most solid tissue far from air in a lobe; vessels, nodules, most atelectasis are near air. Own decision."""
 
 TRUNCATED_AREA_MM2 = 2000.0
 """Lung area on the outermost slice, or on an edge of the field of view, that only a cut-off lung reaches."""
 
 DISAGREEMENT_PERCENT = 1.0
-"""Affected share of the lungs that contradicts "no signs of infection"."""
+"""Affected share of the lungs that contradicts "no signs of infection". Own decision."""
 
 
 def conclude(
@@ -108,7 +109,7 @@ def conclude(
 
 
 def method_flags(selection: Selection) -> Iterator[QualityFlag]:
-    """Rules for the input that the user switched off."""
+    """Flag rules for the input that the user switched off."""
     if codes := ", ".join(selection.accepted_codes):
         yield QualityFlag(
             "OUTSIDE_METHOD",
@@ -117,7 +118,7 @@ def method_flags(selection: Selection) -> Iterator[QualityFlag]:
 
 
 def selection_flags(selection: Selection) -> Iterator[QualityFlag]:
-    """An analysed series that is allowed but not as recommended, or one of several studies."""
+    """Flag a series that is allowed but not as recommended, or one of several studies."""
     studies = {verdict.series.study_uid for verdict in selection.verdicts}
     if len(studies) > 1:
         yield QualityFlag("SEVERAL_STUDIES", _several_studies(len(studies), selection))
@@ -136,7 +137,7 @@ def selection_flags(selection: Selection) -> Iterator[QualityFlag]:
 
 
 def _several_studies(n_studies: int, selection: Selection) -> str:
-    """Which study of several was analysed, by its date."""
+    """Tell which study of several was analysed, by its date."""
     analysed, seen = selection.chosen, selection.study_dates_seen
     text = f"the input holds {n_studies} studies; one series of one study was analysed"
     if analysed is None or not seen:
@@ -148,12 +149,12 @@ def _several_studies(n_studies: int, selection: Selection) -> str:
 
 
 def _as_iso(day: str) -> str:
-    """A date of eight digits, written with hyphens."""
+    """Write a date of eight digits with hyphens."""
     return f"{day[:4]}-{day[4:6]}-{day[6:]}"
 
 
 def patient_flags(patient: PatientStudy) -> Iterator[QualityFlag]:
-    """Text of the header that was written in another character set than it declares."""
+    """Flag text of the header in another character set than it declares."""
     if patient.misfits:
         yield QualityFlag(
             "NAME_CHARACTER_SET",
@@ -163,7 +164,7 @@ def patient_flags(patient: PatientStudy) -> Iterator[QualityFlag]:
 
 
 def truncation_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[QualityFlag]:
-    """Lungs that reach the border of the volume."""
+    """Flag lungs that reach the border of the volume."""
     slice_mm, row_mm, column_mm = volume.spacing_mm
     lung = anatomy.lobes > 0
     ends = {
@@ -181,7 +182,7 @@ def truncation_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[Quality
 
 
 def lung_volume_flags(quantification: Quantification) -> Iterator[QualityFlag]:
-    """Lungs, sides or lobes of implausible size."""
+    """Flag lungs, sides or lobes of implausible size."""
     total_ml = quantification.total.lung_ml
     low, high = PLAUSIBLE_LUNG_ML
     if not low <= total_ml <= high:
@@ -194,17 +195,6 @@ def lung_volume_flags(quantification: Quantification) -> Iterator[QualityFlag]:
             name, found_ml = lobe.replace("_", " "), quantification.lobes[lobe].lung_ml
             message = f"{name} lobe: {found_ml:.0f} mL found; it may be missing, collapsed or not recognised"
             yield QualityFlag("LOBE_MISSING", message)
-    yield from _share_flags(quantification)
-    left_ml, right_ml = quantification.left_lung.lung_ml, quantification.right_lung.lung_ml
-    low, high = PLAUSIBLE_LEFT_TO_RIGHT
-    if not low * right_ml <= left_ml <= high * right_ml:
-        yield QualityFlag(
-            "LUNGS_ASYMMETRIC", f"left lung {left_ml:.0f} mL against right lung {right_ml:.0f} mL"
-        )
-
-
-def _share_flags(quantification: Quantification) -> Iterator[QualityFlag]:
-    """Lobes that are there but hold implausibly much or little of their lung."""
     for lobe, (low, high) in PLAUSIBLE_SHARE_OF_LUNG.items():
         lung = quantification.left_lung if lobe in LEFT_LOBES else quantification.right_lung
         lobe_ml = quantification.lobes[lobe].lung_ml
@@ -213,10 +203,16 @@ def _share_flags(quantification: Quantification) -> Iterator[QualityFlag]:
             yield QualityFlag(
                 "LOBE_SHARE_IMPLAUSIBLE", f"{message}, outside {100 * low:.0f} to {100 * high:.0f} %"
             )
+    left_ml, right_ml = quantification.left_lung.lung_ml, quantification.right_lung.lung_ml
+    low, high = PLAUSIBLE_LEFT_TO_RIGHT
+    if not low * right_ml <= left_ml <= high * right_ml:
+        yield QualityFlag(
+            "LUNGS_ASYMMETRIC", f"left lung {left_ml:.0f} mL against right lung {right_ml:.0f} mL"
+        )
 
 
 def air_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[QualityFlag]:
-    """Lobes that hold hardly any air, and so may be none."""
+    """Flag lobes that hold hardly any air."""
     without_air = []
     for lobe in Lobe:
         lobe_hu = volume.volume_hu[anatomy.lobes == lobe.label]
@@ -231,7 +227,7 @@ def air_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[QualityFlag]:
 
 
 def solid_lung_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[QualityFlag]:
-    """Lobes with much solid tissue far from air, which may be no lung."""
+    """Flag lobes with much solid tissue far from air, which may be no lung."""
     lobe_ml = find_solid_lung(volume, anatomy.lobes).lobe_ml
     large = [f"{lobe.replace('_', ' ')} {ml:.0f} mL" for lobe, ml in lobe_ml.items() if ml > MOST_SOLID_ML]
     if large:
@@ -243,7 +239,7 @@ def solid_lung_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[Quality
 
 
 def confidence_flags(anatomy: LungAnatomy) -> Iterator[QualityFlag]:
-    """Lobes that the network was not sure about."""
+    """Flag lobes that the network was not sure about."""
     unsure = [
         f"{lobe.replace('_', ' ')} ({value:.2f})"
         for lobe, value in anatomy.confidence.items()
@@ -256,7 +252,7 @@ def confidence_flags(anatomy: LungAnatomy) -> Iterator[QualityFlag]:
 
 
 def familiarity_flags(classification: Classification) -> Iterator[QualityFlag]:
-    """A chest unlike those that the classifier was validated on."""
+    """Flag a chest unlike those that the classifier was validated on."""
     energy, highest = classification.energy, classification.highest_energy
     if highest is not None and energy > highest:
         yield QualityFlag(
@@ -269,11 +265,8 @@ def familiarity_flags(classification: Classification) -> Iterator[QualityFlag]:
 def agreement_flags(
     probabilities: Probabilities, diagnosis: Diagnosis, quantification: Quantification
 ) -> Iterator[QualityFlag]:
-    """A classifier that is not sure, or that the opacity segmenter contradicts."""
-    if (
-        max(probabilities.covid19, probabilities.other_infection, probabilities.no_infection)
-        <= DECISION_CUT_OFF
-    ):
+    """Flag a classifier that is not sure, or that the opacity segmenter contradicts."""
+    if max(vars(probabilities).values()) <= DECISION_CUT_OFF:
         yield QualityFlag("CLASSIFICATION_UNCERTAIN", f"no class is more probable than {DECISION_CUT_OFF}")
     affected_percent = quantification.total.opacity_percent or 0.0
     if diagnosis is Diagnosis.NO_INFECTION and affected_percent >= DISAGREEMENT_PERCENT:
@@ -288,7 +281,7 @@ def agreement_flags(
 
 
 def tree_flags(tree: BronchovascularTree) -> Iterator[QualityFlag]:
-    """Airways or vessels that were looked for in vain."""
+    """Flag airways or vessels that were looked for in vain."""
     missing = [name for name in ("airways", "vessels") if not getattr(tree, name).any()]
     if tree.is_wanted and missing:
         yield QualityFlag(
@@ -297,7 +290,7 @@ def tree_flags(tree: BronchovascularTree) -> Iterator[QualityFlag]:
 
 
 def model_flags(models: tuple[ModelInfo, ...]) -> Iterator[QualityFlag]:
-    """Weights that are not validated."""
+    """Flag weights that are not validated."""
     names = [model.name for model in models if model.provisional]
     if names:
         yield QualityFlag("MODELS_PROVISIONAL", f"weights not validated: {', '.join(names)}")

@@ -15,13 +15,7 @@ MAX_SCORE = 25
 
 
 def quantify(anatomy: LungAnatomy, opacities: Opacities, voxel_ml: float) -> Quantification:
-    """Lung and opacity volume of every lobe, and the scores.
-
-    Args:
-        anatomy: lobes.
-        opacities: on the same grid.
-        voxel_ml: volume of a voxel of that grid.
-    """
+    """Measure lung and opacity volume of every lobe, and score them; ``voxel_ml`` is a voxel's volume."""
     n_labels = len(Lobe) + 1
     counts = np.zeros(2 * n_labels, np.int64)
     # slice by slice, since counting takes 8 bytes a voxel
@@ -47,7 +41,7 @@ def score(lobes: dict[Lobe, Extent]) -> Quantification:
 
 
 def lobe_score(opacity_percent: float | None) -> int:
-    """Score of a lobe, 0 to 5, from the exact percentage; a missing lobe (None) scores 0."""
+    """Score a lobe, 0 to 5, from the exact percentage; a missing lobe (None) scores 0."""
     if not opacity_percent:
         return 0
     below_5, *upper_bounds = SCORE_BANDS_PERCENT
@@ -55,7 +49,7 @@ def lobe_score(opacity_percent: float | None) -> int:
 
 
 def involvement(severity_score: int) -> Involvement:
-    """Band of the severity score: 0 none, 1-5 mild, 6-14 moderate, 15-25 severe."""
+    """Return the band of the severity score: 0 none, 1-5 mild, 6-14 moderate, 15-25 severe."""
     if severity_score == 0:
         return Involvement.NONE
     if severity_score < MODERATE_FROM:

@@ -1,1 +1,1 @@
-"""What people and machines read: `result.json`, label maps, pictures and the PDF."""
+"""The results for people and machines: ``result.json``, pictures, PDF and HTML."""

@@ -237,6 +237,31 @@ def list_software_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **packages}
 
 
+def summarise(result: Result) -> str:
+    """Return diagnosis, probabilities, score, lobes and flags in a few lines for a terminal.
+
+    They hold no patient data. Without findings, return the reason.
+    """
+    findings, words = result.findings, Wording("en")
+    if findings is None:
+        return result.reason.message if result.reason else result.status
+    probabilities = findings.probabilities
+    lines = [
+        result.notice,
+        "Infection: " + words(f"diagnosis.{findings.diagnosis}"),
+        f"Probabilities: COVID-19 {probabilities.covid19:.2f}, other {probabilities.other_infection:.2f}, "
+        f"none {probabilities.no_infection:.2f}",
+        f"CT severity score: {findings.severity_score} of 25 ({findings.involvement})",
+        f"{'':<14}{'lung mL':>9}{'opacity mL':>12}{'opacity %':>11}",
+    ]
+    for name, extent in {**findings.lobes, "both_lungs": findings.total}.items():
+        percent = extent.opacity_percent
+        shown = words("not_found") if percent is None else words.number(percent, 1)
+        label = name.replace("_", " ")
+        lines.append(f"{label:<14}{extent.lung_ml:>9.0f}{extent.opacity_ml:>12.0f}{shown:>11}")
+    return "\n".join([*lines, *(f"Flag: {flag.message} ({flag.code})" for flag in result.quality_flags)])
+
+
 def make_result_schema() -> dict[str, Any]:
     """Return the JSON Schema of ``result.json`` with its dialect and a name that changes with its version."""
     return {

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydicom import dcmread
 
-from lungct.output import RESULT_FILE
+from lungct.file_names import RESULT_FILE
 from lungct.settings import SelectionLimits
 from lungct_services.gateway.entries import SeriesEntry
 from lungct_services.gateway.jobs import GatewayJobs

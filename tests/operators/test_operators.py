@@ -34,7 +34,7 @@ from lungct.records import (
     Scan,
     Selection,
 )
-from lungct.settings import Settings
+from lungct.settings import OutputSettings, Settings
 from lungct_research.synthesis.phantom.dicom_study import write_study
 from lungct_research.synthesis.phantom.study_options import StudyOptions
 from operators.airway_vessel_segmenter import AirwayVesselSegmenter
@@ -46,7 +46,7 @@ from operators.preprocessing import Preprocessing
 from operators.report_writer import ReportWriter
 from operators.series_selector import SeriesSelector
 from operators.slice_segmenter import SliceSegmenter
-from operators.stage import Stage
+from operators.stage import Stage, Task
 
 
 class FakeInput:
@@ -76,44 +76,45 @@ def run(stage: Stage, **records: object) -> Any:
 
 
 @pytest.fixture
-def journal() -> Journal:
-    return Journal()
+def task(tmp_path: Path) -> Task:
+    """A task without networks, whose input and output lie in one folder."""
+    return Task(tmp_path, tmp_path, Settings(), Models(torch.device("meta"), {}), Journal())
 
 
-def test_loader_emits_the_series_of_the_folder(tmp_path: Path, journal: Journal) -> None:
+def test_loader_emits_the_series_of_the_folder(tmp_path: Path, task: Task) -> None:
     write_study(np.full((4, 8, 8), -900, np.int16), tmp_path, StudyOptions())
-    scan = run(DicomLoader(Fragment(), name="loader", journal=journal, input_path=tmp_path))
+    scan = run(DicomLoader(Fragment(), name="loader", task=task))
     assert isinstance(scan, Scan)
     assert [len(series.slices) for series in scan.series] == [4]
-    assert journal.scan is scan
+    assert task.journal.scan is scan
 
 
-def test_selector_emits_a_selection_even_without_eligible_series(tmp_path: Path, journal: Journal) -> None:
+def test_selector_emits_a_selection_even_without_eligible_series(tmp_path: Path, task: Task) -> None:
     write_study(np.full((4, 8, 8), -900, np.int16), tmp_path, StudyOptions())
-    stage = SeriesSelector(Fragment(), name="selector", journal=journal, limits=Settings().selection)
+    stage = SeriesSelector(Fragment(), name="selector", task=task)
     selection = run(stage, scan=scan_folder(tmp_path))
     assert [verdict.eligible for verdict in selection.verdicts] == [False]
-    assert journal.selection is selection
+    assert task.journal.selection is selection
 
 
-def test_preprocessing_refuses_a_selection_without_choice(journal: Journal) -> None:
-    stage = Preprocessing(Fragment(), name="preprocessing", journal=journal)
+def test_preprocessing_refuses_a_selection_without_choice(task: Task) -> None:
+    stage = Preprocessing(Fragment(), name="preprocessing", task=task)
     with pytest.raises(NoEligibleSeriesError, match="none of 0 series may be analysed"):
         run(stage, selection=Selection(Scan(Path("in"), ()), ()))
 
 
-def test_preprocessing_emits_the_chest(tmp_path: Path, journal: Journal) -> None:
+def test_preprocessing_emits_the_chest(tmp_path: Path, task: Task) -> None:
     volume_hu = np.random.default_rng(0).integers(-1000, 100, (70, 16, 12)).astype(np.int16)
     write_study(volume_hu, tmp_path, StudyOptions(spacing_mm=(2.5, 8, 8), patient_id="P7"))
     selection = select_series(scan_folder(tmp_path))
-    chest = run(Preprocessing(Fragment(), name="preprocessing", journal=journal), selection=selection)
+    chest = run(Preprocessing(Fragment(), name="preprocessing", task=task), selection=selection)
     assert np.array_equal(chest.volume.volume_hu, volume_hu)
     assert chest.patient.patient_id == "P7"
 
 
-def test_unforeseen_error_leaves_a_stage_without_its_text(journal: Journal) -> None:
+def test_unforeseen_error_leaves_a_stage_without_its_text(task: Task) -> None:
     """Holoscan prints the errors of operators whole, and their text may quote a patient."""
-    stage = LobeQuantifier(Fragment(), name="quantifier", journal=journal)
+    stage = LobeQuantifier(Fragment(), name="quantifier", task=task)
     with pytest.raises(LungCtError, match=r"AttributeError at .*\.py:\d+; please report it") as raised:
         run(stage, chest="Quaxolotl", anatomy=None, opacities=None)
     assert raised.value.__suppress_context__
@@ -121,7 +122,7 @@ def test_unforeseen_error_leaves_a_stage_without_its_text(journal: Journal) -> N
 
 
 @pytest.fixture
-def untrained(tmp_path: Path) -> Models:
+def untrained(task: Task, tmp_path: Path) -> Task:
     """Random weights, but all that may be lung is right upper lobe, and all that is not airy is opacity."""
     networks = {"lungs": LobeUNet(), "classifier": Classifier3d(), "opacity": opacity_unet()}
     of_lobe = slice(FOLD**3 * Lobe.RIGHT_UPPER.label, FOLD**3 * (Lobe.RIGHT_UPPER.label + 1))
@@ -129,13 +130,11 @@ def untrained(tmp_path: Path) -> Models:
     for name, network in networks.items():
         metadata = {"version": "0", "provisional": True, "parameters": {"threshold": -1.0}}
         save_model(tmp_path / name, network, metadata)
-    return verify_models(tmp_path, Settings(device="cpu"))
+    return replace(task, models=verify_models(tmp_path, Settings(device="cpu")))
 
 
-def test_lung_segmenter_emits_lobes_on_the_grid_of_the_chest(
-    chest: Chest, journal: Journal, untrained: Models
-) -> None:
-    stage = LungSegmenter(Fragment(), name="lungs", journal=journal, models=untrained)
+def test_lung_segmenter_emits_lobes_on_the_grid_of_the_chest(chest: Chest, untrained: Task) -> None:
+    stage = LungSegmenter(Fragment(), name="lungs", task=untrained)
     lobes = run(stage, chest=chest).lobes
     assert lobes.shape == chest.volume.volume_hu.shape
     assert set(np.unique(lobes)) <= {0, Lobe.RIGHT_UPPER.label}
@@ -143,28 +142,26 @@ def test_lung_segmenter_emits_lobes_on_the_grid_of_the_chest(
 
 
 def test_slice_segmenter_emits_opacities_inside_the_lobes(
-    chest: Chest, anatomy: LungAnatomy, journal: Journal, untrained: Models
+    chest: Chest, anatomy: LungAnatomy, untrained: Task
 ) -> None:
     """A threshold below 0 marks all lung that is not airy, even where random weights saturate at 0."""
-    stage = SliceSegmenter(Fragment(), name="opacity", journal=journal, models=untrained)
+    stage = SliceSegmenter(Fragment(), name="opacity", task=untrained)
     hazy_hu = np.where(anatomy.lobes > 0, -600, chest.volume.volume_hu).astype(np.int16)
     hazy = replace(chest, volume=replace(chest.volume, volume_hu=hazy_hu))
     mask = run(stage, chest=hazy, anatomy=anatomy).mask
     assert np.array_equal(mask > 0, anatomy.lobes > 0)
 
 
-def test_classifier_emits_probabilities(
-    chest: Chest, anatomy: LungAnatomy, journal: Journal, untrained: Models
-) -> None:
-    stage = Classifier(Fragment(), name="classifier", journal=journal, models=untrained)
+def test_classifier_emits_probabilities(chest: Chest, anatomy: LungAnatomy, untrained: Task) -> None:
+    stage = Classifier(Fragment(), name="classifier", task=untrained)
     probabilities = run(stage, chest=chest, anatomy=anatomy).probabilities
     assert sum(vars(probabilities).values()) == pytest.approx(1, abs=1e-5)
 
 
 def test_quantifier_emits_volumes(
-    chest: Chest, anatomy: LungAnatomy, opacities: Opacities, journal: Journal
+    chest: Chest, anatomy: LungAnatomy, opacities: Opacities, task: Task
 ) -> None:
-    stage = LobeQuantifier(Fragment(), name="quantifier", journal=journal)
+    stage = LobeQuantifier(Fragment(), name="quantifier", task=task)
     quantification = run(stage, chest=chest, anatomy=anatomy, opacities=opacities)
     assert isinstance(quantification, Quantification)
     assert quantification.total.opacity_ml == pytest.approx(opacities.mask.sum() * chest.volume.voxel_ml)
@@ -178,11 +175,9 @@ def test_writer_ends_the_graph_and_leaves_the_findings_in_the_journal(
     opacities: Opacities,
     tree: BronchovascularTree,
     findings: Findings,
-    journal: Journal,
+    task: Task,
 ) -> None:
-    stage = ReportWriter(
-        Fragment(), name="writer", journal=journal, folder=tmp_path, outputs=Settings().outputs
-    )
+    stage = ReportWriter(Fragment(), name="writer", task=task)
     run(
         stage,
         chest=chest,
@@ -192,7 +187,7 @@ def test_writer_ends_the_graph_and_leaves_the_findings_in_the_journal(
         tree=tree,
         quantification=findings.quantification,
     )
-    assert journal.findings == findings
+    assert task.journal.findings == findings
     assert (tmp_path / "report.pdf").stat().st_size > 0
     assert (tmp_path / "dicom" / "measurements_sr.dcm").stat().st_size > 0
 
@@ -201,7 +196,7 @@ def test_writer_ends_the_graph_and_leaves_the_findings_in_the_journal(
 def test_airway_vessel_segmenter_emits_a_tree_whatever_happens(
     chest: Chest,
     anatomy: LungAnatomy,
-    journal: Journal,
+    task: Task,
     monkeypatch: pytest.MonkeyPatch,
     is_wanted: bool,
 ) -> None:
@@ -209,14 +204,14 @@ def test_airway_vessel_segmenter_emits_a_tree_whatever_happens(
         raise MemoryError
 
     monkeypatch.setattr("lungct.anatomy.tree.segment_airways", fail)
-    tree = run(tree_segmenter(journal, is_wanted), chest=chest, anatomy=anatomy)
+    tree = run(tree_segmenter(task, is_wanted), chest=chest, anatomy=anatomy)
     assert not tree.airways.any()
     assert tree.airways.shape == chest.volume.volume_hu.shape
     assert tree.is_wanted == is_wanted
 
 
 def test_vessels_are_looked_for_on_the_chosen_device(
-    chest: Chest, anatomy: LungAnatomy, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    chest: Chest, anatomy: LungAnatomy, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     devices = []
 
@@ -225,18 +220,17 @@ def test_vessels_are_looked_for_on_the_chosen_device(
         return lobes
 
     monkeypatch.setattr("lungct.anatomy.tree.segment_vessels", find)
-    run(tree_segmenter(journal, is_wanted=True), chest=chest, anatomy=anatomy)
+    run(tree_segmenter(task, is_wanted=True), chest=chest, anatomy=anatomy)
     assert devices == [torch.device("meta")]
 
 
-def tree_segmenter(journal: Journal, is_wanted: bool) -> AirwayVesselSegmenter:
-    return AirwayVesselSegmenter(
-        Fragment(), name="tree", journal=journal, device=torch.device("meta"), is_wanted=is_wanted
-    )
+def tree_segmenter(task: Task, is_wanted: bool) -> AirwayVesselSegmenter:
+    settings = Settings(outputs=OutputSettings(airways_vessels=is_wanted))
+    return AirwayVesselSegmenter(Fragment(), name="tree", task=replace(task, settings=settings))
 
 
 def test_every_input_of_the_graph_is_connected_and_its_stages_are_those_of_the_pipeline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connected: set[tuple[str, str]] = set()
     stages: set[Stage] = set()
@@ -249,8 +243,7 @@ def test_every_input_of_the_graph_is_connected_and_its_stages_are_those_of_the_p
         original(application, source, target, ports)
 
     monkeypatch.setattr(ChestCtApplication, "add_flow", add_flow)
-    journal, models = Journal(), Models(torch.device("cpu"), {})
-    ChestCtApplication(tmp_path, tmp_path, Settings(), models, journal).compose()
+    ChestCtApplication(task).compose()
     assert connected == {(stage.name, port) for stage in stages for port in stage.inputs}
     assert {stage.name for stage in stages} == set(STAGES)
-    assert journal.n_stages == len(STAGES)
+    assert task.journal.n_stages == len(STAGES)

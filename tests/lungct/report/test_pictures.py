@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from lungct.delivery import write_label_maps
 from lungct.file_names import LOBES_FILE, OPACITIES_FILE
 from lungct.records import Analysis, Chest, LungAnatomy, Opacities
-from lungct.report.label_maps import write_label_maps
 from lungct.report.pictures import (
     LUNG_RGB,
     OPACITY_RGB,

@@ -279,7 +279,7 @@ def test_profile_is_the_share_of_each_slice(analysis: Analysis) -> None:
 
 def test_healthy_lungs_are_illustrated_with_the_slice_of_most_lung(analysis: Analysis) -> None:
     healthy = Opacities(np.zeros_like(analysis.opacities.mask), analysis.opacities.model)
-    assert not illustrate(replace(analysis, opacities=healthy)).shows_opacity
+    assert illustrate(replace(analysis, opacities=healthy)).slice_key == "picture.most_lung"
 
 
 @cache

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lungct.errors import OutputError
-from lungct.output import OutputFolder
+from lungct.run import OutputFolder
 
 OWN = ("report.pdf", "lobes.nii.gz", "dicom/seg.dcm")
 
@@ -192,7 +192,7 @@ MOMENTS = ("before publishing", "between two files", "before result.json", "whil
 KILLED = """
 import os, sys
 from pathlib import Path
-from lungct.output import OutputFolder
+from lungct.run import OutputFolder
 
 folder, moment, signal = sys.argv[1:]
 strike = lambda at: os.kill(os.getpid(), int(signal)) if at == moment else None
