@@ -30,7 +30,7 @@ from lungct.report.content import write_content
 from lungct.report.html import render_html
 from lungct.report.illustrations import illustrate
 from lungct.report.pdf import render_pdf
-from lungct.report.rendering import Structures, render_lungs
+from lungct.report.rendering import render_lungs
 from lungct.report.wording import Wording
 from lungct.settings import DicomSettings, OutputSettings
 from lungct_research.benchmarks.measure import CPU, HEADER, measure
@@ -113,11 +113,10 @@ def measure_report(n_slices: int, _: Path) -> None:
     """Measure the pictures, the PDF and the HTML of a report."""
     with tempfile.TemporaryDirectory() as folder:
         analysis = analyse_truth(Path(folder), n_slices)
-    tree = analysis.tree
-    structures = Structures(analysis.anatomy.lobes, analysis.opacities.mask, tree.airways, tree.vessels)
+    masks = analysis.anatomy.lobes, analysis.opacities.mask, analysis.tree
     content = write_content(analysis, Wording("en"))
     print(HEADER)
-    measure("3-D picture, both views", lambda: render_lungs(analysis.chest.volume, structures))
+    measure("3-D picture, both views", lambda: render_lungs(analysis.chest.volume, *masks))
     illustrations = measure("all pictures", lambda: illustrate(analysis))
     measure("PDF", lambda: render_pdf(content, illustrations, datetime.now()))
     measure("HTML", lambda: render_html(analysis, content, illustrations))
