@@ -141,7 +141,7 @@ def _decimal(values: tuple[float, ...] | None) -> list[str]:
     return [np.format_float_positional(value, precision=10, trim="-")[:16] for value in values or ()]
 
 
-def _with(base: Dataset | None = None, **attributes: object) -> Dataset:
+def _with(base: Dataset | None = None, /, **attributes: object) -> Dataset:
     dataset = Dataset() if base is None else base
     for keyword, value in attributes.items():
         setattr(dataset, keyword, value)

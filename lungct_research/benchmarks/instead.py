@@ -54,7 +54,7 @@ def unet_ours(study: Path) -> Work:
     """Run the opacity network as the application does, on slices of the study."""
     from lungct.anatomy.lungs import segment_lobes
     from lungct.findings.opacities import seen_around
-    from lungct.networks.lobe_unet import build_lobe_model
+    from lungct.networks import LobeUNet
     from lungct.networks.opacity_unet import BATCH_SLICES, build_opacity_model, opacity_probability
     from lungct.networks.weights import verify_model
 
@@ -62,7 +62,7 @@ def unet_ours(study: Path) -> Work:
     models = packaged_models()
     network = build_opacity_model(verify_model(models, "opacity"), CPU).network
     volume = read_chest(choose_series(scan_folder(study))).volume
-    lobes = segment_lobes(volume, build_lobe_model(verify_model(models, "lungs"), CPU)).lobes
+    lobes = segment_lobes(volume, load_model(models, "lungs", LobeUNet, CPU)).lobes
     seen = seen_around(np.any(_take_middle(lobes) > 0, axis=0))
     batches = np.array_split(_take_middle(volume.volume_hu), max(N_SLICES // BATCH_SLICES, 1))
     return lambda: [opacity_probability(batch, network, seen) for batch in batches]
