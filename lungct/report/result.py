@@ -254,8 +254,7 @@ def summarise(result: Result) -> str:
         f"CT severity score: {findings.severity_score} of 25 ({findings.involvement})",
         f"{'':<14}{'lung mL':>9}{'opacity mL':>12}{'opacity %':>11}",
     ]
-    rows: dict[str, ExtentResult] = {**findings.lobes, "both_lungs": findings.total}
-    for name, extent in rows.items():
+    for name, extent in (*findings.lobes.items(), ("both_lungs", findings.total)):
         percent = extent.opacity_percent
         shown = words("not_found") if percent is None else words.number(percent, 1)
         label = name.replace("_", " ")
