@@ -56,7 +56,7 @@ def unet_ours(study: Path) -> Work:
     from lungct.findings.opacities import seen_around
     from lungct.networks import LobeUNet
     from lungct.networks.opacity_unet import BATCH_SLICES, build_opacity_model, opacity_probability
-    from lungct.networks.weights import verify_model
+    from lungct.networks.weights import load_model, verify_model
 
     keep_freed_memory()
     models = packaged_models()
