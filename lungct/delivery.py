@@ -29,12 +29,7 @@ _REVERSE_INDICES = np.eye(4)[[2, 1, 0, 3]]
 
 
 def deliver(folder: Path, outputs: OutputSettings, analysis: Analysis) -> None:
-    """Write the files that the settings ask for.
-
-    Args:
-        folder: existing folder.
-        outputs: which files.
-        analysis: what was found.
+    """Write the files that the settings ask for into an existing folder.
 
     Raises:
         OutputError: a file cannot be written.
@@ -73,7 +68,7 @@ def _write_pages(folder: Path, outputs: OutputSettings, analysis: Analysis, crea
 def write_label_maps(
     folder: Path, source: CtVolume, anatomy: LungAnatomy, opacities: Opacities, note: str = ""
 ) -> None:
-    """Write both label maps.
+    """Write lobes and opacities as NIfTI label maps into an existing folder.
 
     Args:
         folder: existing folder.

@@ -152,13 +152,9 @@ def _series(path: Path, canonical: CtVolume) -> Series:
 def select_volume(
     path: Path, volume: CtVolume, limits: SelectionLimits, accepted: frozenset[str] = frozenset()
 ) -> Selection:
-    """Judge a volume file by the rules for DICOM series, as far as they apply.
+    """Judge the volume of a file by the rules for DICOM series, as far as they apply.
 
-    Args:
-        path: the file.
-        volume: its content.
-        limits: limits of what may be analysed.
-        accepted: codes of broken rules that do not exclude it.
+    Rules whose codes are ``accepted`` do not exclude it.
     """
     series = _series(path, to_canonical(volume))
     verdict = accept(judge(series, limits), accepted=accepted)

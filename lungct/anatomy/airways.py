@@ -91,14 +91,7 @@ def segment_airways(volume: CtVolume, lobes: MaskArray, trachea: Trachea | None 
 
 
 def grow_tree(hu: FloatArray, lungs: BoolArray, trachea: BoolArray, grid: WorkGrid) -> BoolArray:
-    """Grow the airways from the trachea.
-
-    Args:
-        hu: ``[slices, rows, columns]``.
-        lungs: mask of the same shape.
-        trachea: mask of the same shape, not empty.
-        grid: grid of all three, with even voxels.
-    """
+    """Grow the airways from the trachea; all arrays ``[slices, rows, columns]`` on a grid of even voxels."""
     smooth = ndimage.gaussian_filter(hu, SMOOTHING_VOXELS)
     darkness = torch.from_numpy(-np.rint(smooth).astype(np.int16))
     enclosed = narrow_height(darkness, ENCLOSED_WIDTH_MM, grid.spacing_mm).numpy()

@@ -1,4 +1,8 @@
-"""Corrections of the lobe network on its own grid, by what is known of lungs, air, gas and fat."""
+"""Corrections of the lobe network on its own grid, by what is known of lungs, air, gas and fat.
+
+All rules take and return the network's probabilities ``[6, slices, rows, columns]``; most look at the chest
+on the same grid too, see :func:`lungct.networks.lobe_unet.coarse_grid`.
+"""
 
 from __future__ import annotations
 
@@ -83,10 +87,6 @@ def without_outside_air(probabilities: Tensor, grid: Tensor) -> Tensor:
 
     Where the network is certain of lung it stays, unless the air is empty: a cropped field of view opens the
     lungs to the edge.
-
-    Args:
-        probabilities: ``[6, slices, rows, columns]``.
-        grid: of :func:`lungct.networks.lobe_unet.coarse_grid`.
     """
     air = grid[0, 0].cpu().numpy() < AERATED_GREY
     in_plane = np.zeros((3, 3, 3), bool)
@@ -103,10 +103,6 @@ def without_doubtful_gas(probabilities: Tensor, grid: Tensor) -> Tensor:
 
     Lung weighs something. Air without weight is a bulla, where the network is certain, or gas in bowel,
     stomach or the large airways. The rim of the gas goes with it, but for what is certain there.
-
-    Args:
-        probabilities: ``[6, slices, rows, columns]``.
-        grid: of :func:`lungct.networks.lobe_unet.coarse_grid`.
     """
     gas = (grid[0, 0].cpu().numpy() < EMPTY_GREY) & _possible(probabilities)
     return _without_doubtful(probabilities, gas, CERTAIN_LUNG, RIM_VOXELS)
@@ -117,10 +113,6 @@ def without_doubtful_fat(probabilities: Tensor, grid: Tensor) -> Tensor:
 
     Below the diaphragm fat looks like lung that an infection has filled; of true lung of that density the
     network is certain.
-
-    Args:
-        probabilities: ``[6, slices, rows, columns]``.
-        grid: of :func:`lungct.networks.lobe_unet.coarse_grid`.
     """
     grey = grid[0, 0].cpu().numpy()
     fat = (grey > FAT_GREY[0]) & (grey < FAT_GREY[1]) & _possible(probabilities)
@@ -134,10 +126,6 @@ def without_organs(probabilities: Tensor, grid: Tensor) -> Tensor:
     The network has mostly seen lungs that reach deep, so it takes liver or spleen below a raised diaphragm
     for lung. Such a piece is bulky and solid, has no air-filled lung below it, and its upper surface is a
     dome and no fissure. Where the network is certain, a lower lobe is consolidated.
-
-    Args:
-        probabilities: ``[6, slices, rows, columns]``.
-        grid: of :func:`lungct.anatomy.lungs.coarse_grid`.
     """
     lung = (1.0 - probabilities[0]).cpu().numpy()
     grey = ndimage.uniform_filter(grid[0, 0].cpu().numpy(), 2)
@@ -195,11 +183,8 @@ def _cleared(probabilities: Tensor, no_lung: Tensor) -> Tensor:
 def with_dents_filled(probabilities: Tensor, grid: Tensor) -> Tensor:
     """Make lung certain where the outline of the lungs is dented and lung is possible.
 
-    There dense lung meets the chest wall, and nothing but the shape of the lungs tells them apart.
-
-    Args:
-        probabilities: ``[6, slices, rows, columns]``; between the lobes they keep their proportions.
-        grid: of :func:`lungct.networks.lobe_unet.coarse_grid`.
+    There dense lung meets the chest wall, and nothing but the shape of the lungs tells them apart. The
+    probabilities of the lobes keep their proportions.
     """
     lung = 1.0 - probabilities[0]
     inside = ((lung > CERTAIN_LUNG) | ((lung > POSSIBLE_LUNG) & (grid[0, 0] < AERATED_GREY))).cpu().numpy()
@@ -215,11 +200,7 @@ def with_dents_filled(probabilities: Tensor, grid: Tensor) -> Tensor:
 def keep_largest_pieces(probabilities: Tensor) -> Tensor:
     """Take a lobe's probability away wherever the lobe wins apart from its largest piece.
 
-    Args:
-        probabilities: ``[6, slices, rows, columns]``.
-
-    Returns:
-        The same shape; the next most probable class wins in the smaller pieces.
+    The next most probable class wins in the smaller pieces.
     """
     winners = first_of_largest(probabilities).cpu().numpy()
     kept = probabilities.clone()

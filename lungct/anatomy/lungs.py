@@ -91,11 +91,7 @@ def _segment_by_network(volume: CtVolume, model: LoadedModel) -> LungAnatomy:
 
 
 def _require_aerated_lung(volume: CtVolume, lobes: MaskArray) -> None:
-    """Refuse lobes that hold less air-filled lung than any living patient has.
-
-    Raises:
-        NoLungError: the volume shows no lungs.
-    """
+    """Refuse lobes that hold less air-filled lung than any living patient has."""
     hu, lungs = (
         average_to_spacing(as_tensor(array), volume.spacing_mm, AERATED_GRID_MM)
         for array in (volume.volume_hu, lobes > 0)
@@ -141,11 +137,7 @@ def _prevailing(territories: Tensor, shape: tuple[int, ...], part: Box) -> Tenso
 
 
 def lobe_confidence(probabilities: Tensor) -> dict[Lobe, float]:
-    """Return the mean probability of each lobe where it wins; lobes that win nowhere are left out.
-
-    Args:
-        probabilities: ``[6, slices, rows, columns]``.
-    """
+    """Return the mean probability of each lobe where it wins; lobes that win nowhere are left out."""
     winners = first_of_largest(probabilities)
     return {
         lobe: float(probabilities[lobe.label][winners == lobe.label].mean())

@@ -37,12 +37,7 @@ class SolidLung:
 
 
 def find_solid_lung(volume: CtVolume, lobes: MaskArray) -> SolidLung:
-    """Mark lung that is solid and farther than 12 mm from air-filled lung.
-
-    Args:
-        volume: canonical volume.
-        lobes: labels on the same grid, 0 outside the lungs.
-    """
+    """Mark lung of a canonical volume that is solid and farther than 12 mm from air-filled lung."""
     mask = np.zeros(lobes.shape, bool)
     if lobes.any():
         grid = lay_grid(lobes, volume.spacing_mm, GRID_MM, (0.0, 0.0, 0.0))

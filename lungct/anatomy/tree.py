@@ -19,11 +19,7 @@ def segment_tree(
 ) -> BronchovascularTree:
     """Segment airways and vessels; both are empty where they cannot be found or are not wanted.
 
-    Args:
-        volume: canonical volume.
-        anatomy: lobes on the same grid.
-        device: where to look for vessels; airways are grown on the CPU.
-        is_wanted: False where the settings leave them out.
+    The vessels are looked for on ``device``; airways are grown on the CPU.
     """
     nothing = np.zeros(volume.volume_hu.shape, np.uint8)
     none = BronchovascularTree(nothing, nothing, is_wanted)

@@ -18,7 +18,7 @@ from lungct.errors import LungCtError
 COMMANDS = "lungct.commands"
 
 EXTRAS = {"lungct_services": "services", "lungct_research": "research"}
-"""The extra that installs what a package of ours needs beyond the dependencies of ``lungct``."""
+"""Extra that installs the further dependencies of a package of ours."""
 
 
 class CommandGroup(click.Group):
@@ -35,11 +35,7 @@ class CommandGroup(click.Group):
         return None
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the sub-command.
-
-        An error raised on purpose becomes one line on standard error and its exit code; a library that an
-        extra installs, and that is missing, becomes a line that names the extra.
-        """
+        """Run the sub-command; tell a known error, or a missing library, in one line on standard error."""
         try:
             return super().invoke(ctx)
         except LungCtError as error:

@@ -14,9 +14,9 @@ import click
 from lungct.command.options import log_level_option, models_option, out_option, settings_option
 
 if TYPE_CHECKING:
+    from lungct.errors import InputError
     from lungct.journal import StageEvent, Watcher
     from lungct.report.result import Result
-    from lungct.settings import Settings
 
 EPILOG = """\b
 Examples:
@@ -71,47 +71,32 @@ def analyse(
     STUDY is a folder with DICOM files, one DICOM file, a .zip of them, or a volume file. Of several series
     the most suitable one is analysed.
     """
+    import lungct
+    from lungct.command.archive import unpack
+    from lungct.errors import InputError
     from lungct.process import prepare_process
+    from lungct.settings import Settings, read_settings
 
-    chosen = _settings(settings, device)
+    given = read_settings(settings) if settings else Settings()
+    chosen = Settings.model_validate(given.model_dump() | ({"device": device} if device else {}))
     prepare_process()
     with _progress(log_level) as watch:
-        result = _analyse(study, out, chosen, models, watch, series, accept)
+        try:
+            with unpack(study) as folder:
+                result = lungct.analyse(folder, out, chosen, models, watch, series, accept)
+        except InputError as error:
+            result = _refuse(out, error)
     _show(result, out)
     click.get_current_context().exit(result.exit_code)
 
 
-def _settings(file: Path | None, device: str | None) -> Settings:
-    from lungct.settings import Settings, read_settings
-
-    settings = read_settings(file) if file else Settings()
-    return Settings.model_validate(settings.model_dump() | ({"device": device} if device else {}))
-
-
-def _analyse(
-    study: Path,
-    out: Path,
-    settings: Settings,
-    models: Path,
-    watch: Watcher | None,
-    series: str | None,
-    accept: tuple[str, ...],
-) -> Result:
-    """Analyse a file or folder; an archive that is refused has its ``result.json``, too."""
-    import lungct
-    from lungct.command.archive import unpack
-    from lungct.errors import InputError
+def _refuse(out: Path, error: InputError) -> Result:
+    """Write the ``result.json`` of an archive that cannot be unpacked."""
     from lungct.journal import Journal
     from lungct.run import run_into
 
-    try:
-        with unpack(study) as folder:
-            return lungct.analyse(folder, out, settings, models, watch, series, accept)
-    except InputError as error:
-        refusal = error
-
     def fail(_: Path) -> None:
-        raise refusal
+        raise error
 
     return run_into(out, Journal(), fail)
 

@@ -1,4 +1,4 @@
-"""``lungct doctor``: can this machine analyse a chest, and what is to be done if not."""
+"""The sub-command ``lungct doctor``: whether this machine can analyse a chest, and what to do if not."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
 from lungct.command.options import any_path, models_option
 
 NEEDED_GIB = 8
-"""What the README asks for an analysis of 300 slices."""
+"""Memory for an analysis of 300 slices, as in the README."""
 
 GIB = 1024**3
 PYTHONS = ((3, 11), (3, 12))
-"""Those that the project is tested on."""
+"""Versions that the project is tested on."""
 
 CPU_FLAGS = {
     "avx2": "without it the networks are slow: take another machine",
@@ -35,24 +35,13 @@ EXTRAS = {"services": "structlog", "research": "monai"}
 """A module that only this extra installs."""
 
 
-@dataclass(frozen=True)
-class Check:
-    """One line of the doctor's answer.
-
-    Attributes:
-        is_needed: nothing can be analysed if this is wrong; otherwise it is slower, or something is missing.
-        remedy: what to do; empty where all is well.
-    """
+class Check(NamedTuple):
+    """One line of the answer; with a remedy it is WRONG if every analysis needs it, otherwise a note."""
 
     what: str
     found: str
     remedy: str = ""
     is_needed: bool = True
-
-    @property
-    def mark(self) -> str:
-        """``ok``, ``note`` or ``WRONG``."""
-        return "ok" if not self.remedy else "WRONG" if self.is_needed else "note"
 
 
 @click.command(epilog="Exit code: 0 if a study can be analysed here, 1 if not.")
@@ -62,7 +51,7 @@ class Check:
     "--out",
     type=any_path,
     default=Path(),
-    help="Folder for results that shall be writable.  [default: .]",
+    help="Folder for results that must be writable.  [default: .]",
 )
 def doctor(models: Path, out: Path) -> None:
     """Check this machine: Python, memory, CPU, GPU, weights, fonts, decoders, write access, extras.
@@ -70,23 +59,20 @@ def doctor(models: Path, out: Path) -> None:
     Every line says what was found and, where something is wrong or could be better, what to do.
     """
     is_well = True
-    for check in (*_machine(), *_package(models), _writable(out), *_extras()):
-        line = f"{check.mark:<6}{check.what:<10}{check.found}"
+    for check in (_python(), _memory(), *_cpu(), _gpu(), *_package(models), _output(out), *_extras()):
+        mark = "ok" if not check.remedy else "WRONG" if check.is_needed else "note"
+        line = f"{mark:<6}{check.what:<10}{check.found}"
         click.echo(f"{line}: {check.remedy}" if check.remedy else line)
-        is_well = is_well and check.mark != "WRONG"
+        is_well = is_well and mark != "WRONG"
     click.echo(
         "This machine can analyse a chest CT." if is_well else "Put right what is WRONG, then ask again."
     )
     click.get_current_context().exit(0 if is_well else 1)
 
 
-def _machine() -> Iterator[Check]:
-    version = sys.version_info[:2]
-    remedy = "" if version in PYTHONS else "use Python 3.11 or 3.12"
-    yield Check("python", platform.python_version(), remedy)
-    yield _memory()
-    yield from _cpu()
-    yield _gpu()
+def _python() -> Check:
+    is_tested = sys.version_info[:2] in PYTHONS
+    return Check("python", platform.python_version(), "" if is_tested else "use Python 3.11 or 3.12")
 
 
 def _memory() -> Check:
@@ -99,7 +85,7 @@ def _memory() -> Check:
 
 
 def _memory_gib() -> tuple[float, float]:
-    """Return total and available memory; a container's limit counts where it is lower."""
+    """Return total and available memory, or a container's limit where it is lower."""
     lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     kib = {name: int(value.split()[0]) for name, value in (line.split(":") for line in lines)}
     limit = Path("/sys/fs/cgroup/memory.max")
@@ -153,7 +139,7 @@ def _package(models: Path) -> Iterator[Check]:
 
 
 def _decoders() -> Check:
-    """Ask pydicom which of the compressed transfer syntaxes that scanners and archives send it can decode."""
+    """Ask pydicom which compressed transfer syntaxes of scanners and archives it can decode."""
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
@@ -168,7 +154,7 @@ def _decoders() -> Check:
     return Check("decoders", found, f"install lungct again, {', '.join(lost)} missing" if lost else "")
 
 
-def _writable(out: Path) -> Check:
+def _output(out: Path) -> Check:
     folder = out if out.exists() else out.absolute().parent
     try:
         with tempfile.TemporaryFile(dir=folder):
@@ -180,8 +166,6 @@ def _writable(out: Path) -> Check:
 
 def _extras() -> Iterator[Check]:
     for extra, module in EXTRAS.items():
-        if find_spec(module):
-            yield Check("extra", extra)
-        else:
-            remedy = f"pip install 'lungct[{extra}]' if you want it"
-            yield Check("extra", f"{extra} is not installed", remedy, is_needed=False)
+        remedy = "" if find_spec(module) else f"pip install 'lungct[{extra}]' if you want it"
+        found = f"{extra} is not installed" if remedy else extra
+        yield Check("extra", found, remedy, is_needed=False)

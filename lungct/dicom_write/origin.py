@@ -151,9 +151,7 @@ def finish(sop: SOPClass, origin: Origin) -> None:
 def _keep_as_stored(header: Dataset, encodings: list[str] | None = None) -> Dataset:
     """Return the elements of a header that can be written again; text stays in the bytes of its file.
 
-    Args:
-        header: of an image, without pixels.
-        encodings: of the data set around it, where ``header`` is an item of a sequence.
+    An item of a sequence takes the ``encodings`` of the data set around it.
     """
     if encodings is None or "SpecificCharacterSet" in header:
         encodings = declared_encodings(header)

@@ -20,12 +20,7 @@ from lungct.records import Chest, Series, SliceHeader
 
 
 def list_source_images(chest: Chest, origin: Origin) -> list[Dataset]:
-    """Return a data set for each file of the source: multi-frame images, then others in order of the slices.
-
-    Args:
-        chest: the analysed volume.
-        origin: where frame of reference and identity come from.
-    """
+    """Return a data set for each file of the source: multi-frame images first, others in order of slices."""
     series = chest.selection.analysed
     if not can_refer_to(chest):
         series, chest = _with_own_uids(series, chest, origin)

@@ -102,16 +102,10 @@ _VESSELS = Segment(
 def build_segmentations(
     analysis: Analysis, images: Sequence[Dataset], origin: Origin, settings: DicomSettings
 ) -> dict[str, Segmentation]:
-    """Build the segmentations that have any voxels; viewers hang on empty segments.
+    """Build the segmentations of lobes, opacities, airways and vessels, by file name.
 
-    Args:
-        analysis: masks and what made them.
-        images: :func:`lungct.dicom_write.references.list_source_images`.
-        origin: identity.
-        settings: how to store the masks.
-
-    Returns:
-        Lobes, opacities, airways and vessels, by the name of their file.
+    Those without any voxel are left out: viewers hang on empty segments. ``images`` are those of
+    :func:`lungct.dicom_write.references.list_source_images`.
     """
     maps = {
         ANATOMY_SEG: _map_lobes(analysis),

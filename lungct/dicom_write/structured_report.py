@@ -55,12 +55,7 @@ def build_structured_report(
 ) -> Comprehensive3DSR:
     """Build a report of probabilities, decision, score, flags, and the volumes of every region.
 
-    Args:
-        analysis: what was found.
-        images: :func:`lungct.dicom_write.references.list_source_images`.
-        anatomy: segmentation of the lobes.
-        opacities: segmentation of the opacities; None where there are none.
-        origin: identity.
+    It refers to the source ``images`` and to the segmentations of lobes and, where there are any, opacities.
     """
     groups = _lobes(analysis, anatomy, origin) + _lungs(analysis, anatomy, origin)
     if opacities is not None:

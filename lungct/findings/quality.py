@@ -142,15 +142,17 @@ def _several_studies(n_studies: int, selection: Selection) -> str:
     text = f"the input holds {n_studies} studies; one series of one study was analysed"
     if analysed is None or not seen:
         return text
+    dates = ", ".join(map(hyphenate, seen))
     if not analysed.study_date:
-        return f"{text}, which has no date; dates seen: {', '.join(map(_as_iso, seen))}"
+        return f"{text}, which has no date; dates seen: {dates}"
     newest = "the newest" if analysed.study_date == seen[-1] else "not the newest"
-    return f"{text}, {newest}, of {_as_iso(analysed.study_date)}; dates seen: {', '.join(map(_as_iso, seen))}"
+    return f"{text}, {newest}, of {hyphenate(analysed.study_date)}; dates seen: {dates}"
 
 
-def _as_iso(day: str) -> str:
-    """Write a date of eight digits with hyphens."""
-    return f"{day[:4]}-{day[4:6]}-{day[6:]}"
+def hyphenate(day: str) -> str:
+    """Write a date of eight digits, year first, with hyphens; return any other text as it is."""
+    is_date = len(day) == len("YYYYMMDD") and day.isdecimal()
+    return f"{day[:4]}-{day[4:6]}-{day[6:]}" if is_date else day
 
 
 def patient_flags(patient: PatientStudy) -> Iterator[QualityFlag]:

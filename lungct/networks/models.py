@@ -56,10 +56,6 @@ class Models:
 def verify_models(folder: Path, settings: Settings) -> Models:
     """Compare the weights of all networks that the settings ask for with their checksums.
 
-    Args:
-        folder: one sub-folder a model.
-        settings: device and segmenter of the lobes.
-
     Raises:
         SettingsError: the device is not available.
         ModelError: files are missing, or a checksum differs.

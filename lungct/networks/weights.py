@@ -100,11 +100,6 @@ def verify_model(models_dir: Path, name: str, parameters: Sequence[str] = ()) ->
 def build_model(verified: VerifiedModel, build: Callable[[], nn.Module], device: torch.device) -> LoadedModel:
     """Build a network and fill it with verified weights, in evaluation mode, float32, on ``device``.
 
-    Args:
-        verified: the weights.
-        build: makes the untrained network.
-        device: where it shall run.
-
     Raises:
         ModelError: the weights are of another architecture.
     """

@@ -26,11 +26,7 @@ def canonical_volume(volume_hu: HuArray, spacing_mm: tuple[float, float, float])
 def to_canonical(source: CtVolume) -> CtVolume:
     """Turn a volume to the axes S, P, L: its voxels are flipped and transposed, none is interpolated.
 
-    Args:
-        source: volume in any orientation.
-
-    Returns:
-        Volume whose slice 0 is the most caudal, row 0 the most anterior, column 0 the patient's right.
+    Slice 0 of the result is the most caudal, row 0 the most anterior, column 0 the patient's right.
     """
     change = _change(source.affine_lps)
     view = orientations.apply_orientation(source.volume_hu, change)

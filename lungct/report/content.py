@@ -8,17 +8,8 @@ from typing import NamedTuple
 
 import lungct
 from lungct.findings.classification import DECISION_CUT_OFF
-from lungct.findings.quality import SEVERE_FLAGS
-from lungct.records import (
-    Analysis,
-    Chest,
-    Extent,
-    Lobe,
-    ModelInfo,
-    Quantification,
-    Selection,
-    Validation,
-)
+from lungct.findings.quality import SEVERE_FLAGS, hyphenate
+from lungct.records import Analysis, Chest, Extent, Lobe, ModelInfo, Quantification, Selection, Validation
 from lungct.report.glyphs import find_unprintable
 from lungct.report.result import list_software_versions
 from lungct.report.wording import Wording
@@ -194,15 +185,10 @@ def _header(chest: Chest, words: Wording) -> tuple[tuple[str, str], ...]:
 
 def _study_date(chest: Chest, words: Wording) -> str:
     """Return the date of the analysed study and, where there were several, the dates of all."""
-    date, seen = _iso_date(chest.patient.study_date), chest.selection.study_dates_seen
+    date, seen = printable(hyphenate(chest.patient.study_date)), chest.selection.study_dates_seen
     if len(seen) <= 1:
         return date
-    return words("study_date_of", date=date or words("unknown"), dates=", ".join(map(_iso_date, seen)))
-
-
-def _iso_date(dicom_date: str) -> str:
-    is_full = len(dicom_date) == len("YYYYMMDD") and dicom_date.isdecimal()
-    return f"{dicom_date[:4]}-{dicom_date[4:6]}-{dicom_date[6:]}" if is_full else printable(dicom_date)
+    return words("study_date_of", date=date or words("unknown"), dates=", ".join(map(hyphenate, seen)))
 
 
 def _region(name: str, extent: Extent, words: Wording, score: str = "") -> Region:

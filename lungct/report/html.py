@@ -32,13 +32,7 @@ JPEG_QUALITY = 80
 
 
 def render_html(analysis: Analysis, content: ReportContent, illustrations: Illustrations) -> str:
-    """Return the whole file.
-
-    Args:
-        analysis: whose slices are shown.
-        content: what to print.
-        illustrations: its pictures.
-    """
+    """Return the whole file: the content with its illustrations, and all slices of the analysis."""
     words = content.words
     figures = [
         (_encode(to_file(picture, format="PNG")), words(key))

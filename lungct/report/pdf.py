@@ -38,14 +38,7 @@ logging.getLogger("fpdf").setLevel(logging.ERROR)
 def render_pdf(
     content: ReportContent, illustrations: Illustrations, created: datetime, paper: Paper = "A4"
 ) -> bytes:
-    """Return the report as a PDF/A-2u file.
-
-    Args:
-        content: what to print.
-        illustrations: its pictures.
-        created: creation date of the document, local time.
-        paper: size of the pages.
-    """
+    """Return the report as a PDF/A-2u file that bears the local time ``created``."""
     page = _Document(content, created, paper)
     parts.header(page, content)
     parts.banners(page, content)

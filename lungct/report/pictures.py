@@ -86,9 +86,7 @@ def cut_coronal(volume: CtVolume, anatomy: LungAnatomy, opacities: Opacities, ro
 def crop_to_lungs(plane: Plane, lobes: MaskArray) -> Plane:
     """Crop a transverse plane to what the lungs fill on any slice, with the chest wall around them.
 
-    Args:
-        plane: transverse.
-        lobes: ``[slices, rows, columns]`` of the whole volume; without any the plane stays as it is.
+    Without lobes ``[slices, rows, columns]`` of the whole volume the plane stays as it is.
     """
     box = []
     for axis, step_mm in enumerate(plane.spacing_mm, start=1):
@@ -107,12 +105,7 @@ def crop_to_lungs(plane: Plane, lobes: MaskArray) -> Plane:
 
 
 def draw(plane: Plane, contours: bool) -> Image.Image:
-    """Draw a plane in the lung window with side marks and a scale bar, in square pixels.
-
-    Args:
-        plane: what to draw.
-        contours: outline lungs and opacities.
-    """
+    """Draw a plane in the lung window with side marks and a scale bar, on request with contours of masks."""
     size = tuple(
         round(n * mm * PIXELS_PER_MM)
         for n, mm in zip(plane.plane_hu.shape[::-1], plane.spacing_mm[::-1], strict=True)

@@ -62,11 +62,7 @@ def render_lungs(
 ) -> tuple[Image.Image, Image.Image]:
     """Draw the lungs from the front and from the left, in parallel projection on white.
 
-    Args:
-        volume: canonical volume; only its grid is used.
-        lobes: labels on that grid, 0 outside the lungs.
-        opacity: mask on that grid.
-        tree: airways and vessels on that grid.
+    All masks lie on the grid of a canonical volume, of which only the grid is used.
     """
     parts = [
         *_find_parts(lobes, _LOBES),
