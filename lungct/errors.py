@@ -109,7 +109,7 @@ class ModelError(LungCtError):
     default_code = "BAD_MODEL"
 
 
-def without_text(error: Exception) -> LungCtError:
+def hide_text(error: Exception) -> LungCtError:
     """Return an error raised on purpose as it is, any other with its type and place only.
 
     The text of an unforeseen error may quote the input, and with it the patient.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from lungct.errors import LungCtError, OutputError, without_text
+from lungct.errors import LungCtError, OutputError, hide_text
 from lungct.file_names import DELIVERED_FILES, RESULT_FILE
 from lungct.journal import Journal
 from lungct.report.result import Result, build_result
@@ -47,7 +47,7 @@ def run_into(out: Path, journal: Journal, write_files: Callable[[Path], None]) -
             result = build_result(journal, None, folder.publish())
             folder.write_result(result.model_dump_json(indent=2))
         except Exception as raised:
-            error = without_text(raised)
+            error = hide_text(raised)
             logger.error("%s", error)
             folder.discard()
             result = build_result(journal, error, [])

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from monai.deploy.core import ExecutionContext, Fragment, InputContext, Operator, OperatorSpec, OutputContext
 
-from lungct.errors import without_text
+from lungct.errors import hide_text
 from lungct.journal import Journal
 from lungct.networks.models import Models
 from lungct.settings import Settings
@@ -64,7 +64,7 @@ class Stage(Operator):
         try:
             record = self.task.journal.run(self.name, self.process, *records)
         except Exception as error:
-            raise without_text(error) from None
+            raise hide_text(error) from None
         if self.output:
             op_output.emit(record, self.output)
 

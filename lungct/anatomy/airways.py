@@ -15,7 +15,7 @@ import torch
 from scipy import ndimage, sparse
 
 from lungct.anatomy.trachea import DARKER_THAN_LUNG_HU, look_for_trachea
-from lungct.anatomy.work_grid import WorkGrid, from_grid, narrow_height
+from lungct.anatomy.work_grid import WorkGrid, from_grid, measure_narrow_height
 from lungct.records import CtVolume, MaskArray, Trachea
 
 SMOOTHING_VOXELS = 0.4
@@ -94,7 +94,7 @@ def grow_tree(hu: FloatArray, lungs: BoolArray, trachea: BoolArray, grid: WorkGr
     """Grow the airways from the trachea; all arrays ``[slices, rows, columns]`` on a grid of even voxels."""
     smooth = ndimage.gaussian_filter(hu, SMOOTHING_VOXELS)
     darkness = torch.from_numpy(-np.rint(smooth).astype(np.int16))
-    enclosed = narrow_height(darkness, ENCLOSED_WIDTH_MM, grid.spacing_mm).numpy()
+    enclosed = measure_narrow_height(darkness, ENCLOSED_WIDTH_MM, grid.spacing_mm).numpy()
     padded = [np.pad(array, PADDING) for array in (smooth, enclosed, lungs, trachea)]
     hu, enclosed, lungs, trachea = (array.ravel() for array in padded)
     tree = _Tree(np.flatnonzero(trachea), padded[0].shape, grid, enclosed)

@@ -60,8 +60,8 @@ def follow_fissures(lobes: MaskArray, volume_hu: HuArray, spacing_mm: Spacing) -
         if not one.any() or not other.any():
             continue
         (box,) = ndimage.find_objects((one | other).astype(np.uint8))
-        beyond = _displaced_border(one[box], other[box], volume_hu[box], spacing_mm)
-        moved[box] = _relabelled(moved[box], beyond, [[lobe.label for lobe in side] for side in sides])
+        beyond = _displace_border(one[box], other[box], volume_hu[box], spacing_mm)
+        moved[box] = _relabel(moved[box], beyond, [[lobe.label for lobe in side] for side in sides])
     return moved
 
 
@@ -72,7 +72,7 @@ def nearest_label(lobes: MaskArray) -> MaskArray:
     return extended
 
 
-def _relabelled(lobes: MaskArray, is_first: BoolArray, labels: list[list[int]]) -> MaskArray:
+def _relabel(lobes: MaskArray, is_first: BoolArray, labels: list[list[int]]) -> MaskArray:
     """Give voxels that changed sides the nearest label of their new side."""
     result = lobes.copy()
     involved = np.isin(lobes, labels[0] + labels[1])
@@ -83,11 +83,13 @@ def _relabelled(lobes: MaskArray, is_first: BoolArray, labels: list[list[int]]) 
     return result
 
 
-def _displaced_border(one: BoolArray, other: BoolArray, volume_hu: HuArray, spacing_mm: Spacing) -> BoolArray:
+def _displace_border(one: BoolArray, other: BoolArray, volume_hu: HuArray, spacing_mm: Spacing) -> BoolArray:
     """Return the side of ``one`` after the border has moved."""
-    distance_mm = _signed_distance_mm(one, other, spacing_mm)
+    distance_mm = _measure_signed_distance_mm(one, other, spacing_mm)
     interior = ndimage.binary_erosion(one | other, iterations=2)
-    strength = _sheet_strength(_even_background(one | other, volume_hu, spacing_mm), distance_mm, spacing_mm)
+    strength = _measure_sheet_strength(
+        _even_out_background(one | other, volume_hu, spacing_mm), distance_mm, spacing_mm
+    )
     strength = _smooth(np.where(interior, strength, 0), COHERENCE_SIGMA_MM, spacing_mm) ** 2
     strength *= interior
     shift_mm = np.zeros_like(distance_mm)
@@ -99,7 +101,7 @@ def _displaced_border(one: BoolArray, other: BoolArray, volume_hu: HuArray, spac
     return np.asarray(distance_mm > shift_mm)
 
 
-def _signed_distance_mm(one: BoolArray, other: BoolArray, spacing_mm: Spacing) -> FloatArray:
+def _measure_signed_distance_mm(one: BoolArray, other: BoolArray, spacing_mm: Spacing) -> FloatArray:
     """Measure the distance to the other side: positive in ``one``, negative beyond."""
     from_other = ndimage.distance_transform_edt(~other, sampling=spacing_mm)
     from_one = ndimage.distance_transform_edt(~one, sampling=spacing_mm)
@@ -107,7 +109,7 @@ def _signed_distance_mm(one: BoolArray, other: BoolArray, spacing_mm: Spacing) -
     return signed
 
 
-def _even_background(lung: BoolArray, volume_hu: HuArray, spacing_mm: Spacing) -> FloatArray:
+def _even_out_background(lung: BoolArray, volume_hu: HuArray, spacing_mm: Spacing) -> FloatArray:
     """Clip grey values, and continue them outside the lung by its local mean lest the pleura make a sheet."""
     clipped = np.clip(volume_hu, *PARENCHYMA_HU).astype(np.float32)
     share = np.maximum(_smooth(lung, 6.0, spacing_mm), 1e-3)
@@ -115,7 +117,7 @@ def _even_background(lung: BoolArray, volume_hu: HuArray, spacing_mm: Spacing) -
     return even
 
 
-def _sheet_strength(grey: FloatArray, distance_mm: FloatArray, spacing_mm: Spacing) -> FloatArray:
+def _measure_sheet_strength(grey: FloatArray, distance_mm: FloatArray, spacing_mm: Spacing) -> FloatArray:
     """Measure the curvature across the border less that along it, HU/mm²: large on sheets, not on tubes.
 
     The second derivatives are those of a Gaussian; the normal is the gradient of the smoothed distance.

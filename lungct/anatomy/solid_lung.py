@@ -43,14 +43,14 @@ def find_solid_lung(volume: CtVolume, lobes: MaskArray) -> SolidLung:
         grid = lay_grid(lobes, volume.spacing_mm, GRID_MM, (0.0, 0.0, 0.0))
         hu = to_grid(volume.volume_hu, grid).numpy()
         lungs = to_grid((lobes > 0).astype(np.uint8), grid).numpy() > MASK_BORDER
-        found = solid_and_far(hu, lungs, grid.spacing_mm)
+        found = mark_solid_far_lung(hu, lungs, grid.spacing_mm)
         if found.any():
             mask[grid.box] = from_grid(found, grid) & (lobes[grid.box] > 0)
     voxels = np.bincount(lobes[mask], minlength=len(Lobe) + 1)
     return SolidLung({lobe: float(voxels[lobe.label] * volume.voxel_ml) for lobe in Lobe}, mask)
 
 
-def solid_and_far(
+def mark_solid_far_lung(
     hu: npt.NDArray[np.float32], lungs: BoolArray, spacing_mm: tuple[float, float, float]
 ) -> BoolArray:
     """Mark lung that is solid and far from air-filled lung, on a grid of about 2.5 mm.

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
-from lungct.anatomy.work_grid import MASK_BORDER, WorkGrid, dilated, from_grid, lay_grid, to_grid
+from lungct.anatomy.work_grid import MASK_BORDER, WorkGrid, dilate, from_grid, lay_grid, to_grid
 from lungct.records import CtVolume, MaskArray, Trachea
 
 WORK_SPACING_MM = (1.0, 1.0, 1.0)
@@ -67,7 +67,7 @@ def take_out_trachea(volume: CtVolume, lobes: MaskArray) -> tuple[MaskArray, Tra
     seen = look_for_trachea(volume, lobes)
     if seen is None:
         return lobes, None
-    lumen_and_wall = dilated(torch.from_numpy(seen.trachea), WALL_MM, seen.grid.spacing_mm).numpy()
+    lumen_and_wall = dilate(torch.from_numpy(seen.trachea), WALL_MM, seen.grid.spacing_mm).numpy()
     kept = lobes.copy()
     kept[seen.grid.box] *= ~from_grid(lumen_and_wall, seen.grid)
     return kept, _place_in_volume(seen)

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from lungct.anatomy.work_grid import (
     MASK_BORDER,
-    dilated,
+    dilate,
     from_grid,
     lay_grid,
-    narrow_height,
-    resized,
+    measure_narrow_height,
+    resample,
     to_grid,
 )
 from lungct.records import CtVolume, MaskArray
@@ -97,13 +97,13 @@ def segment_vessels(
     grid = lay_grid(lobes, volume.spacing_mm, wanted, MARGIN_MM)
     hu = to_grid(volume.volume_hu, grid, device).clamp(*CLIP_HU)
     lungs = to_grid((lobes > 0).astype(np.uint8), grid, device) > MASK_BORDER
-    walls = dilated(to_grid(airways, grid, device) > 0.0, AIRWAY_WALL_MM, grid.spacing_mm)
-    found = tubes(hu, lungs & ~walls, grid.spacing_mm).cpu().numpy()
-    vessels[grid.box] = from_grid(long_pieces(found, grid.spacing_mm), grid) & (lobes[grid.box] > 0)
+    walls = dilate(to_grid(airways, grid, device) > 0.0, AIRWAY_WALL_MM, grid.spacing_mm)
+    found = find_tubes(hu, lungs & ~walls, grid.spacing_mm).cpu().numpy()
+    vessels[grid.box] = from_grid(keep_long_pieces(found, grid.spacing_mm), grid) & (lobes[grid.box] > 0)
     return vessels
 
 
-def tubes(hu: Tensor, lungs: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+def find_tubes(hu: Tensor, lungs: Tensor, spacing_mm: Sequence[float]) -> Tensor:
     """Mark voxels that are more vessel than anything else.
 
     Everything is measured against the cores of thick vessels in this very scan, since kernel, dose and
@@ -117,14 +117,14 @@ def tubes(hu: Tensor, lungs: Tensor, spacing_mm: Sequence[float]) -> Tensor:
     Returns:
         Mask of the same shape; empty if no thick vessel is seen.
     """
-    height = narrow_height(hu.round().short(), BRANCH_MM, spacing_mm)
+    height = measure_narrow_height(hu.round().short(), BRANCH_MM, spacing_mm)
     height = (height - height[lungs].median()).float()
     heights = height[lungs]
     core_hu = float(heights.topk(max(1, int(CORE_SHARE * len(heights)))).values.median())
     if core_hu < CORE_HU:
         return torch.zeros_like(lungs)
     voxel_mm = float(np.cbrt(np.prod(spacing_mm)))
-    bend = laplacian(height, spacing_mm).neg_()
+    bend = compute_laplacian(height, spacing_mm).neg_()
     low, high = (share * core_hu for share in FLANK_SHARES)
     flank = lungs & (height > low) & (height < high)
     sharpening_mm2 = _sharpening_mm2(height[flank], bend[flank], voxel_mm)
@@ -132,7 +132,7 @@ def tubes(hu: Tensor, lungs: Tensor, spacing_mm: Sequence[float]) -> Tensor:
     least, per_mm = VESSEL_SHARES
     border_hu = (least + per_mm * voxel_mm * (1 + sharpening_mm2)) * core_hu
     branches = lungs & (score > border_hu) & (height > FAINTEST_HU)
-    trunks = _trunks(hu, core_hu, spacing_mm) & dilated(branches, TRUNK_REACH_MM, spacing_mm)
+    trunks = _trunks(hu, core_hu, spacing_mm) & dilate(branches, TRUNK_REACH_MM, spacing_mm)
     return branches | (lungs & trunks)
 
 
@@ -150,11 +150,11 @@ def _trunks(hu: Tensor, core_hu: float, spacing_mm: Sequence[float]) -> Tensor:
         min(n, max(1, round(n * step / TRUNK_GRID_MM))) for n, step in zip(hu.shape, spacing_mm, strict=True)
     ]
     coarse_mm = [n * step / m for n, step, m in zip(hu.shape, spacing_mm, shape, strict=True)]
-    height = narrow_height(resized(hu, shape, "area").round().short(), TRUNK_MM, coarse_mm)
-    return resized(height.float(), hu.shape) > TRUNK_SHARE * core_hu
+    height = measure_narrow_height(resample(hu, shape, "area").round().short(), TRUNK_MM, coarse_mm)
+    return resample(height.float(), hu.shape) > TRUNK_SHARE * core_hu
 
 
-def laplacian(values: Tensor, spacing_mm: Sequence[float]) -> Tensor:
+def compute_laplacian(values: Tensor, spacing_mm: Sequence[float]) -> Tensor:
     """Return the sum of the second derivatives, unit per mm²; 0 where an edge of the array is too near."""
     total = torch.zeros_like(values)
     for axis, step in enumerate(spacing_mm):
@@ -165,7 +165,7 @@ def laplacian(values: Tensor, spacing_mm: Sequence[float]) -> Tensor:
     return total
 
 
-def long_pieces(mask: BoolArray, spacing_mm: Sequence[float]) -> BoolArray:
+def keep_long_pieces(mask: BoolArray, spacing_mm: Sequence[float]) -> BoolArray:
     """Drop 26-connected pieces of a mask whose box has a shorter diagonal than ``SHORTEST_MM``."""
     pieces = cc3d.connected_components(mask, connectivity=26)
     boxes = cc3d.statistics(pieces, no_slice_conversion=True)["bounding_boxes"].astype(np.int64)

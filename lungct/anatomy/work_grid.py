@@ -70,7 +70,7 @@ def to_grid(array: npt.NDArray[np.generic], grid: WorkGrid, device: torch.device
     part = as_tensor(array[grid.box]).to(device).float()
     much_finer = [n > 1.6 * wanted for n, wanted in zip(part.shape, grid.shape, strict=True)]
     coarser = [w if finer else n for finer, n, w in zip(much_finer, part.shape, grid.shape, strict=True)]
-    return resized(resized(part, coarser, "area"), grid.shape)
+    return resample(resample(part, coarser, "area"), grid.shape)
 
 
 def from_grid(mask: npt.NDArray[np.bool_], grid: WorkGrid) -> npt.NDArray[np.bool_]:
@@ -78,10 +78,10 @@ def from_grid(mask: npt.NDArray[np.bool_], grid: WorkGrid) -> npt.NDArray[np.boo
     shape = [part.stop - part.start for part in grid.box]
     if shape == list(mask.shape):
         return mask
-    return np.asarray((resized(torch.from_numpy(mask).float(), shape) > MASK_BORDER).numpy())
+    return np.asarray((resample(torch.from_numpy(mask).float(), shape) > MASK_BORDER).numpy())
 
 
-def resized(values: Tensor, shape: Sequence[int], mode: str = "trilinear") -> Tensor:
+def resample(values: Tensor, shape: Sequence[int], mode: str = "trilinear") -> Tensor:
     """Resample ``[slices, rows, columns]`` to ``shape``; return the same tensor where it has it already."""
     if tuple(values.shape) == tuple(shape):
         return values
@@ -89,7 +89,7 @@ def resized(values: Tensor, shape: Sequence[int], mode: str = "trilinear") -> Te
     return fitted
 
 
-def narrow_height(values: Tensor, width_mm: float, spacing_mm: Sequence[float]) -> Tensor:
+def measure_narrow_height(values: Tensor, width_mm: float, spacing_mm: Sequence[float]) -> Tensor:
     """Measure how far bright tubes narrower than ``width_mm`` stand out from their surroundings; from 0 on.
 
     This is the value less the largest of its greyscale openings in the three planes: a tube is narrow in all
@@ -103,22 +103,22 @@ def narrow_height(values: Tensor, width_mm: float, spacing_mm: Sequence[float]) 
     widths = [_odd(width_mm / step) for step in spacing_mm]
     opened = torch.full_like(values, torch.iinfo(values.dtype).min)
     for plane in ((0, 1), (0, 2), (1, 2)):
-        eroded = sliding(values, plane, widths, torch.minimum)
-        opened = torch.maximum(opened, sliding(eroded, plane, widths, torch.maximum))
+        eroded = slide_extreme(values, plane, widths, torch.minimum)
+        opened = torch.maximum(opened, slide_extreme(eroded, plane, widths, torch.maximum))
     return values - opened
 
 
-def dilated(mask: Tensor, reach_mm: float, spacing_mm: Sequence[float]) -> Tensor:
+def dilate(mask: Tensor, reach_mm: float, spacing_mm: Sequence[float]) -> Tensor:
     """Add to a mask all voxels within ``reach_mm`` to every side of its own, along the axes."""
     widths = [_odd(2 * reach_mm / step, smallest=1) for step in spacing_mm]
-    return sliding(mask, (0, 1, 2), widths, torch.maximum)
+    return slide_extreme(mask, (0, 1, 2), widths, torch.maximum)
 
 
 def _odd(width: float, smallest: int = 3) -> int:
     return max(smallest, 2 * round((width - 1) / 2) + 1)
 
 
-def sliding(
+def slide_extreme(
     values: Tensor, axes: Sequence[int], widths: Sequence[int], extreme: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
     """Slide an extreme over a centred window, axis by axis, in a logarithmic number of passes."""

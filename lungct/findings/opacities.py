@@ -58,7 +58,7 @@ def segment_opacities(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel
     seen, place = seen_around(footprint), around(footprint, footprint.shape)
     for batch, probability in opacity_probabilities(volume.volume_hu, lung_slices, model.network, seen):
         inside = (batch, *place)
-        mask[inside] = marked(
+        mask[inside] = mark_opacities(
             probability[:, *place],
             volume.volume_hu[inside],
             lungs[inside],
@@ -66,7 +66,7 @@ def segment_opacities(volume: CtVolume, anatomy: LungAnatomy, model: LoadedModel
             volume.spacing_mm[2],
         )
     found = (slice(*lung_slices[[0, -1]] + (0, 1)), *place) if lung_slices.size else ()
-    mask[found] = _without_specks(mask[found], volume.voxel_ml)
+    mask[found] = _drop_specks(mask[found], volume.voxel_ml)
     return Opacities(mask, model.info)
 
 
@@ -94,7 +94,7 @@ def around(footprint: BoolArray, shape: Sequence[int], multiple: int = 1) -> Box
     return box[0], box[1]
 
 
-def marked(
+def mark_opacities(
     probability: Tensor, slices_hu: HuArray, lungs: BoolArray, threshold: float, pixel_mm: float
 ) -> BoolArray:
     """Mark opacities on axial slices by probability, density and width.
@@ -113,11 +113,13 @@ def marked(
     core = ((probability > threshold) & (mean_hu > AERATED_BELOW_HU)).cpu().numpy() & lungs
     dense = (probability > DENSE_ABOVE_PROBABILITY) & (mean_hu > DENSE_ABOVE_HU)
     pairs = zip(core, dense.cpu().numpy() & lungs, strict=True)
-    whole = np.stack([core_slice | _touched(dense_slice, core_slice) for core_slice, dense_slice in pairs])
-    return _without_thin_parts(torch.from_numpy(whole).to(probability), pixel_mm)
+    whole = np.stack(
+        [core_slice | _keep_touched(dense_slice, core_slice) for core_slice, dense_slice in pairs]
+    )
+    return _drop_thin_parts(torch.from_numpy(whole).to(probability), pixel_mm)
 
 
-def _touched(plane: BoolArray, by: BoolArray) -> BoolArray:
+def _keep_touched(plane: BoolArray, by: BoolArray) -> BoolArray:
     """Return the pieces of a plane that share a voxel with another plane."""
     pieces = cc3d.connected_components(plane, connectivity=8)
     is_touched = np.zeros(int(pieces.max()) + 1, bool)
@@ -126,22 +128,22 @@ def _touched(plane: BoolArray, by: BoolArray) -> BoolArray:
     return touched
 
 
-def _without_thin_parts(masks: Tensor, pixel_mm: float) -> BoolArray:
+def _drop_thin_parts(masks: Tensor, pixel_mm: float) -> BoolArray:
     """Open every slice by a square of :data:`THINNEST_MM`."""
     reach = max(round((THINNEST_MM / pixel_mm - 1) / 2), 0)
     width = 2 * reach + 1
-    eroded = -_highest_around(-masks[:, None], width, reach)
-    opened: BoolArray = _highest_around(eroded, width, reach)[:, 0].bool().cpu().numpy()
+    eroded = -_spread_highest(-masks[:, None], width, reach)
+    opened: BoolArray = _spread_highest(eroded, width, reach)[:, 0].bool().cpu().numpy()
     return opened
 
 
-def _highest_around(planes: Tensor, width: int, reach: int) -> Tensor:
+def _spread_highest(planes: Tensor, width: int, reach: int) -> Tensor:
     """Return the maximum in a square, along one axis after the other, which is faster."""
     along_rows = functional.max_pool2d(planes, (1, width), 1, (0, reach))
     return functional.max_pool2d(along_rows, (width, 1), 1, (reach, 0))
 
 
-def _without_specks(mask: MaskArray, voxel_ml: float) -> MaskArray:
+def _drop_specks(mask: MaskArray, voxel_ml: float) -> MaskArray:
     smallest_voxels = int(np.ceil(SMALLEST_OPACITY_ML / voxel_ml))
     kept: MaskArray = cc3d.dust(mask, threshold=smallest_voxels, connectivity=26)
     return kept

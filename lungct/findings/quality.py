@@ -89,26 +89,26 @@ def conclude(
     )
     diagnosis = decide(probabilities)
     flags = (
-        *method_flags(chest.selection),
+        *flag_method(chest.selection),
         *chest.volume.flags,
-        *selection_flags(chest.selection),
-        *patient_flags(chest.patient),
-        *truncation_flags(anatomy, chest.volume),
-        *lung_volume_flags(quantification),
-        *air_flags(anatomy, chest.volume),
-        *solid_lung_flags(anatomy, chest.volume),
-        *confidence_flags(anatomy),
-        *familiarity_flags(classification),
-        *agreement_flags(probabilities, diagnosis, quantification),
-        *tree_flags(tree),
-        *model_flags(models),
+        *flag_selection(chest.selection),
+        *flag_character_set(chest.patient),
+        *flag_truncation(anatomy, chest.volume),
+        *flag_lung_volumes(quantification),
+        *flag_airless_lobes(anatomy, chest.volume),
+        *flag_solid_lung(anatomy, chest.volume),
+        *flag_confidence(anatomy),
+        *flag_familiarity(classification),
+        *flag_agreement(probabilities, diagnosis, quantification),
+        *flag_tree(tree),
+        *flag_models(models),
     )
     validation = classification.model.validated_on
     findings = Findings(probabilities, diagnosis, quantification, flags, models, validation)
     return Analysis(chest, anatomy, opacities, tree, findings)
 
 
-def method_flags(selection: Selection) -> Iterator[QualityFlag]:
+def flag_method(selection: Selection) -> Iterator[QualityFlag]:
     """Flag rules for the input that the user switched off."""
     if codes := ", ".join(selection.accepted_codes):
         yield QualityFlag(
@@ -117,7 +117,7 @@ def method_flags(selection: Selection) -> Iterator[QualityFlag]:
         )
 
 
-def selection_flags(selection: Selection) -> Iterator[QualityFlag]:
+def flag_selection(selection: Selection) -> Iterator[QualityFlag]:
     """Flag a series that is allowed but not as recommended, or one of several studies."""
     studies = {verdict.series.study_uid for verdict in selection.verdicts}
     if len(studies) > 1:
@@ -155,7 +155,7 @@ def hyphenate(day: str) -> str:
     return f"{day[:4]}-{day[4:6]}-{day[6:]}" if is_date else day
 
 
-def patient_flags(patient: PatientStudy) -> Iterator[QualityFlag]:
+def flag_character_set(patient: PatientStudy) -> Iterator[QualityFlag]:
     """Flag text of the header in another character set than it declares."""
     if patient.misfits:
         yield QualityFlag(
@@ -165,7 +165,7 @@ def patient_flags(patient: PatientStudy) -> Iterator[QualityFlag]:
         )
 
 
-def truncation_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[QualityFlag]:
+def flag_truncation(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[QualityFlag]:
     """Flag lungs that reach the border of the volume."""
     slice_mm, row_mm, column_mm = volume.spacing_mm
     lung = anatomy.lobes > 0
@@ -183,7 +183,7 @@ def truncation_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[Quality
             yield QualityFlag(code, f"{what}: lung volumes are underestimated")
 
 
-def lung_volume_flags(quantification: Quantification) -> Iterator[QualityFlag]:
+def flag_lung_volumes(quantification: Quantification) -> Iterator[QualityFlag]:
     """Flag lungs, sides or lobes of implausible size."""
     total_ml = quantification.total.lung_ml
     low, high = PLAUSIBLE_LUNG_ML
@@ -213,7 +213,7 @@ def lung_volume_flags(quantification: Quantification) -> Iterator[QualityFlag]:
         )
 
 
-def air_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[QualityFlag]:
+def flag_airless_lobes(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[QualityFlag]:
     """Flag lobes that hold hardly any air."""
     without_air = []
     for lobe in Lobe:
@@ -228,7 +228,7 @@ def air_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[QualityFlag]:
         )
 
 
-def solid_lung_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[QualityFlag]:
+def flag_solid_lung(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[QualityFlag]:
     """Flag lobes with much solid tissue far from air, which may be no lung."""
     lobe_ml = find_solid_lung(volume, anatomy.lobes).lobe_ml
     large = [f"{lobe.replace('_', ' ')} {ml:.0f} mL" for lobe, ml in lobe_ml.items() if ml > MOST_SOLID_ML]
@@ -240,7 +240,7 @@ def solid_lung_flags(anatomy: LungAnatomy, volume: CtVolume) -> Iterator[Quality
         )
 
 
-def confidence_flags(anatomy: LungAnatomy) -> Iterator[QualityFlag]:
+def flag_confidence(anatomy: LungAnatomy) -> Iterator[QualityFlag]:
     """Flag lobes that the network was not sure about."""
     unsure = [
         f"{lobe.replace('_', ' ')} ({value:.2f})"
@@ -253,7 +253,7 @@ def confidence_flags(anatomy: LungAnatomy) -> Iterator[QualityFlag]:
         )
 
 
-def familiarity_flags(classification: Classification) -> Iterator[QualityFlag]:
+def flag_familiarity(classification: Classification) -> Iterator[QualityFlag]:
     """Flag a chest unlike those that the classifier was validated on."""
     energy, highest = classification.energy, classification.highest_energy
     if highest is not None and energy > highest:
@@ -264,7 +264,7 @@ def familiarity_flags(classification: Classification) -> Iterator[QualityFlag]:
         )
 
 
-def agreement_flags(
+def flag_agreement(
     probabilities: Probabilities, diagnosis: Diagnosis, quantification: Quantification
 ) -> Iterator[QualityFlag]:
     """Flag a classifier that is not sure, or that the opacity segmenter contradicts."""
@@ -282,7 +282,7 @@ def agreement_flags(
         )
 
 
-def tree_flags(tree: BronchovascularTree) -> Iterator[QualityFlag]:
+def flag_tree(tree: BronchovascularTree) -> Iterator[QualityFlag]:
     """Flag airways or vessels that were looked for in vain."""
     missing = [name for name in ("airways", "vessels") if not getattr(tree, name).any()]
     if tree.is_wanted and missing:
@@ -291,7 +291,7 @@ def tree_flags(tree: BronchovascularTree) -> Iterator[QualityFlag]:
         )
 
 
-def model_flags(models: tuple[ModelInfo, ...]) -> Iterator[QualityFlag]:
+def flag_models(models: tuple[ModelInfo, ...]) -> Iterator[QualityFlag]:
     """Flag weights that are not validated."""
     names = [model.name for model in models if model.provisional]
     if names:

@@ -35,12 +35,12 @@ def quantify(anatomy: LungAnatomy, opacities: Opacities, voxel_ml: float) -> Qua
 
 def score(lobes: dict[Lobe, Extent]) -> Quantification:
     """Score lobes of known volume."""
-    lobe_scores = {lobe: lobe_score(extent.opacity_percent) for lobe, extent in lobes.items()}
+    lobe_scores = {lobe: score_lobe(extent.opacity_percent) for lobe, extent in lobes.items()}
     severity_score = sum(lobe_scores.values())
-    return Quantification(lobes, lobe_scores, severity_score, involvement(severity_score))
+    return Quantification(lobes, lobe_scores, severity_score, grade_involvement(severity_score))
 
 
-def lobe_score(opacity_percent: float | None) -> int:
+def score_lobe(opacity_percent: float | None) -> int:
     """Score a lobe, 0 to 5, from the exact percentage; a missing lobe (None) scores 0."""
     if not opacity_percent:
         return 0
@@ -48,7 +48,7 @@ def lobe_score(opacity_percent: float | None) -> int:
     return 1 + int(opacity_percent >= below_5) + sum(opacity_percent > bound for bound in upper_bounds)
 
 
-def involvement(severity_score: int) -> Involvement:
+def grade_involvement(severity_score: int) -> Involvement:
     """Return the band of the severity score: 0 none, 1-5 mild, 6-14 moderate, 15-25 severe."""
     if severity_score == 0:
         return Involvement.NONE

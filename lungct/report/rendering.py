@@ -122,7 +122,7 @@ class _Canvas:
             low = max(math.floor(begin * ratio) - SOFT_EDGE, self.begin[axis])
             high = min(math.ceil(end * ratio) + SOFT_EDGE, self.begin[axis] + self.depth.shape[axis])
             places = np.asarray((np.arange(low, high) + 0.5) / ratio - 0.5 - begin, np.float64)
-            soft = _resampled(soft, axis, places, ratio)
+            soft = _resample(soft, axis, places, ratio)
             place[axis] = slice(low - self.begin[axis], high - self.begin[axis])
         self._light(soft, material, tuple(place))
 
@@ -139,7 +139,7 @@ class _Canvas:
                 channel[place] += lit * (level / 255)
 
 
-def _resampled(soft: Tensor, axis: int, places: Float64Array, ratio: float) -> Tensor:
+def _resample(soft: Tensor, axis: int, places: Float64Array, ratio: float) -> Tensor:
     """Interpolate linearly along one axis, with 0 outside, and blur on the coarser of both grids.
 
     Args:
@@ -151,17 +151,17 @@ def _resampled(soft: Tensor, axis: int, places: Float64Array, ratio: float) -> T
     padding = [0, 0] * (2 - axis) + [2, 2]
     soft = functional.pad(soft, padding)
     if ratio < 1:
-        soft = _blurred(soft, axis)
+        soft = _blur(soft, axis)
     inside = np.clip(places + 2, 0, soft.shape[axis] - 1 - 1e-6)
     below = torch.from_numpy(np.floor(inside).astype(np.int64))
     weight = torch.from_numpy((inside % 1).astype(np.float32)).view(
         [-1 if i == axis else 1 for i in range(3)]
     )
     sampled = torch.lerp(soft.index_select(axis, below), soft.index_select(axis, below + 1), weight)
-    return sampled if ratio < 1 else _blurred(sampled, axis)
+    return sampled if ratio < 1 else _blur(sampled, axis)
 
 
-def _blurred(soft: Tensor, axis: int) -> Tensor:
+def _blur(soft: Tensor, axis: int) -> Tensor:
     """Blur with the weights 1, 2, 1 along an axis; the ends stay."""
     middle = soft.narrow(axis, 1, soft.shape[axis] - 2)
     around = soft.narrow(axis, 0, middle.shape[axis]) + soft.narrow(axis, 2, middle.shape[axis])

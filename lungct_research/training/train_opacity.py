@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lungct.findings.opacities import marked
+from lungct.findings.opacities import mark_opacities
 from lungct.networks import opacity_unet
 from lungct.networks.inputs import segmenter_input
 from lungct.networks.int8_unet import Int8OpacityUnet, activation_maxima
@@ -126,7 +126,7 @@ class Prediction:
     def find(self, threshold: float) -> np.ndarray:
         """Mark opacities as the application would."""
         probability = torch.from_numpy(self.probability)
-        return marked(probability, self.volume_hu, self.lungs, threshold, self.spacing_mm[2])
+        return mark_opacities(probability, self.volume_hu, self.lungs, threshold, self.spacing_mm[2])
 
     def measure(self, threshold: float) -> dict[str, float]:
         """Return Dice (1 where both masks are empty) and both volumes in millilitres."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from lungct.errors import without_text
+from lungct.errors import hide_text
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -34,5 +34,5 @@ def configure_logging(level: str) -> None:
 
 def described(error: Exception) -> dict[str, Any]:
     """Return an unforeseen error as fields of a log line, without its text, which may name a patient."""
-    safe = without_text(error)
+    safe = hide_text(error)
     return {"error": safe.code, "where": str(safe)}

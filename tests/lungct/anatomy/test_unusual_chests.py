@@ -8,7 +8,7 @@ import torch
 
 from lungct.anatomy.lungs import segment_lobes
 from lungct.errors import NoLungError
-from lungct.findings.quality import air_flags, confidence_flags, lung_volume_flags, truncation_flags
+from lungct.findings.quality import flag_airless_lobes, flag_confidence, flag_lung_volumes, flag_truncation
 from lungct.findings.quantification import quantify
 from lungct.networks import LobeUNet
 from lungct.networks.weights import LoadedModel, load_model
@@ -42,10 +42,10 @@ def flags(anatomy: LungAnatomy, volume_hu: Volume) -> set[str]:
     nothing = Opacities(np.zeros_like(anatomy.lobes), anatomy.model)
     quantification = quantify(anatomy, nothing, volume.voxel_ml)
     raised = [
-        *lung_volume_flags(quantification),
-        *air_flags(anatomy, volume),
-        *confidence_flags(anatomy),
-        *truncation_flags(anatomy, volume),
+        *flag_lung_volumes(quantification),
+        *flag_airless_lobes(anatomy, volume),
+        *flag_confidence(anatomy),
+        *flag_truncation(anatomy, volume),
     ]
     return {flag.code for flag in raised}
 

@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from lungct.anatomy.vessels import segment_vessels
-from lungct.anatomy.work_grid import narrow_height
+from lungct.anatomy.work_grid import measure_narrow_height
 from lungct.records import CtVolume, Lobe
 from lungct_research.datasets.disease import Disease
 from lungct_research.synthesis.phantom.thorax import make_thorax
@@ -124,6 +124,6 @@ def test_height_is_that_of_tubes_not_of_sheets() -> None:
     values = torch.zeros(15, 15, 15, dtype=torch.int16)
     values[:, 3, 3] = 9
     values[10] = 9
-    height = narrow_height(values, 5.0, (1.0, 1.0, 1.0))
+    height = measure_narrow_height(values, 5.0, (1.0, 1.0, 1.0))
     assert height[5, 3, 3] == 9
     assert not height[10].any()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lungct.findings.opacities import marked, segment_opacities
+from lungct.findings.opacities import mark_opacities, segment_opacities
 from lungct.networks.weights import LoadedModel
 from lungct.records import CtVolume, LungAnatomy, ModelInfo
 
@@ -91,36 +91,36 @@ def lung_slice(hu: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_normally_aerated_lung_is_no_opacity() -> None:
     probability, slices_hu, lungs = lung_slice(hu=-850)
-    assert not marked(torch.from_numpy(probability), slices_hu, lungs, 0.5, 1.0)[..., :18].any()
+    assert not mark_opacities(torch.from_numpy(probability), slices_hu, lungs, 0.5, 1.0)[..., :18].any()
 
 
 def test_consolidation_belongs_to_the_opacity_that_it_touches() -> None:
     probability, slices_hu, lungs = lung_slice(hu=-600)
-    assert marked(torch.from_numpy(probability), slices_hu, lungs, 0.5, 1.0).all()
+    assert mark_opacities(torch.from_numpy(probability), slices_hu, lungs, 0.5, 1.0).all()
 
 
 def test_consolidation_apart_from_any_opacity_is_left_to_the_network() -> None:
     probability, slices_hu, lungs = lung_slice(hu=-600)
     slices_hu[..., 18:24] = -850
-    assert not marked(torch.from_numpy(probability), slices_hu, lungs, 0.5, 1.0)[..., 24:].any()
+    assert not mark_opacities(torch.from_numpy(probability), slices_hu, lungs, 0.5, 1.0)[..., 24:].any()
 
 
 def test_dense_tissue_that_the_network_rules_out_is_no_opacity() -> None:
     probability, slices_hu, lungs = lung_slice(hu=-600)
     probability[..., 20:] = 0.01
-    assert not marked(torch.from_numpy(probability), slices_hu, lungs, 0.5, 1.0)[..., 20:].any()
+    assert not mark_opacities(torch.from_numpy(probability), slices_hu, lungs, 0.5, 1.0)[..., 20:].any()
 
 
 def test_nothing_outside_the_lungs_is_marked() -> None:
     probability, slices_hu, lungs = lung_slice(hu=-600)
     lungs[..., 10:] = False
-    assert not marked(torch.from_numpy(probability), slices_hu, lungs, 0.5, 1.0)[..., 10:].any()
+    assert not mark_opacities(torch.from_numpy(probability), slices_hu, lungs, 0.5, 1.0)[..., 10:].any()
 
 
 def test_what_is_thin_on_a_slice_is_partial_volume() -> None:
     slices_hu, lungs = np.full((1, 40, 40), -600.0), np.ones((1, 40, 40), bool)
     probability = np.zeros((1, 40, 40), np.float32)
     probability[:, 10:12], probability[:, 20:30, 20:30] = 0.8, 0.8
-    found = marked(torch.from_numpy(probability), slices_hu, lungs, 0.5, pixel_mm=1.0)
+    found = mark_opacities(torch.from_numpy(probability), slices_hu, lungs, 0.5, pixel_mm=1.0)
     assert not found[:, 10:12].any()
     assert found[:, 20:30, 20:30].all()

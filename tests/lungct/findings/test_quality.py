@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from lungct.findings.quality import (
-    agreement_flags,
-    air_flags,
     conclude,
-    confidence_flags,
-    familiarity_flags,
-    lung_volume_flags,
-    model_flags,
-    selection_flags,
-    solid_lung_flags,
-    tree_flags,
-    truncation_flags,
+    flag_agreement,
+    flag_airless_lobes,
+    flag_confidence,
+    flag_familiarity,
+    flag_lung_volumes,
+    flag_models,
+    flag_selection,
+    flag_solid_lung,
+    flag_tree,
+    flag_truncation,
 )
 from lungct.findings.quantification import quantify, score
 from lungct.records import (
@@ -80,30 +80,30 @@ def anatomy_inside(margin: int = 2, beyond: tuple[int | slice, ...] | None = Non
 
 def test_healthy_lungs_raise_no_flag() -> None:
     quantification = lungs()
-    assert not codes(lung_volume_flags(quantification))
-    assert not codes(agreement_flags(Probabilities(0.1, 0.1, 0.8), Diagnosis.NO_INFECTION, quantification))
-    assert not codes(selection_flags(chosen()))
-    assert not codes(truncation_flags(anatomy_inside(), THIN))
-    assert not codes(model_flags([MODEL]))
+    assert not codes(flag_lung_volumes(quantification))
+    assert not codes(flag_agreement(Probabilities(0.1, 0.1, 0.8), Diagnosis.NO_INFECTION, quantification))
+    assert not codes(flag_selection(chosen()))
+    assert not codes(flag_truncation(anatomy_inside(), THIN))
+    assert not codes(flag_models([MODEL]))
 
 
 @pytest.mark.parametrize("factor", [0.25, 2.0])
 @pytest.mark.fault("chest", "Lungs {factor} times the normal volume", "flag `LUNG_VOLUME_IMPLAUSIBLE`")
 def test_implausible_lung_volume(factor: float) -> None:
     quantification = lungs({lobe: ml * factor for lobe, ml in HEALTHY_ML.items()})
-    assert codes(lung_volume_flags(quantification)) == ["LUNG_VOLUME_IMPLAUSIBLE"]
+    assert codes(flag_lung_volumes(quantification)) == ["LUNG_VOLUME_IMPLAUSIBLE"]
 
 
 @pytest.mark.fault("chest", "A lobe that is not found", "flag `LOBE_MISSING`")
 def test_missing_lobe() -> None:
-    flags = list(lung_volume_flags(lungs({Lobe.RIGHT_MIDDLE: 0})))
+    flags = list(flag_lung_volumes(lungs({Lobe.RIGHT_MIDDLE: 0})))
     assert codes(flags) == ["LOBE_MISSING"]
     assert "right middle" in flags[0].message
 
 
 @pytest.mark.fault("chest", "One lung much smaller", "flag `LUNGS_ASYMMETRIC`")
 def test_asymmetric_lungs() -> None:
-    assert "LUNGS_ASYMMETRIC" in codes(lung_volume_flags(lungs({Lobe.LEFT_UPPER: 100, Lobe.LEFT_LOWER: 100})))
+    assert "LUNGS_ASYMMETRIC" in codes(flag_lung_volumes(lungs({Lobe.LEFT_UPPER: 100, Lobe.LEFT_LOWER: 100})))
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ def test_asymmetric_lungs() -> None:
 @pytest.mark.fault("chest", "{lobe} lobe of {outside_ml} mL", "flag `LOBE_SHARE_IMPLAUSIBLE`")
 def test_lobe_of_implausible_share(lobe: Lobe, inside_ml: float, outside_ml: float) -> None:
     """The other lobes of the lungs hold 2250 mL on the right and 1200 mL on the left."""
-    assert not codes(lung_volume_flags(lungs({lobe: inside_ml})))
-    flags = list(lung_volume_flags(lungs({lobe: outside_ml})))
+    assert not codes(flag_lung_volumes(lungs({lobe: inside_ml})))
+    flags = list(flag_lung_volumes(lungs({lobe: outside_ml})))
     assert "LOBE_SHARE_IMPLAUSIBLE" in codes(flags)
     assert any(lobe.replace("_", " ") in flag.message for flag in flags)
 
@@ -122,31 +122,31 @@ def test_lobe_of_implausible_share(lobe: Lobe, inside_ml: float, outside_ml: flo
 @pytest.mark.fault("chest", "Lobes that the network is not sure of", "flag `LOBES_UNCERTAIN`")
 def test_lobes_that_the_segmenter_is_not_sure_about() -> None:
     sure = replace(anatomy_inside(), confidence=dict.fromkeys(Lobe, 0.85))
-    assert not codes(confidence_flags(sure))
+    assert not codes(flag_confidence(sure))
     unsure = replace(sure, confidence={**sure.confidence, Lobe.RIGHT_MIDDLE: 0.75})
-    (flag,) = confidence_flags(unsure)
+    (flag,) = flag_confidence(unsure)
     assert flag.code == "LOBES_UNCERTAIN"
     assert "right middle (0.75)" in flag.message
 
 
 def test_no_lung_at_all_does_not_divide_by_zero() -> None:
-    flags = codes(lung_volume_flags(lungs(dict.fromkeys(Lobe, 0.0))))
+    flags = codes(flag_lung_volumes(lungs(dict.fromkeys(Lobe, 0.0))))
     assert flags == ["LUNG_VOLUME_IMPLAUSIBLE", *["LOBE_MISSING"] * 5]
 
 
 @pytest.mark.parametrize("code", ["THICK_SLICES", "OTHER_KERNEL"])
 @pytest.mark.fault("chest", "Series not as recommended", "flag `{code}`")
 def test_series_that_is_not_as_recommended(code: str) -> None:
-    assert codes(selection_flags(chosen(Reason(code, "why"), Reason("SLICE_COUNT", "40")))) == [code]
+    assert codes(flag_selection(chosen(Reason(code, "why"), Reason("SLICE_COUNT", "40")))) == [code]
 
 
 @pytest.mark.fault("chest", "A lobe with hardly any air", "flag `LOBES_WITHOUT_AIR`")
 def test_lobes_without_air() -> None:
     anatomy = anatomy_inside()
     hu = np.full(anatomy.lobes.shape, -850, np.int16)
-    assert not codes(air_flags(anatomy, replace(THIN, volume_hu=hu)))
+    assert not codes(flag_airless_lobes(anatomy, replace(THIN, volume_hu=hu)))
     hu[:, :, : int(0.85 * hu.shape[2])] = 30
-    (flag,) = air_flags(anatomy, replace(THIN, volume_hu=hu))
+    (flag,) = flag_airless_lobes(anatomy, replace(THIN, volume_hu=hu))
     assert flag.code == "LOBES_WITHOUT_AIR"
     assert "left upper" in flag.message
 
@@ -154,20 +154,20 @@ def test_lobes_without_air() -> None:
 @pytest.mark.fault("chest", "Several studies in the folder", "flag `SEVERAL_STUDIES`")
 def test_several_studies_are_flagged() -> None:
     verdicts = (*chosen().verdicts, SeriesVerdict(replace(SERIES, study_uid="9"), (Reason("NOT_CT", ""),)))
-    assert codes(selection_flags(Selection(NOTHING, verdicts))) == ["SEVERAL_STUDIES"]
+    assert codes(flag_selection(Selection(NOTHING, verdicts))) == ["SEVERAL_STUDIES"]
 
 
 @pytest.mark.fault("chest", "No frame of reference", "flag `FRAME_OF_REFERENCE_MISSING`")
 def test_missing_frame_of_reference_is_flagged() -> None:
     verdict = SeriesVerdict(replace(SERIES, frame_of_reference_uid=""), rank=1)
-    assert codes(selection_flags(Selection(NOTHING, (verdict,)))) == ["FRAME_OF_REFERENCE_MISSING"]
+    assert codes(flag_selection(Selection(NOTHING, (verdict,)))) == ["FRAME_OF_REFERENCE_MISSING"]
 
 
 @pytest.mark.fault("chest", "Lossy compression", "flag `LOSSY_COMPRESSION`")
 def test_lossy_compression_is_flagged() -> None:
     image = SliceHeader(Path("1"), 1, 512, 512, None, None, None, ("DERIVED",), is_lossy=True)
     series = replace(SERIES, slices=(image,))
-    assert codes(selection_flags(Selection(NOTHING, (SeriesVerdict(series, rank=1),)))) == [
+    assert codes(flag_selection(Selection(NOTHING, (SeriesVerdict(series, rank=1),)))) == [
         "LOSSY_COMPRESSION"
     ]
 
@@ -187,8 +187,8 @@ def test_airways_or_vessels_sought_in_vain(
     nothing = np.zeros_like(tree.airways)
     lacking = BronchovascularTree(tree.airways, tree.vessels, is_wanted)
     lacking = replace(lacking, airways=nothing) if missing == "airways" else replace(lacking, vessels=nothing)
-    assert codes(tree_flags(lacking)) == expected
-    assert not codes(tree_flags(tree))
+    assert codes(flag_tree(lacking)) == expected
+    assert not codes(flag_tree(tree))
 
 
 def test_flags_of_every_kind_reach_the_report(
@@ -210,7 +210,7 @@ def test_flags_of_every_kind_reach_the_report(
 
 
 def codes_of_lungs(**ml: float) -> list[str]:
-    return codes(lung_volume_flags(lungs({Lobe(name): value for name, value in ml.items()})))
+    return codes(flag_lung_volumes(lungs({Lobe(name): value for name, value in ml.items()})))
 
 
 @pytest.mark.parametrize(
@@ -230,14 +230,14 @@ def test_limits_of_lung_volumes(within: dict[str, float], beyond: dict[str, floa
 @pytest.mark.parametrize(("percent", "flagged"), [(0.99, False), (1.0, True)])
 def test_limit_of_disagreement(percent: float, flagged: bool) -> None:
     certain = Probabilities(0.1, 0.1, 0.8)
-    flags = agreement_flags(certain, Diagnosis.NO_INFECTION, lungs(opacity_percent=percent))
+    flags = flag_agreement(certain, Diagnosis.NO_INFECTION, lungs(opacity_percent=percent))
     assert bool(codes(flags)) is flagged
 
 
 @pytest.mark.parametrize(("probability", "flagged"), [(0.45, True), (0.46, False)])
 def test_limit_of_uncertainty(probability: float, flagged: bool) -> None:
     unsure = Probabilities(0.3, probability, 0.7 - probability)
-    flags = agreement_flags(unsure, Diagnosis.OTHER_INFECTION, lungs(opacity_percent=3))
+    flags = flag_agreement(unsure, Diagnosis.OTHER_INFECTION, lungs(opacity_percent=3))
     assert bool(codes(flags)) is flagged
 
 
@@ -245,7 +245,7 @@ def test_limit_of_uncertainty(probability: float, flagged: bool) -> None:
 def test_limit_of_truncation(n_rows: int, flagged: bool) -> None:
     """A voxel of the outermost slice covers 25 mm²: 8 x 10 of them are exactly the allowed 2000 mm²."""
     anatomy = anatomy_inside(beyond=np.s_[-1, 10 : 10 + n_rows, 10:20])
-    assert bool(codes(truncation_flags(anatomy, THIN))) is flagged
+    assert bool(codes(flag_truncation(anatomy, THIN))) is flagged
 
 
 @pytest.mark.parametrize(
@@ -259,24 +259,24 @@ def test_limit_of_truncation(n_rows: int, flagged: bool) -> None:
 @pytest.mark.fault("chest", "Lungs cut off at an end or a side", "flag `{code}`")
 def test_truncated_lungs(where: tuple[int | slice, ...], code: str) -> None:
     anatomy = anatomy_inside(beyond=where)
-    assert codes(truncation_flags(anatomy, THIN)) == [code]
+    assert codes(flag_truncation(anatomy, THIN)) == [code]
 
 
 @pytest.mark.fault("chest", "No signs of infection, yet opacities", "flag `CLASSIFIER_SEGMENTER_DISAGREE`")
 def test_no_infection_with_opacities_disagrees() -> None:
-    flags = agreement_flags(Probabilities(0.1, 0.1, 0.8), Diagnosis.NO_INFECTION, lungs(opacity_percent=3))
+    flags = flag_agreement(Probabilities(0.1, 0.1, 0.8), Diagnosis.NO_INFECTION, lungs(opacity_percent=3))
     assert codes(flags) == ["CLASSIFIER_SEGMENTER_DISAGREE"]
 
 
 @pytest.mark.fault("chest", "Infection, yet no opacities", "flag `CLASSIFIER_SEGMENTER_DISAGREE`")
 def test_infection_without_opacities_disagrees() -> None:
-    flags = agreement_flags(Probabilities(0.8, 0.1, 0.1), Diagnosis.COVID19, lungs())
+    flags = flag_agreement(Probabilities(0.8, 0.1, 0.1), Diagnosis.COVID19, lungs())
     assert codes(flags) == ["CLASSIFIER_SEGMENTER_DISAGREE"]
 
 
 @pytest.mark.fault("chest", "No class above the cut-off", "flag `CLASSIFICATION_UNCERTAIN`")
 def test_no_class_above_the_cut_off_is_uncertain() -> None:
-    flags = agreement_flags(Probabilities(0.3, 0.4, 0.3), Diagnosis.OTHER_INFECTION, lungs(opacity_percent=3))
+    flags = flag_agreement(Probabilities(0.3, 0.4, 0.3), Diagnosis.OTHER_INFECTION, lungs(opacity_percent=3))
     assert codes(flags) == ["CLASSIFICATION_UNCERTAIN"]
 
 
@@ -285,11 +285,11 @@ def test_a_chest_of_higher_energy_than_the_validation_is_flagged(
     highest: float | None, codes: list[str]
 ) -> None:
     found = Classification(Probabilities(0.8, 0.1, 0.1), MODEL, energy=-2.0, highest_energy=highest)
-    assert [flag.code for flag in familiarity_flags(found)] == codes
+    assert [flag.code for flag in flag_familiarity(found)] == codes
 
 
 def test_provisional_models_are_named() -> None:
-    flags = list(model_flags([MODEL, replace(MODEL, name="opacity", provisional=True)]))
+    flags = list(flag_models([MODEL, replace(MODEL, name="opacity", provisional=True)]))
     assert codes(flags) == ["MODELS_PROVISIONAL"]
     assert "opacity" in flags[0].message
     assert "lungs" not in flags[0].message.split(":")[1]
@@ -297,7 +297,7 @@ def test_provisional_models_are_named() -> None:
 
 def test_solid_lung_far_from_air_is_flagged_with_its_millilitres() -> None:
     volume, anatomy = chest_with_solid_lower_half(40)
-    (flag,) = solid_lung_flags(anatomy, volume)
+    (flag,) = flag_solid_lung(anatomy, volume)
     assert flag.code == "SOLID_LUNG"
     assert "left lower 100 mL" in flag.message
 
@@ -305,7 +305,7 @@ def test_solid_lung_far_from_air_is_flagged_with_its_millilitres() -> None:
 @pytest.mark.parametrize("hu", [-850, -300])
 def test_air_filled_or_hazy_lung_is_not_flagged(hu: int) -> None:
     volume, anatomy = chest_with_solid_lower_half(hu)
-    assert not codes(solid_lung_flags(anatomy, volume))
+    assert not codes(flag_solid_lung(anatomy, volume))
 
 
 def chest_with_solid_lower_half(hu: int) -> tuple[CtVolume, LungAnatomy]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lungct.findings.quantification import involvement, lobe_score, quantify, score
+from lungct.findings.quantification import grade_involvement, quantify, score, score_lobe
 from lungct.records import Extent, Involvement, Lobe, LungAnatomy, ModelInfo, Opacities
 from lungct.report.content import format_percent
 from lungct.report.wording import Wording
@@ -46,13 +46,13 @@ def test_figure_5_totals() -> None:
     ],
 )
 def test_lobe_score_bands(percent: float | None, expected: int) -> None:
-    assert lobe_score(percent) == expected
+    assert score_lobe(percent) == expected
 
 
 @given(st.floats(0, 100), st.floats(0, 100))
 def test_lobe_score_never_falls_with_more_opacity(percent: float, other: float) -> None:
     low, high = sorted((percent, other))
-    assert lobe_score(low) <= lobe_score(high)
+    assert score_lobe(low) <= score_lobe(high)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_lobe_score_never_falls_with_more_opacity(percent: float, other: float) 
     ],
 )
 def test_involvement_bands(severity_score: int, expected: str) -> None:
-    assert involvement(severity_score) == expected
+    assert grade_involvement(severity_score) == expected
 
 
 def test_missing_lobe_scores_zero_and_has_no_percentage() -> None:

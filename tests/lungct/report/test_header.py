@@ -14,7 +14,7 @@ from pypdf import PdfReader
 
 from lungct.delivery import deliver
 from lungct.file_names import DICOM_FILES, LOBES_FILE
-from lungct.findings.quality import SEVERE_FLAGS, method_flags, patient_flags
+from lungct.findings.quality import SEVERE_FLAGS, flag_character_set, flag_method
 from lungct.records import Analysis, QualityFlag
 from lungct.report.content import LONGEST_VALUE, write_content
 from lungct.report.glyphs import FONTS, find_unprintable
@@ -40,7 +40,7 @@ def with_patient(analysis: Analysis, **attributes: Any) -> Analysis:
 
 def with_selection(analysis: Analysis, **attributes: Any) -> Analysis:
     selection = replace(analysis.chest.selection, **attributes)
-    flags = (*method_flags(selection), *analysis.findings.flags)
+    flags = (*flag_method(selection), *analysis.findings.flags)
     return replace(
         analysis,
         chest=replace(analysis.chest, selection=selection),
@@ -87,7 +87,7 @@ def test_text_without_glyphs_shows_where_letters_are_missing(analysis: Analysis)
 def test_name_in_another_character_set_is_not_printed_and_flagged(analysis: Analysis) -> None:
     misread = with_patient(analysis, patient_name="ÍõÐ¡Ã÷", misfits=("PatientName",))
     assert header(misread)["Patient name"].endswith("patient ID P-42")
-    assert [flag.code for flag in patient_flags(misread.chest.patient)] == ["NAME_CHARACTER_SET"]
+    assert [flag.code for flag in flag_character_set(misread.chest.patient)] == ["NAME_CHARACTER_SET"]
 
 
 @pytest.mark.parametrize("text", ["W" * 3000, "word " * 600], ids=["one word", "words"])
