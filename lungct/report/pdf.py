@@ -40,15 +40,15 @@ def render_pdf(
 ) -> bytes:
     """Return the report as a PDF/A-2u file that bears the local time ``created``."""
     page = _Document(content, created, paper)
-    parts.header(page, content)
-    parts.banners(page, content)
-    parts.flags(page, content)
-    parts.pictures(page, content, illustrations)
-    parts.scales(page, content, illustrations)
-    parts.regions(page, content)
-    parts.conclusion(page, content)
+    parts.write_header(page, content)
+    parts.write_banners(page, content)
+    parts.write_flags(page, content)
+    parts.place_pictures(page, content, illustrations)
+    parts.place_scales(page, content, illustrations)
+    parts.write_regions(page, content)
+    parts.write_conclusion(page, content)
     page.add_page()
-    parts.details(page, content)
+    parts.write_details(page, content)
     return bytes(page.output())
 
 

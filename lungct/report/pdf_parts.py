@@ -56,7 +56,7 @@ def write(page: FPDF, text: str, size: float = 8, style: str = "", rgb: Rgb = _B
     page.multi_cell(page.epw, size * _MM_PER_POINT, text, align="L", new_x="LMARGIN", new_y="NEXT")
 
 
-def header(page: FPDF, content: ReportContent) -> None:
+def write_header(page: FPDF, content: ReportContent) -> None:
     """Write title, notice, patient and study."""
     write(page, content.words("title"), 15, "B")
     write(page, content.words("notice"), 9, "B", ALERT_RGB)
@@ -94,7 +94,7 @@ def _part_by_space(text: str) -> str:
     return text.replace(_NON_JOINER, _HAIR_SPACE) if is_from_right else text
 
 
-def banners(page: FPDF, content: ReportContent) -> None:
+def write_banners(page: FPDF, content: ReportContent) -> None:
     """Write the severe flags, white on red."""
     page.set_fill_color(*ALERT_RGB)
     page.set_text_color(*_WHITE)
@@ -110,7 +110,7 @@ def _fill_line(page: FPDF, text: str, size: float, style: str) -> None:
     )
 
 
-def flags(page: FPDF, content: ReportContent) -> None:
+def write_flags(page: FPDF, content: ReportContent) -> None:
     """Draw a box that shows from afar whether anything is odd."""
     rgb, fill = (ALERT_RGB, _ALERT_FILL_RGB) if content.flags else (_CLEAN_RGB, _CLEAN_FILL_RGB)
     page.set_fill_color(*fill)
@@ -123,7 +123,7 @@ def flags(page: FPDF, content: ReportContent) -> None:
     page.ln(2)
 
 
-def pictures(page: FPDF, content: ReportContent, illustrations: Illustrations) -> None:
+def place_pictures(page: FPDF, content: ReportContent, illustrations: Illustrations) -> None:
     """Place the 3-D pictures, and the transverse slice plain and with contours."""
     words = content.words
     top, width, left = page.get_y(), (page.epw - 9) / 4, page.l_margin
@@ -143,7 +143,7 @@ def pictures(page: FPDF, content: ReportContent, illustrations: Illustrations) -
     page.set_y(top + height + 8)
 
 
-def scales(page: FPDF, content: ReportContent, illustrations: Illustrations) -> None:
+def place_scales(page: FPDF, content: ReportContent, illustrations: Illustrations) -> None:
     """Place coronal view and profile on the left, probabilities and severity on the right."""
     words, top, height, left = content.words, page.get_y(), _PICTURE_ROWS_MM[1], page.l_margin
     box = (left, top, 64.0, height)
@@ -233,7 +233,7 @@ def _severity(page: FPDF, content: ReportContent, left: float) -> None:
     page.cell(step + 4, 4, str(score), align="C")
 
 
-def regions(page: FPDF, content: ReportContent) -> None:
+def write_regions(page: FPDF, content: ReportContent) -> None:
     """Write the table of lobes and lungs."""
     page.set_x(page.l_margin)
     write(page, content.words("quantification"), 10, "B")
@@ -253,7 +253,7 @@ def regions(page: FPDF, content: ReportContent) -> None:
     page.ln(2)
 
 
-def conclusion(page: FPDF, content: ReportContent) -> None:
+def write_conclusion(page: FPDF, content: ReportContent) -> None:
     """Write the totals, infection and involvement, and which series was analysed."""
     _pairs(page, content.totals, FontFace(emphasis="BOLD"))
     page.ln(1)
@@ -264,7 +264,7 @@ def conclusion(page: FPDF, content: ReportContent) -> None:
         write(page, text, 7, rgb=GREY)
 
 
-def details(page: FPDF, content: ReportContent) -> None:
+def write_details(page: FPDF, content: ReportContent) -> None:
     """Write the second page: flags with numbers, models, methods and limits."""
     words = content.words
     write(page, content.flags_title, 11, "B", ALERT_RGB if content.flags else _CLEAN_RGB)
