@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from lungct.dicom_write.patient_study import TYPE_2_KEYWORDS
+from lungct.dicom_write.origin import TYPE_2_KEYWORDS
 from pydicom import dcmread
 from pydicom.valuerep import PersonName
 
