@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -291,7 +291,7 @@ def flag_tree(tree: BronchovascularTree) -> Iterator[QualityFlag]:
         )
 
 
-def flag_models(models: tuple[ModelInfo, ...]) -> Iterator[QualityFlag]:
+def flag_models(models: Iterable[ModelInfo]) -> Iterator[QualityFlag]:
     """Flag weights that are not validated."""
     names = [model.name for model in models if model.provisional]
     if names:
