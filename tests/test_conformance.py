@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from lungct.dicom_write.origin import TYPE_2_KEYWORDS
 from pydicom import dcmread
 from pydicom.valuerep import PersonName
 
+from lungct.dicom_write.origin import TYPE_2_KEYWORDS
 from lungct.dicom_write.write import write_dicom
 from lungct.records import Lobe
 from lungct.report.content import write_content
