@@ -1,4 +1,4 @@
-"""What happened during one analysis, for ``result.json`` and for the person who watches."""
+"""The course of one analysis, for ``result.json`` and for the person who watches."""
 
 from __future__ import annotations
 

@@ -41,8 +41,8 @@ DENT_VOXELS = 4
 heart. Own decision."""
 
 RIM_VOXELS = 2
-"""On the network's grid. Around gas: where gas and wall share voxels, these look like aerated lung. Of fat:
-what is thinner is the border between lung and its surroundings."""
+"""Width of a rim on the network's grid: around gas, voxels that gas and wall share look like aerated lung;
+fat thinner than that is the border between lung and its surroundings."""
 
 FAT_GREY = (0.733, 0.813)
 """-150 to -30 HU in the lung window."""
@@ -63,8 +63,8 @@ the raised diaphragms of four real chests had 0.65 to 0.91, lobes painted solid 
 to 0.98."""
 
 AIR_BELOW_SHARE = 0.1
-"""Of a piece: an organ has hardly any air-filled lung straight below it, in the same chests 0 to 0.03 of
-itself; two tumours and the solid consolidations of two patients have 0.16 to 1."""
+"""Share of a piece with air-filled lung straight below it, from which it is no organ: in the same chests
+organs have 0 to 0.03; two tumours and the solid consolidations of two patients have 0.16 to 1."""
 
 FISSURE_SLOPE = 0.45
 """Rise of a piece's upper surface to the back. Domes of the diaphragm have -0.3 to 0.25, the oblique fissure,

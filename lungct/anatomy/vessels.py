@@ -44,19 +44,19 @@ FAINTEST_HU = 120.0
 
 CORE_SHARE = 1 / 2000
 CORE_HU = 300.0
-"""What stands out highest in the lungs, about 2 ml, is the inside of thick vessels; if it is lower, there are
-none. Own decision."""
+"""Share of the lungs, about 2 ml, that stands out highest and so is the inside of thick vessels; where it is
+lower than ``CORE_HU`` there are none. Own decision."""
 
 FLANK_SHARES = (0.5, 0.8)
-"""Of the core's height: where curvature beside height tells the blur, whatever the vessels' calibre."""
+"""Range of heights, as part of the core's, in which curvature tells the blur of vessels of any calibre."""
 
 VOXEL_BLUR = 0.16
 SHARPEST_MM2 = 0.58
-"""How far to sharpen: as the blur goes beyond what voxels (by their area) and sharp kernels have."""
+"""Blur of voxels (by their area) and of sharp kernels; what goes beyond is sharpened."""
 
 VESSEL_SHARES = (0.33, 0.1)
-"""The border as part of the core's height, and more per mm of voxel, the more so the more is sharpened: the
-coarser the voxels, the more vessels are too thin to fill half of one, and sharpening raises all of them.
+"""Border of vessels as part of the core's height, and its rise per mm of voxel, which sharpening increases:
+the coarser the voxels, the more vessels are too thin to fill half of one, and sharpening raises all of them.
 These shares and the sharpening were chosen on phantoms 1, 2 and 5."""
 
 TRUNK_MM = 16.0

@@ -45,7 +45,7 @@ SMALLEST_LOBE_ML = 30.0
 decision."""
 
 PLAUSIBLE_LEFT_TO_RIGHT = (0.4, 1.8)
-"""The left lung normally holds about 0.85 of the right one's volume."""
+"""Volume of the left lung over that of the right; normal is about 0.85. Own decision."""
 
 PLAUSIBLE_SHARE_OF_LUNG: Mapping[Lobe, tuple[float, float]] = {
     Lobe.LEFT_UPPER: (0.26, 0.74),

@@ -7,7 +7,8 @@ import numpy as np
 from lungct.records import Extent, Involvement, Lobe, LungAnatomy, Opacities, Quantification
 
 SCORE_BANDS_PERCENT = (5.0, 25.0, 50.0, 75.0)
-"""Below 5 % scores 1; up to and including 25, 50 and 75 % scores 2, 3 and 4; above scores 5 (ADR 0001)."""
+"""Bounds of the scores: below 5 % is 1; up to and including 25, 50 and 75 % is 2, 3 and 4; above is 5
+(ADR 0001)."""
 
 MODERATE_FROM = 6
 SEVERE_FROM = 15

@@ -15,7 +15,7 @@ N_CLASSES = 6
 """Background and the five lobes, in the order of :class:`lungct.records.Lobe`."""
 
 GRID_SPACING_MM = 2.5
-"""The network takes and gives an isotropic grid of this spacing, on which fissures can still be seen."""
+"""Spacing of the isotropic grid of input and output, on which fissures can still be seen."""
 
 FOLD = 2
 """Voxels folded into channels along each axis: the convolutions run on a grid of 5 mm, eight times as fast

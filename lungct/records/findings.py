@@ -150,7 +150,7 @@ class Classification:
 
 @dataclass(frozen=True)
 class Extent:
-    """How much of a region of the lungs is opacity."""
+    """Volume of a region of the lungs, and of the opacities in it."""
 
     lung_ml: float
     opacity_ml: float

@@ -185,7 +185,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class SeriesVerdict:
-    """Whether a series may be analysed, why (not), and its place among those that may.
+    """The verdict on one series: may it be analysed, why (not), and its rank among those that may.
 
     Attributes:
         reasons: empty exactly when the series is eligible.
