@@ -30,7 +30,7 @@ LINE_HEIGHT = 1.4
 
 def draw_key_slices(analysis: Analysis, origin: Origin) -> list[SCImage]:
     """Draw the most affected slice, then key slices from head to feet."""
-    indices = (find_most_affected_slice(analysis.anatomy, analysis.opacities), *choose_key_slices(analysis))
+    indices = (find_most_affected_slice(analysis), *choose_key_slices(analysis))
     return [_capture(analysis, index, number, origin) for number, index in enumerate(indices, start=1)]
 
 
@@ -44,7 +44,7 @@ def choose_key_slices(analysis: Analysis) -> list[int]:
 
 
 def _capture(analysis: Analysis, index: int, number: int, origin: Origin) -> SCImage:
-    plane = cut_transverse(analysis.chest.volume, analysis.anatomy, analysis.opacities, index)
+    plane = cut_transverse(analysis, index)
     picture = draw(plane, contours=True)
     source = _source_image(analysis, index)
     _caption(picture, source, analysis)

@@ -46,10 +46,8 @@ def render_html(analysis: Analysis, content: ReportContent, illustrations: Illus
         )
     ]
     frames, contours = [], []
-    volume = analysis.chest.volume
-    for index in range(len(volume.volume_hu) - 1, -1, -1):
-        plane = cut_transverse(volume, analysis.anatomy, analysis.opacities, index)
-        picture, lines = _draw_slice(plane)
+    for index in reversed(range(len(analysis.chest.volume.volume_hu))):
+        picture, lines = _draw_slice(cut_transverse(analysis, index))
         frames.append(_encode(picture))
         contours.append(_encode(lines))
     environment = Environment(

@@ -65,10 +65,9 @@ class Illustrations:
 def illustrate(analysis: Analysis) -> Illustrations:
     """Draw all pictures of an analysis."""
     volume, anatomy, opacities = analysis.chest.volume, analysis.anatomy, analysis.opacities
-    index = find_most_affected_slice(anatomy, opacities)
-    plane = crop_to_lungs(cut_transverse(volume, anatomy, opacities, index), anatomy.lobes)
+    plane = crop_to_lungs(cut_transverse(analysis, find_most_affected_slice(analysis)), anatomy.lobes)
     front, left = render_lungs(volume, anatomy.lobes, opacities.mask, analysis.tree)
-    coronal_plane = cut_coronal(volume, anatomy, opacities, _choose_coronal_row(analysis))
+    coronal_plane = cut_coronal(analysis, _choose_coronal_row(analysis))
     return Illustrations(
         front=front,
         left=left,

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from lungct.networks.inputs import as_tensor, window
-from lungct.records import CtVolume, HuArray, Lobe, LungAnatomy, MaskArray, Opacities
+from lungct.records import Analysis, HuArray, Lobe, MaskArray
 
 RgbArray = npt.NDArray[np.uint8]
 
@@ -58,29 +58,28 @@ class Plane:
     spacing_mm: tuple[float, float]
 
 
-def find_most_affected_slice(anatomy: LungAnatomy, opacities: Opacities) -> int:
+def find_most_affected_slice(analysis: Analysis) -> int:
     """Return the slice with the largest opacity area; without opacities, with the largest lung area."""
-    area = opacities.mask.sum(axis=(1, 2), dtype=np.int64)
+    area = analysis.opacities.mask.sum(axis=(1, 2), dtype=np.int64)
     if not area.any():
-        area = (anatomy.lobes > 0).sum(axis=(1, 2), dtype=np.int64)
+        area = (analysis.anatomy.lobes > 0).sum(axis=(1, 2), dtype=np.int64)
     return int(area.argmax())
 
 
-def cut_transverse(volume: CtVolume, anatomy: LungAnatomy, opacities: Opacities, index: int) -> Plane:
+def cut_transverse(analysis: Analysis, index: int) -> Plane:
     """Return a transverse slice, seen from the feet as radiologists do."""
-    _, row_mm, column_mm = volume.spacing_mm
-    return Plane(volume.volume_hu[index], anatomy.lobes[index], opacities.mask[index], (row_mm, column_mm))
+    return _cut(analysis, (index,), analysis.chest.volume.spacing_mm[1:])
 
 
-def cut_coronal(volume: CtVolume, anatomy: LungAnatomy, opacities: Opacities, row: int) -> Plane:
+def cut_coronal(analysis: Analysis, row: int) -> Plane:
     """Return the coronal plane of a row, head up, seen from the front."""
-    slice_mm, _, column_mm = volume.spacing_mm
-    return Plane(
-        volume.volume_hu[::-1, row],
-        anatomy.lobes[::-1, row],
-        opacities.mask[::-1, row],
-        (slice_mm, column_mm),
-    )
+    slice_mm, _, column_mm = analysis.chest.volume.spacing_mm
+    return _cut(analysis, (slice(None, None, -1), row), (slice_mm, column_mm))
+
+
+def _cut(analysis: Analysis, place: tuple[slice | int, ...], spacing_mm: tuple[float, float]) -> Plane:
+    volume_hu, lobes, mask = analysis.chest.volume.volume_hu, analysis.anatomy.lobes, analysis.opacities.mask
+    return Plane(volume_hu[place], lobes[place], mask[place], spacing_mm)
 
 
 def crop_to_lungs(plane: Plane, lobes: MaskArray) -> Plane:
@@ -95,13 +94,8 @@ def crop_to_lungs(plane: Plane, lobes: MaskArray) -> Plane:
             return plane
         margin = round(AROUND_LUNGS_MM / step_mm)
         box.append(slice(max(0, inside[0] - margin), inside[-1] + 1 + margin))
-    rows, columns = box
-    return Plane(
-        plane.plane_hu[rows, columns],
-        plane.lobes[rows, columns],
-        plane.opacity[rows, columns],
-        plane.spacing_mm,
-    )
+    place = box[0], box[1]
+    return Plane(plane.plane_hu[place], plane.lobes[place], plane.opacity[place], plane.spacing_mm)
 
 
 def draw(plane: Plane, contours: bool) -> Image.Image:

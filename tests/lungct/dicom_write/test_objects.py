@@ -311,7 +311,7 @@ def test_device_is_the_same_in_every_analysis(analyse: Analyse, tmp_path: Path) 
 def test_key_slice_of_a_multi_frame_source_refers_to_its_frame(analyse: Analyse, tmp_path: Path) -> None:
     analysis = analyse(enhanced=True, reversed_files=True)
     reference = objects(analysis, tmp_path)["key_slice_1"].SourceImageSequence[0]
-    index = find_most_affected_slice(analysis.anatomy, analysis.opacities)
+    index = find_most_affected_slice(analysis)
     assert reference.ReferencedFrameNumber == analysis.chest.source.images[index].frame + 1
 
 
@@ -338,7 +338,7 @@ def test_pdf_comes_back_whole(analyse: Analyse, tmp_path: Path) -> None:
 def test_first_key_slice_is_the_most_affected_one(analyse: Analyse, tmp_path: Path) -> None:
     analysis = analyse()
     capture = objects(analysis, tmp_path)["key_slice_1"]
-    index = find_most_affected_slice(analysis.anatomy, analysis.opacities)
+    index = find_most_affected_slice(analysis)
     source = analysis.chest.source.images[index]
     assert capture.SourceImageSequence[0].ReferencedSOPInstanceUID == source.sop_instance_uid
     pixels = {tuple(pixel) for pixel in capture.pixel_array.reshape(-1, 3).tolist()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -11,7 +12,7 @@ import SimpleITK as sitk
 
 from lungct.delivery import write_label_maps
 from lungct.file_names import LOBES_FILE, OPACITIES_FILE
-from lungct.records import Analysis, Chest, LungAnatomy, Opacities
+from lungct.records import Analysis
 from lungct.report.pictures import (
     LUNG_RGB,
     OPACITY_RGB,
@@ -51,43 +52,37 @@ def test_label_maps_cover_the_lung_of_the_stored_volume(tmp_path: Path, analysis
     assert (lobes[opacity > 0] > 0).all()
 
 
-def test_most_affected_slice_has_the_largest_opacity(anatomy: LungAnatomy, opacities: Opacities) -> None:
-    assert find_most_affected_slice(anatomy, opacities) == 5
+def test_most_affected_slice_has_the_largest_opacity(analysis: Analysis) -> None:
+    assert find_most_affected_slice(analysis) == 5
 
 
-def test_without_opacities_the_slice_with_most_lung_is_shown(anatomy: LungAnatomy) -> None:
-    empty = Opacities(np.zeros_like(anatomy.lobes), anatomy.model)
-    assert find_most_affected_slice(anatomy, empty) == 3
+def test_without_opacities_the_slice_with_most_lung_is_shown(analysis: Analysis) -> None:
+    empty = replace(analysis.opacities, mask=np.zeros_like(analysis.opacities.mask))
+    assert find_most_affected_slice(replace(analysis, opacities=empty)) == 3
 
 
-def test_pictures_have_square_pixels(chest: Chest, anatomy: LungAnatomy, opacities: Opacities) -> None:
+def test_pictures_have_square_pixels(analysis: Analysis) -> None:
     width_mm, depth_mm, height_mm = 200, 120, 120
-    axial = draw(cut_transverse(chest.volume, anatomy, opacities, 5), contours=False)
-    front = draw(cut_coronal(chest.volume, anatomy, opacities, 30), contours=False)
+    axial = draw(cut_transverse(analysis, 5), contours=False)
+    front = draw(cut_coronal(analysis, 30), contours=False)
     assert axial.width / axial.height == pytest.approx(width_mm / depth_mm)
     assert front.width / front.height == pytest.approx(width_mm / height_mm)
 
 
-def test_transverse_picture_keeps_the_lungs_of_all_slices_and_the_chest_wall(
-    chest: Chest, anatomy: LungAnatomy, opacities: Opacities
-) -> None:
+def test_transverse_picture_keeps_the_lungs_of_all_slices_and_the_chest_wall(analysis: Analysis) -> None:
     """Lungs fill rows 15 to 44 of 60 and columns 10 to 89 of 100; 25 mm are 12 voxels of 2 mm."""
-    plane = crop_to_lungs(cut_transverse(chest.volume, anatomy, opacities, 5), anatomy.lobes)
+    plane = crop_to_lungs(cut_transverse(analysis, 5), analysis.anatomy.lobes)
     assert plane.plane_hu.shape == plane.lobes.shape == plane.opacity.shape == (54, 100)
-    assert np.array_equal(plane.lobes, anatomy.lobes[5, 3:57])
+    assert np.array_equal(plane.lobes, analysis.anatomy.lobes[5, 3:57])
 
 
-def test_transverse_picture_without_lungs_is_whole(
-    chest: Chest, anatomy: LungAnatomy, opacities: Opacities
-) -> None:
-    plane = cut_transverse(chest.volume, anatomy, opacities, 5)
-    assert crop_to_lungs(plane, np.zeros_like(anatomy.lobes)) is plane
+def test_transverse_picture_without_lungs_is_whole(analysis: Analysis) -> None:
+    plane = cut_transverse(analysis, 5)
+    assert crop_to_lungs(plane, np.zeros_like(analysis.anatomy.lobes)) is plane
 
 
-def test_contours_follow_lungs_and_opacities(
-    chest: Chest, anatomy: LungAnatomy, opacities: Opacities
-) -> None:
-    pixels = np.asarray(draw(cut_transverse(chest.volume, anatomy, opacities, 5), contours=True))
+def test_contours_follow_lungs_and_opacities(analysis: Analysis) -> None:
+    pixels = np.asarray(draw(cut_transverse(analysis, 5), contours=True))
     columns = {
         name: np.flatnonzero((pixels == rgb).all(axis=2).any(axis=0))
         for name, rgb in (("lung", LUNG_RGB), ("opacity", OPACITY_RGB))
