@@ -111,14 +111,11 @@ class Series:
         frame_of_reference_uid: empty where the images do not share one.
         age_years: patient's age at the study, None where unknown.
         slice_thickness_mm: the largest Slice Thickness, None where missing.
-        kernel: Convolution Kernel.
         has_own_identifiers: False where UIDs of the images were missing, doubled or no UIDs and others
             stand in: no other object knows them, so results must not refer to these images.
         study_date: eight digits, year first; empty where unknown.
         patient: number of the patient within the scan, from 0; says nothing about who it is.
         is_expiration: a description says that the patient had breathed out.
-        says_chest: descriptions name the chest.
-        is_animal: the header says that the patient is no human.
         flags: changes that made a series of the files.
     """
 

@@ -199,13 +199,19 @@ def _describe_input(scan: Scan | None, selection: Selection | None) -> dict[str,
 
 def _describe_series(verdict: SeriesVerdict) -> dict[str, Any]:
     series = verdict.series
-    same = ("series_number", "modality", "slice_thickness_mm", "manufacturer", "kernel")
     return {
         "study_instance_uid": series.study_uid,
         "series_instance_uid": series.series_uid,
+        "series_number": series.series_number,
+        "modality": series.modality,
         "n_images": len(series.slices),
-        **{name: getattr(series, name) for name in same},
-        **{name: getattr(verdict, name) for name in ("eligible", "rank", "reasons", "preferences")},
+        "slice_thickness_mm": series.slice_thickness_mm,
+        "manufacturer": series.manufacturer,
+        "kernel": series.kernel,
+        "eligible": verdict.eligible,
+        "rank": verdict.rank,
+        "reasons": verdict.reasons,
+        "preferences": verdict.preferences,
     }
 
 
