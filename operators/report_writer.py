@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lungct.findings.quality import conclude
-from lungct.records import (
-    BronchovascularTree,
-    Chest,
-    Classification,
-    Findings,
-    LungAnatomy,
-    Opacities,
-    Quantification,
-)
+from lungct.records import Findings
 from operators.stage import Stage
 
 
@@ -20,18 +14,10 @@ class ReportWriter(Stage):
 
     inputs = ("chest", "anatomy", "classification", "opacities", "tree", "quantification")
 
-    def process(
-        self,
-        chest: Chest,
-        anatomy: LungAnatomy,
-        classification: Classification,
-        opacities: Opacities,
-        tree: BronchovascularTree,
-        quantification: Quantification,
-    ) -> Findings:
-        """Return the findings after they are written."""
+    def process(self, *records: Any) -> Findings:
+        """Return the findings after they are written; the records are the arguments of ``conclude``."""
         from lungct.delivery import deliver  # slow to import, and only this stage needs it
 
-        analysis = conclude(chest, anatomy, classification, opacities, tree, quantification)
+        analysis = conclude(*records)
         deliver(self.task.folder, self.task.settings.outputs, analysis)
         return analysis.findings
