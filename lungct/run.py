@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -75,7 +75,6 @@ class OutputFolder:
         self.staging = path
         self._lock = -1
         self._published: list[str] = []
-        self._made: list[Path] = []
 
     def __enter__(self) -> OutputFolder:
         """Lock the folder and check that it can be written.
@@ -113,28 +112,20 @@ class OutputFolder:
         try:
             for file in sorted(path for path in self.staging.rglob("*") if path.is_file()):
                 name = file.relative_to(self.staging).as_posix()
-                self._make_folder((self.path / name).parent)
-                file.replace(self.path / name)
+                (self.path / name).parent.mkdir(exist_ok=True)
                 self._published.append(name)
+                file.replace(self.path / name)
         except OSError as error:
             self.discard()
             raise cannot_write(error) from error
-        return list(self._published)
+        return self._published
 
     def discard(self) -> None:
         """Remove all files of this run, published or not: after a failure only a result may remain."""
-        while self._published:
-            (self.path / self._published.pop()).unlink(missing_ok=True)
-        while self._made:
-            with suppress(OSError):  # holds something of others by now
-                self._made.pop().rmdir()
+        self._remove(self._published)
+        self._published = []
         for entry in self.staging.iterdir():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-
-    def _make_folder(self, folder: Path) -> None:
-        if not folder.exists():
-            folder.mkdir()
-            self._made.append(folder)
 
     def write_result(self, text: str) -> None:
         """Write ``result.json`` in one step; it makes the published files final.
@@ -149,8 +140,7 @@ class OutputFolder:
         except OSError as error:
             self.discard()
             raise cannot_write(error) from error
-        self._published.clear()
-        self._made.clear()
+        self._published = []
 
     def _lock_out_others(self) -> None:
         try:
@@ -178,13 +168,17 @@ class OutputFolder:
                 f"the output folder holds a {foreign[0]} of another origin: choose another folder",
                 "OUTPUT_HOLDS_OTHER_FILES",
             )
-        for name in there:
-            (self.path / name).unlink()
-        for folder in {(self.path / name).parent for name in there} - {self.path}:
-            with suppress(OSError):  # holds something of others
-                folder.rmdir()
+        self._remove(there)
         for folder in abandoned:
             shutil.rmtree(folder)
+
+    def _remove(self, names: Collection[str]) -> None:
+        """Remove files, and the sub-folders that hold nothing else."""
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
+        for folder in {(self.path / name).parent for name in names} - {self.path}:
+            with suppress(OSError):  # holds something of others, or was not made yet
+                folder.rmdir()
 
 
 def cannot_write(error: OSError) -> OutputError:

@@ -10,7 +10,7 @@ from nibabel import orientations
 
 from lungct.records import CtVolume, Float64Array, HuArray
 
-CANONICAL_AXES = ("S", "P", "L")
+CANONICAL = orientations.axcodes2ornt(("S", "P", "L"))
 """Directions in which slice, row and column indices of a canonical array grow."""
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -28,7 +28,7 @@ def to_canonical(source: CtVolume) -> CtVolume:
 
     Slice 0 of the result is the most caudal, row 0 the most anterior, column 0 the patient's right.
     """
-    change = _change(source.affine_lps)
+    change = orientations.ornt_transform(_find_orientation(source), CANONICAL)
     view = orientations.apply_orientation(source.volume_hu, change)
     affine = source.affine_lps @ orientations.inv_ornt_aff(change, source.volume_hu.shape)
     return CtVolume(view, affine, source.flags)
@@ -36,15 +36,11 @@ def to_canonical(source: CtVolume) -> CtVolume:
 
 def from_canonical(array: npt.NDArray[Scalar], source: CtVolume) -> npt.NDArray[Scalar]:
     """Turn an array from the grid of ``to_canonical(source)`` back to the grid of ``source``."""
-    change = _change(source.affine_lps)
-    back = np.empty_like(change)
-    for axis, (canonical_axis, direction) in enumerate(change):
-        back[int(canonical_axis)] = axis, direction
-    view: npt.NDArray[Scalar] = orientations.apply_orientation(array, back)
+    change = orientations.ornt_transform(CANONICAL, _find_orientation(source))
+    view: npt.NDArray[Scalar] = orientations.apply_orientation(array, change)
     return view
 
 
-def _change(affine_lps: Float64Array) -> Float64Array:
-    here = orientations.io_orientation(LPS_TO_RAS @ affine_lps)
-    change: Float64Array = orientations.ornt_transform(here, orientations.axcodes2ornt(CANONICAL_AXES))
-    return change
+def _find_orientation(source: CtVolume) -> Float64Array:
+    orientation: Float64Array = orientations.io_orientation(LPS_TO_RAS @ source.affine_lps)
+    return orientation
