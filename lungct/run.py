@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -75,6 +75,7 @@ class OutputFolder:
         self.staging = path
         self._lock = -1
         self._published: list[str] = []
+        self._made: list[Path] = []
 
     def __enter__(self) -> OutputFolder:
         """Lock the folder and check that it can be written.
@@ -112,20 +113,28 @@ class OutputFolder:
         try:
             for file in sorted(path for path in self.staging.rglob("*") if path.is_file()):
                 name = file.relative_to(self.staging).as_posix()
-                (self.path / name).parent.mkdir(exist_ok=True)
-                self._published.append(name)
+                self._make_folder((self.path / name).parent)
                 file.replace(self.path / name)
+                self._published.append(name)
         except OSError as error:
             self.discard()
             raise cannot_write(error) from error
-        return self._published
+        return list(self._published)
 
     def discard(self) -> None:
         """Remove all files of this run, published or not: after a failure only a result may remain."""
-        self._remove(self._published)
-        self._published = []
+        while self._published:
+            (self.path / self._published.pop()).unlink(missing_ok=True)
+        while self._made:
+            with suppress(OSError):  # holds something of others by now
+                self._made.pop().rmdir()
         for entry in self.staging.iterdir():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+    def _make_folder(self, folder: Path) -> None:
+        if not folder.exists():
+            folder.mkdir()
+            self._made.append(folder)
 
     def write_result(self, text: str) -> None:
         """Write ``result.json`` in one step; it makes the published files final.
@@ -140,7 +149,8 @@ class OutputFolder:
         except OSError as error:
             self.discard()
             raise cannot_write(error) from error
-        self._published = []
+        self._published.clear()
+        self._made.clear()
 
     def _lock_out_others(self) -> None:
         try:
@@ -168,17 +178,13 @@ class OutputFolder:
                 f"the output folder holds a {foreign[0]} of another origin: choose another folder",
                 "OUTPUT_HOLDS_OTHER_FILES",
             )
-        self._remove(there)
+        for name in there:
+            (self.path / name).unlink()
+        for folder in {(self.path / name).parent for name in there} - {self.path}:
+            with suppress(OSError):  # holds something of others
+                folder.rmdir()
         for folder in abandoned:
             shutil.rmtree(folder)
-
-    def _remove(self, names: Collection[str]) -> None:
-        """Remove files, and the sub-folders that hold nothing else."""
-        for name in names:
-            (self.path / name).unlink(missing_ok=True)
-        for folder in {(self.path / name).parent for name in names} - {self.path}:
-            with suppress(OSError):  # holds something of others, or was not made yet
-                folder.rmdir()
 
 
 def cannot_write(error: OSError) -> OutputError:
