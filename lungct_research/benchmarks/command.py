@@ -31,34 +31,24 @@ def benchmark() -> None:
 )
 @click.option("--study", "studies", type=existing_folder, multiple=True, help="Real study; may be repeated.")
 @click.option("--json", "file", type=any_path, help="JSON file for all figures.")
-@click.option("--alone", is_flag=True, help="Leave out what others would use instead of lungct.")
-def run(
-    models: Path,
-    slices: tuple[int, ...],
-    studies: tuple[Path, ...],
-    file: Path | None,
-    alone: bool,
-) -> None:
-    """Measure whole analyses and their stages, beside what the hardware allows and what others take."""
-    from lungct_research.benchmarks.run import run as measure
+def run(models: Path, slices: tuple[int, ...], studies: tuple[Path, ...], file: Path | None) -> None:
+    """Measure whole analyses and their stages."""
+    from lungct_research.benchmarks.processes import measure_analyses
 
-    measure(models, slices, studies, file, alone=alone)
+    measure_analyses(models, slices, studies, file)
 
 
 @benchmark.command()
-@click.argument("what")
+@click.argument("what", type=click.Choice(["reading, application", "reading, SDK operators"]))
 @click.argument("study", type=existing_folder)
 def instead(what: str, study: Path) -> None:
-    """Measure one part of the application, or what a user would pick instead of it.
+    """Measure reading with the application, or with the operators of MONAI Deploy in place of it.
 
-    WHAT is such as "reading, application" or "reading, SDK operators"; a wrong one lists them all. STUDY is a
-    folder of DICOM files. Prints seconds and MB as JSON.
+    STUDY is a folder of DICOM files. Prints seconds and MB as JSON.
     """
-    from lungct_research.benchmarks.instead import PREPARE, measure_part
+    from lungct_research.benchmarks.instead import measure_reading
 
-    if what not in PREPARE:
-        raise click.BadParameter(f"choose one of: {'; '.join(PREPARE)}", param_hint="WHAT")
-    click.echo(json.dumps(measure_part(what, study)))
+    click.echo(json.dumps(measure_reading(what, study)))
 
 
 def add_stage(name: str, summary: str) -> None:
@@ -105,7 +95,7 @@ def soak(models: Path, studies: int, n_slices: int) -> None:
 @models_option
 @click.option("--starts", type=click.IntRange(min=1), default=5, show_default=True)
 def startup(models: Path, starts: int) -> None:
-    """Measure the time until the first stage begins, and name the slowest imports."""
+    """Measure the time until the first stage begins."""
     from lungct_research.benchmarks.processes import measure_startup
 
     measure_startup(models, starts)

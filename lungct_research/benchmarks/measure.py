@@ -34,13 +34,8 @@ def measure(
         The result of the work.
     """
     result, seconds, peak_mb = run_measured(work, device)
-    print(format_row(what, seconds, peak_mb) + describe(result), flush=True)
+    print(f"{what:<34}{seconds:>9.2f}{peak_mb:>15.0f}{describe(result)}", flush=True)
     return result
-
-
-def format_row(what: str, seconds: float, peak_mb: float) -> str:
-    """Return a row of the table below :data:`HEADER`."""
-    return f"{what:<34}{seconds:>9.2f}{peak_mb:>15.0f}"
 
 
 def run_measured(work: Callable[[], Result], device: torch.device = CPU) -> tuple[Result, float, float]:

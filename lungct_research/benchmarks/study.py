@@ -48,13 +48,10 @@ def draw_chest(n_slices: int) -> tuple[Phantom, CtVolume]:
     return phantom, canonical_volume(phantom.volume_hu, spacing_mm)
 
 
-def write_chest(folder: Path, n_slices: int, n_series: int = 1) -> Path:
-    """Write the phantom as a DICOM study of one or more series; returns its folder."""
+def write_chest(folder: Path, n_slices: int) -> Path:
+    """Write the phantom as a DICOM study; returns its folder."""
     phantom, volume = draw_chest(n_slices)
-    for number in range(1, n_series + 1):
-        write_study(
-            phantom.volume_hu, folder, StudyOptions(spacing_mm=volume.spacing_mm, series_number=number)
-        )
+    write_study(phantom.volume_hu, folder, StudyOptions(spacing_mm=volume.spacing_mm))
     return folder
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -23,16 +22,9 @@ SPREAD = 0.35
 STAT, ROUTINE = 0, 1
 
 
-@dataclass(frozen=True)
-class Waits:
-    """Seconds from the complete study to its results, and the share of the time that machines work."""
-
-    stat_s: np.ndarray
-    routine_s: np.ndarray
-    busy: float
-
-
-def simulate(n_machines: int, service_s: float, per_day: float, seed: int = 1) -> Waits:
+def simulate(
+    n_machines: int, service_s: float, per_day: float, seed: int = 1
+) -> tuple[dict[int, list[float]], float]:
     """Simulate a month: studies arrive at random, STAT ones go first, none is interrupted.
 
     Args:
@@ -40,6 +32,10 @@ def simulate(n_machines: int, service_s: float, per_day: float, seed: int = 1) -
         service_s: median seconds of one study from fetch to sent.
         per_day: arrivals a day.
         seed: start of the random numbers.
+
+    Returns:
+        Seconds from each complete study to its results, for ``STAT`` and ``ROUTINE``, and the share of the
+        time that the machines work.
     """
     chance = random.Random(seed)  # noqa: S311
     environment = simpy.Environment()
@@ -66,8 +62,7 @@ def simulate(n_machines: int, service_s: float, per_day: float, seed: int = 1) -
 
     environment.process(arrivals())
     environment.run()
-    busy = worked[0] / (n_machines * environment.now)
-    return Waits(np.array(waits[STAT]), np.array(waits[ROUTINE]), busy)
+    return waits, worked[0] / (n_machines * environment.now)
 
 
 def run(services_s: Sequence[float], per_day: float, machines: Sequence[int]) -> None:
@@ -75,9 +70,9 @@ def run(services_s: Sequence[float], per_day: float, machines: Sequence[int]) ->
     print("| service time, s | at once | busy | STAT: median, 95 % (min) | others: median, 95 % (min) |")
     print("|---|---|---|---|---|")
     for service_s, n_machines in product(services_s, machines):
-        waits = simulate(n_machines, service_s, per_day)
+        waits, busy = simulate(n_machines, service_s, per_day)
         cells = (
-            f"{np.median(w) / 60:.1f}, {np.percentile(w, 95) / 60:.1f}"
-            for w in (waits.stat_s, waits.routine_s)
+            f"{np.median(waits[priority]) / 60:.1f}, {np.percentile(waits[priority], 95) / 60:.1f}"
+            for priority in (STAT, ROUTINE)
         )
-        print(f"| {service_s:g} | {n_machines} | {waits.busy:.0%} | {' | '.join(cells)} |")
+        print(f"| {service_s:g} | {n_machines} | {busy:.0%} | {' | '.join(cells)} |")

@@ -17,24 +17,11 @@ from lungct.networks.weights import save_model
 
 TEMPLATE = Path(__file__).with_name("model_card.md.j2")
 
-FIRST = {"0.1.0": "first, provisional weights, trained for minutes on a CPU on synthetic and painted chests"}
 INTENDED_USE = (
     "Research and software integration only. Not a medical device; not for diagnosis, triage or any decision "
     "about a patient."
 )
 PAPER = "Topff L. et al. (2023) PLoS ONE 18(5): e0285121, doi 10.1371/journal.pone.0285121"
-ANATOMIES = (
-    "Tang H. et al. (2019) Automatic pulmonary lobe segmentation using deep learning, arXiv 1903.09879"
-)
-DATA_SOURCE = (
-    "Expert lobes of up to 38 patients without their CT (Tang et al. 2019, CC BY-NC-SA 4.0), around which "
-    "chests are synthesised; four chests without infection (LIDC-IDRI and CPTAC through TCIA, CC BY 3.0; "
-    "pyradiomics test data, BSD-3-Clause); analytic phantoms. All infections are painted."
-)
-LICENCE_NOTE = (
-    "These weights were learned, in part, from data under CC BY-NC-SA 4.0 (lobe anatomies) and CC BY 3.0 "
-    "(LIDC-IDRI, CPTAC): use them for non-commercial purposes only, name the sources, and share alike."
-)
 
 
 @dataclass(frozen=True)
@@ -80,13 +67,13 @@ class Card:
     output_type: str
     limits: tuple[str, ...]
     history: str
-    changelog: Mapping[str, str] = field(default_factory=lambda: FIRST)
+    changelog: Mapping[str, str]
+    data_source: str
+    data_type: str
+    licence: str
+    references: tuple[str, ...]
+    measured_on: str
     command: str = "--data DIR"
-    data_source: str = DATA_SOURCE
-    data_type: str = "nibabel and synthesised volumes"
-    licence: str = LICENCE_NOTE
-    references: tuple[str, ...] = (PAPER, ANATOMIES)
-    measured_on: str = "synthetic, painted and, where the name says so, real chests that training did not see"
     validated_on: Mapping[str, Any] | None = None
 
     @property

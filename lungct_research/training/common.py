@@ -101,9 +101,12 @@ def read_recipe(path: Path, kind: type[R]) -> R:
 
 
 def read_card(network: str) -> Card:
-    """Read from ``cards/NETWORK.yaml`` what the model card of a network says."""
-    text = (CARDS_DIR / f"{network}.yaml").read_text(encoding="utf-8")
-    return TypeAdapter(Card).validate_python(yaml.safe_load(text))
+    """Read from ``cards/common.yaml`` and ``cards/NETWORK.yaml`` what the model card of a network says."""
+    common, own = (
+        yaml.safe_load((CARDS_DIR / f"{name}.yaml").read_text(encoding="utf-8"))
+        for name in ("common", network)
+    )
+    return TypeAdapter(Card).validate_python(common | own)
 
 
 def prepare_process(seed: int) -> None:

@@ -19,10 +19,10 @@ OPTIONS = {
     "anatomy": FEW,
     "devices": FEW,
     "dicom-write": FEW,
-    "instead": ("reading, application",),
+    "instead": ("reading, SDK operators",),
     "lobes": FEW,
     "report": FEW,
-    "run": (*FEW, "--alone"),
+    "run": FEW,
     "soak": ("--studies", 1, *FEW),
     "startup": ("--starts", 1),
     "trees": FEW,
@@ -61,5 +61,5 @@ def test_run_prints_its_table_and_keeps_its_figures_as_json(tmp_path: Path) -> N
     result = lungct("benchmark", "run", *OPTIONS["run"], "--json", file)
     assert LAST_ROW["run"] in result.stdout.splitlines()[-1]
     (run,) = json.loads(file.read_text())["runs"]
-    assert run["n_slices"] == 30
+    assert run["study"] == "30 slices"
     assert {"lung_segmenter", "slice_segmenter", "classifier"} <= run["stages_s"].keys()
