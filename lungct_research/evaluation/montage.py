@@ -14,12 +14,10 @@ from PIL import Image
 
 from lungct.anatomy.tree import segment_tree
 from lungct.records import BronchovascularTree, CtVolume, LungAnatomy
-from lungct.records.orientation import canonical_volume
 from lungct.report.pictures import LOBE_RGB, LUNG_RGB, outline, to_grey_levels
 from lungct.report.rendering import render_lungs
-from lungct_research.datasets.ct_files import read_ct
 from lungct_research.datasets.sets import medseg
-from lungct_research.datasets.volumes import read_real_chest
+from lungct_research.evaluation.leak import find_chests
 from lungct_research.evaluation.lobes import load_segmenter
 
 TILE_PIXELS = 260
@@ -33,13 +31,9 @@ AXIAL_AT, CORONAL_AT, SAGITTAL_AT = (0.25, 0.45, 0.65, 0.85), (0.35, 0.55), (0.2
 
 def read_chests(data_dir: Path) -> Iterator[tuple[str, CtVolume]]:
     """Read every real CT of the data folder, with its name."""
-    for path in sorted((data_dir / "no_infection").glob("*.nii.gz")):
-        name = path.name.removesuffix(".nii.gz")
-        yield name, canonical_volume(*read_real_chest(data_dir, name))
-    for case in medseg(data_dir):
-        yield case.name, case.volume
-    for folder in sorted(path for path in (data_dir / "dicom").iterdir() if path.is_dir()):
-        yield folder.name, read_ct(folder)[0]
+    yield from find_chests(data_dir / "no_infection")
+    yield from ((case.name, case.volume) for case in medseg(data_dir))
+    yield from find_chests(data_dir / "dicom")
 
 
 def draw_montage(volume: CtVolume, anatomy: LungAnatomy, tree: BronchovascularTree) -> Image.Image:
