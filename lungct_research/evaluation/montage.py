@@ -55,7 +55,10 @@ def draw_montage(volume: CtVolume, anatomy: LungAnatomy, tree: BronchovascularTr
                 found = _make_tile(
                     labels.take(index, axis), spacing_mm, Image.Resampling.NEAREST, upright=axis > 0
                 )
-                tiles.append(_outline(tiles[0], found, colours))
+                outlined = tiles[0].copy()
+                for label, rgb in colours.items():
+                    outlined[outline(found == label)] = rgb
+                tiles.append(outlined)
             columns.append(np.vstack(tiles))
     slices = np.hstack(columns)
     views = [
@@ -75,13 +78,6 @@ def _make_tile(
     picture = Image.fromarray(plane[::-1] if upright else plane).resize((width, height), filtering)
     tile[:height, :width] = np.asarray(picture)
     return tile
-
-
-def _outline(tile: np.ndarray, labels: np.ndarray, colours: dict[int, tuple[int, int, int]]) -> np.ndarray:
-    outlined = tile.copy()
-    for label, rgb in colours.items():
-        outlined[outline(labels == label)] = rgb
-    return outlined
 
 
 def run(names: Collection[str], data_dir: Path, models: Path, out_dir: Path) -> None:
