@@ -9,6 +9,7 @@ import numpy as np
 
 from lungct.records.orientation import canonical_volume
 from lungct_research.datasets import sets
+from lungct_research.datasets.arrays import Spacing
 from lungct_research.datasets.case import Case, find_paths
 from lungct_research.datasets.disease import INFECTIONS, Disease
 from lungct_research.datasets.volumes import read_anatomy, read_split
@@ -49,11 +50,16 @@ def anatomies(data_dir: Path, part: str, *, infected: bool) -> Iterator[Case]:
 def phantoms(part: str) -> Iterator[Case]:
     """Yield analytic thoraces of one part, ``test`` or ``validation``, with lobes, lungs and opacities."""
     for seed in PHANTOM_SEEDS[part]:
-        disease = PHANTOM_DISEASES[seed % len(PHANTOM_DISEASES)]
-        phantom = make_thorax(seed, PHANTOM_SPACING_MM, disease=disease)
-        volume = canonical_volume(phantom.volume_hu, PHANTOM_SPACING_MM)
-        opacity, lungs = ((mask > 0).astype(np.uint8) for mask in (phantom.opacity, phantom.lobes))
-        yield Case(f"phantom-{seed}", volume, opacity, lungs, phantom.lobes, disease=disease)
+        yield make_phantom_case(seed, PHANTOM_SPACING_MM)
+
+
+def make_phantom_case(seed: int, spacing_mm: Spacing) -> Case:
+    """Make an analytic thorax with lobes, lungs and opacities; the seed chooses the disease."""
+    disease = PHANTOM_DISEASES[seed % len(PHANTOM_DISEASES)]
+    phantom = make_thorax(seed, spacing_mm, disease=disease)
+    volume = canonical_volume(phantom.volume_hu, spacing_mm)
+    opacity, lungs = ((mask > 0).astype(np.uint8) for mask in (phantom.opacity, phantom.lobes))
+    return Case(f"phantom-{seed}", volume, opacity, lungs, phantom.lobes, disease=disease)
 
 
 def painted(data_dir: Path) -> Iterator[Case]:
@@ -81,10 +87,17 @@ def _paint_around(
 ) -> Case:
     rng = np.random.default_rng([int(anatomy), number])
     host = with_confounder(synthetic_host(data_dir, anatomy, rng, HOST_SPACING_MM), rng)
+    return paint_case(f"{anatomy}-{only or disease}", host, rng, disease, only)
+
+
+def paint_case(
+    name: str, host: Host, rng: np.random.Generator, disease: Disease, only: Kind | None = None
+) -> Case:
+    """Paint an infection into a chest and pad its slices to squares; see :func:`add_infection`."""
     volume_hu, mask, kinds = add_infection(host, rng, disease, only)
     opacity, lungs = (square((part > 0).astype(np.uint8), 0) for part in (mask, host.lungs))
     return Case(
-        f"{anatomy}-{only or disease}",
+        name,
         canonical_volume(square(volume_hu, OUTSIDE_HU), host.spacing_mm),
         opacity,
         lungs,

@@ -26,7 +26,7 @@ from lungct_research.synthesis.hosts import (
     with_confounder,
 )
 from lungct_research.synthesis.lesions import Host, add_infection
-from lungct_research.synthesis.phantom.thorax import Phantom, make_thorax
+from lungct_research.synthesis.phantom.thorax import make_thorax
 from lungct_research.training.common import Options
 
 PHANTOM_SPACING_MM = (4.0, 1.4, 1.4)
@@ -95,15 +95,11 @@ def synthetic_examples(data_dir: Path, anatomy: str, seed: int) -> Example:
     return join_examples([_infected_example(host, rng) for _ in range(N_INFECTIONS["synthetic"])])
 
 
-def make_phantom(seed: int) -> Phantom:
-    """Make a phantom for training or validation; its seed chooses the disease."""
-    disease = PHANTOM_DISEASES[seed % len(PHANTOM_DISEASES)]
-    return make_thorax(seed, spacing_mm=PHANTOM_SPACING_MM, disease=disease)
-
-
 def phantom_examples(seed: int) -> Example:
     """Make slices of a phantom."""
-    phantom = make_phantom(seed)
+    phantom = make_thorax(
+        seed, spacing_mm=PHANTOM_SPACING_MM, disease=PHANTOM_DISEASES[seed % len(PHANTOM_DISEASES)]
+    )
     volume_hu = phantom.volume_hu.astype(np.float32)
     return _example(volume_hu, phantom.opacity > 0, phantom.lobes > 0, np.random.default_rng(seed))
 

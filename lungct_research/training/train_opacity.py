@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,9 +27,12 @@ from lungct.networks.int8_unet import Int8OpacityUnet, activation_maxima
 from lungct.networks.opacity_unet import BATCH_SLICES, opacity_probability
 from lungct.networks.weights import LoadedModel
 from lungct_research.datasets.arrays import FloatArray, Spacing
+from lungct_research.datasets.case import Case, known
 from lungct_research.datasets.disease import INFECTIONS
-from lungct_research.datasets.volumes import read_grey_chest, read_split
+from lungct_research.datasets.sets import medseg
+from lungct_research.datasets.volumes import read_split
 from lungct_research.evaluation.agreement import dice
+from lungct_research.evaluation.cases import make_phantom_case, paint_case
 from lungct_research.evaluation.model_cards import Card, Evaluation
 from lungct_research.evaluation.opacity_measures import dice_by_kind
 from lungct_research.synthesis.hosts import (
@@ -38,7 +43,7 @@ from lungct_research.synthesis.hosts import (
     synthetic_host,
     with_confounder,
 )
-from lungct_research.synthesis.lesions import Kind, add_infection
+from lungct_research.synthesis.lesions import Kind
 from lungct_research.training.common import (
     Forward,
     Options,
@@ -49,16 +54,10 @@ from lungct_research.training.common import (
     read_recipe,
     train_and_evaluate,
 )
-from lungct_research.training.opacity_examples import (
-    PHANTOM_SPACING_MM,
-    make_phantom,
-    random_views,
-    training_slices,
-)
+from lungct_research.training.opacity_examples import PHANTOM_SPACING_MM, random_views, training_slices
 from lungct_research.training.staged import StagedRecipe, train_by_stages
 
 VALIDATION_PHANTOMS = range(910_000, 910_006)
-GREY_CASES = ("vol1", "vol2", "vol5", "vol8")
 EVERY_FOURTH, EVERY_SLICE = slice(None, None, 4), slice(None)
 CROP_SIZE, BATCH = {"cpu": 160, "cuda": 224}, {"cpu": 8, "cuda": 32}
 OUTSIDE_WEIGHT = 0.01
@@ -138,18 +137,14 @@ class Prediction:
         }
 
 
-def predict(
-    network: nn.Module,
-    volume_hu: FloatArray,
-    lungs: np.ndarray,
-    mask: np.ndarray,
-    spacing_mm: Spacing,
-    slices: slice = EVERY_FOURTH,
-) -> Prediction:
+def predict(network: nn.Module, case: Case, slices: slice = EVERY_FOURTH) -> Prediction:
     """Run the network on some slices of a chest, padded to squares."""
-    whole_hu = square(volume_hu, OUTSIDE_HU)[slices]
-    inside, true = (square(part > 0, 0)[slices] for part in (lungs, mask))
-    return Prediction(_probabilities(network, whole_hu), whole_hu, inside, true, spacing_mm)
+    volume_hu = square(case.volume.volume_hu.astype(np.float32), OUTSIDE_HU)[slices]
+    lungs = square(known(case.lungs, case.name, "lungs") > 0, 0)[slices]
+    mask = square(known(case.opacity, case.name, "opacities") > 0, 0)[slices]
+    kinds = None if case.kinds is None else square(case.kinds, 0)[slices]
+    probability = _probabilities(network, volume_hu)
+    return Prediction(probability, volume_hu, lungs, mask, case.volume.spacing_mm, kinds)
 
 
 def _probabilities(network: nn.Module, volume_hu: FloatArray) -> FloatArray:
@@ -192,50 +187,37 @@ def compare_masks(cases: Sequence[Prediction], other: nn.Module, threshold: floa
     return [round(dice(one.find(threshold), two.find(threshold)), 4) for one, two in pairs]
 
 
-def _painted_cases(options: Options, network: nn.Module) -> Iterator[Prediction]:
+def paint_validation_cases(data_dir: Path) -> Iterator[Case]:
+    """Paint both diseases into real and synthetic chests that training never saw."""
     rng = np.random.default_rng(7)
-    real = [
-        real_host(options.data, name, HOST_SPACING_MM) for name in read_split("real_chests")["validation"]
-    ]
-    anatomies = read_split("anatomies")["validation"][:2]
-    synthetic = [synthetic_host(options.data, name, rng, HOST_SPACING_MM) for name in anatomies]
+    splits = read_split("real_chests")["validation"], read_split("anatomies")["validation"][:2]
+    real = [real_host(data_dir, name, HOST_SPACING_MM) for name in splits[0]]
+    synthetic = [synthetic_host(data_dir, name, rng, HOST_SPACING_MM) for name in splits[1]]
     for host in (*real, *real, *synthetic):
         for disease in INFECTIONS:
-            volume_hu, mask, kinds = add_infection(with_confounder(host, rng), rng, disease)
-            case = predict(network, volume_hu, host.lungs, mask, host.spacing_mm)
-            yield replace(case, kinds=square(kinds, 0)[EVERY_FOURTH])
-
-
-def _phantom_case(network: nn.Module, seed: int, slices: slice) -> Prediction:
-    phantom = make_phantom(seed)
-    volume_hu = phantom.volume_hu.astype(np.float32)
-    return predict(network, volume_hu, phantom.lobes, phantom.opacity, PHANTOM_SPACING_MM, slices)
+            yield paint_case("painted", with_confounder(host, rng), rng, disease)
 
 
 def evaluate(options: Options, model: LoadedModel) -> Evaluation:
     """Find the threshold, and Dice and volumes on painted cases, held-out phantoms and COVID-19 chests."""
     network = model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    phantoms = [_phantom_case(network, seed, EVERY_FOURTH) for seed in VALIDATION_PHANTOMS]
-    cases = [*_painted_cases(options, network), *(case for case in phantoms if case.mask.any())]
+    phantoms = {str(seed): make_phantom_case(seed, PHANTOM_SPACING_MM) for seed in VALIDATION_PHANTOMS}
+    chests = chain(paint_validation_cases(options.data), phantoms.values())
+    cases = [predict(network, case) for case in chests if np.any(case.opacity)]
     threshold, validation = choose_threshold(cases)
     maxima = activation_maxima(
         network.state_dict(), (segmenter_input(torch.from_numpy(case.volume_hu)) for case in cases)
     )
-    grey = {}
-    for name in GREY_CASES:
-        volume_hu, mask, spacing_mm = read_grey_chest(options.data, name)
-        case = predict(network, volume_hu, mask, mask == 1, spacing_mm, EVERY_SLICE)
-        grey[name] = case.measure(threshold)
+    integers = Int8OpacityUnet(network.state_dict(), maxima)
+
+    def measure(case: Case) -> dict[str, float]:
+        return predict(network, case, EVERY_SLICE).measure(threshold)
+
     metrics = {
         "painted_and_phantom_validation": validation,
-        "dice_of_8_bits_with_32": compare_masks(
-            cases, Int8OpacityUnet(network.state_dict(), maxima), threshold
-        ),
-        "phantoms": {
-            str(seed): _phantom_case(network, seed, EVERY_SLICE).measure(threshold)
-            for seed in VALIDATION_PHANTOMS
-        },
-        "covid_grey_test_only": grey,
+        "dice_of_8_bits_with_32": compare_masks(cases, integers, threshold),
+        "phantoms": {seed: measure(case) for seed, case in phantoms.items()},
+        "covid_grey_test_only": {case.name: measure(case) for case in medseg(options.data)},
     }
     return Evaluation(metrics, {"threshold": threshold}, maxima)
 
