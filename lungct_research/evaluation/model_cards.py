@@ -21,7 +21,6 @@ INTENDED_USE = (
     "Research and software integration only. Not a medical device; not for diagnosis, triage or any decision "
     "about a patient."
 )
-PAPER = "Topff L. et al. (2023) PLoS ONE 18(5): e0285121, doi 10.1371/journal.pone.0285121"
 
 
 @dataclass(frozen=True)
@@ -68,12 +67,12 @@ class Card:
     limits: tuple[str, ...]
     history: str
     changelog: Mapping[str, str]
+    command: str
     data_source: str
     data_type: str
     licence: str
     references: tuple[str, ...]
     measured_on: str
-    command: str = "--data DIR"
     validated_on: Mapping[str, Any] | None = None
 
     @property

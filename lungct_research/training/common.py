@@ -100,13 +100,12 @@ def read_recipe(path: Path, kind: type[R]) -> R:
     return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
-def read_card(network: str) -> Card:
-    """Read from ``cards/common.yaml`` and ``cards/NETWORK.yaml`` what the model card of a network says."""
-    common, own = (
-        yaml.safe_load((CARDS_DIR / f"{name}.yaml").read_text(encoding="utf-8"))
-        for name in ("common", network)
-    )
-    return TypeAdapter(Card).validate_python(common | own)
+def read_card(*names: str) -> Card:
+    """Read what a model card says from ``cards/common.yaml`` and the named files; later ones overrule."""
+    said: dict[str, Any] = {}
+    for name in ("common", *names):
+        said |= yaml.safe_load((CARDS_DIR / f"{name}.yaml").read_text(encoding="utf-8"))
+    return TypeAdapter(Card).validate_python(said)
 
 
 def prepare_process(seed: int) -> None:

@@ -19,7 +19,7 @@ from lungct_research.datasets.manifest import (
     split_cases,
 )
 from lungct_research.datasets.site_examples import SEEN_FILE, CachedCase, digests_of, site_examples
-from lungct_research.evaluation.model_cards import PAPER, Card, Evaluation, save_with_card
+from lungct_research.evaluation.model_cards import Card, Evaluation, save_with_card
 from lungct_research.training.common import (
     RECIPES_DIR,
     Options,
@@ -82,17 +82,10 @@ def site_card(cases: Sequence[ManifestRow], start: Path | None) -> Card:
         source += f" Training began with other weights: {origin}"
         licence += " and of the weights that training began with"
     return replace(
-        read_card("classifier"),
-        command="--manifest FILE",
+        read_card("classifier", "site"),
         data_source=source,
-        data_type="series of a site",
         licence=f"{licence}.",
-        limits=("Measured on too little, or on nothing but its own institutions, a model proves nothing.",),
-        history="the run's log has all epochs.",
         changelog={f"site-{datetime.now(UTC):%Y%m%d}": "weights of a site"},
-        references=(PAPER,),
-        measured_on="the site's own cases",
-        validated_on=None,
     )
 
 
