@@ -26,7 +26,7 @@ from lungct.volume_files import read_nifti
 from lungct_research.datasets.case import Case, canonical_mask, find_paths
 from lungct_research.datasets.ct_files import convert_grey_to_hu, read_ct
 from lungct_research.datasets.disease import Disease
-from lungct_research.datasets.volumes import read_grey_chest, read_real_chest, read_split
+from lungct_research.datasets.volumes import estimate_hu, read_array, read_real_chest, read_split
 
 COVID_CT_MD_LOBES = (
     Lobe.LEFT_LOWER,
@@ -40,6 +40,9 @@ COVID_CT_MD_LOBES = (
 LOBES_OF_LABELS = dict(zip(("LLL", "LUL", "RLL", "RML", "RUL"), COVID_CT_MD_LOBES, strict=True))
 """Names of the lobes in ``labels.json`` of the project's own layout."""
 
+UPSIDE_DOWN = ("vol1",)
+"""Chests of MedSeg whose slices run from head to feet, as one sees; their headers do not tell."""
+
 INFECTIOUS = ("Infectious opacity", "Infectious TIB/micronodules", "Infectious cavity")
 """Labels of RICORD 1a that are infectious opacities, as public projects that read it spell them; its others
 are atelectasis, noninfectious nodule or mass, and other noninfectious opacity."""
@@ -48,15 +51,18 @@ are atelectasis, noninfectious nodule or mass, and other noninfectious opacity."
 def medseg(data_dir: Path) -> Iterator[Case]:
     """Read four chests of MedSeg's "COVID-19 CT segmentation dataset 2" in the project's own layout.
 
-    ``covid_grey/NAME.nii.gz`` and ``covid_grey/NAME_seg.nii.gz`` (1 opacity, 2 other lung); see
-    :func:`lungct_research.datasets.volumes.read_grey_chest`.
+    ``covid_grey/NAME.nii.gz``, stored as 8-bit grey in an unknown window, and ``covid_grey/NAME_seg.nii.gz``
+    (1 opacity, 2 other lung). HU are approximate, so the chests are for testing only.
     """
     for path in find_paths(data_dir, "covid_grey/*_seg.nii.gz"):
         name = path.name.removesuffix("_seg.nii.gz")
-        volume_hu, mask, spacing_mm = read_grey_chest(data_dir, name)
+        stored, spacing_mm = read_array(path.with_name(f"{name}.nii.gz"))
+        grey, mask = stored.astype(np.uint8), read_array(path)[0].astype(np.uint8)
+        if name in UPSIDE_DOWN:
+            grey, mask = grey[::-1], mask[::-1]
+        volume_hu = estimate_hu(grey, normal_lung=mask == 2, outside=mask == 0)
         opacity, lungs = (mask == 1).astype(np.uint8), (mask > 0).astype(np.uint8)
-        volume = canonical_volume(volume_hu, spacing_mm)
-        yield Case(name, volume, opacity, lungs, disease=Disease.COVID19)
+        yield Case(name, canonical_volume(volume_hu, spacing_mm), opacity, lungs, disease=Disease.COVID19)
 
 
 def no_infection(data_dir: Path) -> Iterator[Case]:

@@ -23,9 +23,6 @@ AIRWAY_BIT = 16
 MACHINE_REFERENCE = "lidc-0001"
 """Real chest whose lobes another segmenter drew."""
 
-UPSIDE_DOWN = ("vol1",)
-"""Grey chests whose slices run from head to feet, as one sees; their headers do not tell."""
-
 REAL_CHEST_FOLDERS = ("no_infection", "more_chests")
 
 
@@ -35,7 +32,7 @@ def read_split(name: str) -> dict[str, list[str]]:
     return split
 
 
-def _read_array(path: Path) -> tuple[npt.NDArray[np.generic], Spacing]:
+def read_array(path: Path) -> tuple[npt.NDArray[np.generic], Spacing]:
     """Read a NIfTI volume with its axes turned to S, P, L, and its spacing."""
     volume = to_canonical(read_nifti(path))
     return np.ascontiguousarray(volume.volume_hu), volume.spacing_mm
@@ -43,7 +40,7 @@ def _read_array(path: Path) -> tuple[npt.NDArray[np.generic], Spacing]:
 
 def read_anatomy(data_dir: Path, name: str) -> Labels:
     """Read the expert lobes of one patient at 1.5 mm: :attr:`Lobe.label`, with :data:`AIRWAY_BIT`."""
-    codes, _ = _read_array(data_dir / "lobes" / "anatomies" / f"{name}.nii.gz")
+    codes, _ = read_array(data_dir / "lobes" / "anatomies" / f"{name}.nii.gz")
     return codes.astype(np.uint8)
 
 
@@ -51,35 +48,19 @@ def read_real_chest(data_dir: Path, name: str) -> tuple[FloatArray, Spacing]:
     """Read a real chest CT in HU, and its spacing in mm; from ``no_infection`` or ``more_chests``."""
     file = f"{name}.nii.gz"
     folder = next((each for each in REAL_CHEST_FOLDERS if (data_dir / each / file).exists()), "no_infection")
-    volume, spacing_mm = _read_array(data_dir / folder / file)
+    volume, spacing_mm = read_array(data_dir / folder / file)
     return volume.astype(np.float32), spacing_mm
 
 
 def machine_reference(data_dir: Path) -> Case:
     """Read a real chest with the lobes another segmenter drew: a smoke test, no expert truth."""
     volume_hu, spacing_mm = read_real_chest(data_dir, MACHINE_REFERENCE)
-    lobes, _ = _read_array(data_dir / "lobes" / f"{MACHINE_REFERENCE}_lobes.nii.gz")
+    lobes, _ = read_array(data_dir / "lobes" / f"{MACHINE_REFERENCE}_lobes.nii.gz")
     volume = canonical_volume(volume_hu, spacing_mm)
     return Case(MACHINE_REFERENCE, volume, lobes=lobes.astype(np.uint8))
 
 
-def read_grey_chest(data_dir: Path, name: str) -> tuple[FloatArray, Labels, Spacing]:
-    """Read a COVID-19 chest stored as 8-bit grey, with approximate HU; for testing only.
-
-    HU come from the line through the commonest grey of normal lung and that of muscle and blood.
-
-    Returns:
-        Volume in HU, expert mask (1 opacity, 2 other lung) and spacing in mm.
-    """
-    grey, spacing_mm = _read_array(data_dir / "covid_grey" / f"{name}.nii.gz")
-    mask, _ = _read_array(data_dir / "covid_grey" / f"{name}_seg.nii.gz")
-    if name in UPSIDE_DOWN:
-        grey, mask = grey[::-1], mask[::-1]
-    volume_hu = hu_of_grey(grey.astype(np.uint8), normal_lung=mask == 2, outside=mask == 0)
-    return volume_hu, np.ascontiguousarray(mask, np.uint8), spacing_mm
-
-
-def hu_of_grey(grey: Labels, normal_lung: BoolArray, outside: BoolArray) -> FloatArray:
+def estimate_hu(grey: Labels, normal_lung: BoolArray, outside: BoolArray) -> FloatArray:
     """Estimate the HU of a chest stored as 8-bit grey in an unknown window.
 
     Args:
