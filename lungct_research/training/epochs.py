@@ -12,6 +12,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
+from monai.data.dataset import Dataset
 from monai.transforms.compose import Compose
 from monai.transforms.intensity.array import RandGaussianNoise
 from monai.transforms.spatial.array import Rand3DElastic, RandFlip
@@ -19,7 +20,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from torch.utils.data.distributed import DistributedSampler
 from tqdm import tqdm
 
@@ -53,29 +54,16 @@ class EpochRecipe(Strict):
     augmentation: Augmentation
 
 
-class Volumes(Dataset[tuple[Tensor, int]]):
-    """Cases as ``[1, *shape]`` in (0, 1) with their label; augmented where the seed of an epoch is given."""
-
-    def __init__(self, cases: Sequence[CachedCase], recipe: EpochRecipe, seed: int | None = None) -> None:
-        """Keep what to read; a file is read when its case is asked for."""
-        self.cases, self.recipe, self.seed = cases, recipe, seed
-
-    def __len__(self) -> int:
-        """Return the number of cases."""
-        return len(self.cases)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """Return the same for the same seed, whichever process asks."""
-        case = self.cases[index]
-        with np.load(case.file) as arrays:
-            volume = torch.from_numpy(arrays["volume"]).float() / 255
-        if volume.shape[1:] != self.recipe.shape:
-            volume = functional.interpolate(volume[None], self.recipe.shape, mode="trilinear")[0]
-        if self.seed is not None:
-            change = make_augmentation(self.recipe.augmentation)
-            change.set_random_state(seed=self.seed * 1_000_003 + index)
-            volume = torch.as_tensor(change(volume)).as_subclass(Tensor)
-        return volume.clamp(0, 1), case.row.label_index
+def read_example(case: CachedCase, recipe: EpochRecipe, seed: int | None = None) -> tuple[Tensor, int]:
+    """Read the volume ``[1, *shape]`` in (0, 1) of a case and its label; augmented where a seed is given."""
+    with np.load(case.file) as arrays:
+        volume = torch.from_numpy(arrays["volume"]).float() / 255
+    if volume.shape[1:] != recipe.shape:
+        volume = functional.interpolate(volume[None], recipe.shape, mode="trilinear")[0]
+    if seed is not None:
+        changed = make_augmentation(recipe.augmentation).set_random_state(seed=seed)(volume)
+        volume = torch.as_tensor(changed).as_subclass(Tensor)
+    return volume.clamp(0, 1), case.row.label_index
 
 
 def make_augmentation(asked: Augmentation) -> Compose:
@@ -166,11 +154,15 @@ class EpochTrainer:
 
     def _train_epoch(self, cases: Sequence[CachedCase], seed: int) -> list[float]:
         n, rank, device = self.processes.n, self.processes.rank, self.processes.device
-        volumes = Volumes(cases, self.recipe, seed)
+
+        def read(index: int) -> tuple[Tensor, int]:
+            return read_example(cases[index], self.recipe, seed * 1_000_003 + index)
+
+        examples = Dataset(range(len(cases)), read)
         loader = DataLoader(
-            volumes,
+            examples,
             max(1, self.recipe.batch // n),
-            sampler=DistributedSampler(volumes, n, rank, seed=seed),
+            sampler=DistributedSampler(examples, n, rank, seed=seed),
             num_workers=self.processes.n_loaders,
         )
         torch.manual_seed(seed + rank)
@@ -188,11 +180,11 @@ class EpochTrainer:
     def predict(self, cases: Sequence[CachedCase]) -> tuple[np.ndarray, np.ndarray]:
         """Return softmax ``[cases, 3]`` and labels ``[cases]``, not augmented; processes share the work."""
         self.network.eval()
-        volumes, device = Volumes(cases, self.recipe), self.processes.device
-        mine = {
-            i: self.network(volumes[i][0][None].to(device)).float().softmax(1)[0].cpu().numpy()
-            for i in range(self.processes.rank, len(cases), self.processes.n)
-        }
+        mine = {}
+        for i in range(self.processes.rank, len(cases), self.processes.n):
+            volume, _ = read_example(cases[i], self.recipe)
+            logits = self.network(volume[None].to(self.processes.device))
+            mine[i] = logits.float().softmax(1)[0].cpu().numpy()
         shares = {i: share for part in self.processes.gather(mine) for i, share in part.items()}
         labels = np.array([case.row.label_index for case in cases])
         return np.stack([shares[i] for i in range(len(cases))]), labels

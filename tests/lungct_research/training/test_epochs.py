@@ -17,7 +17,13 @@ from lungct_research.datasets.manifest import ManifestRow, Part
 from lungct_research.datasets.site_examples import CachedCase
 from lungct_research.training.common import read_recipe
 from lungct_research.training.epoch_runs import PAPER_RECIPE
-from lungct_research.training.epochs import EpochRecipe, EpochTrainer, Progress, Volumes, make_augmentation
+from lungct_research.training.epochs import (
+    EpochRecipe,
+    EpochTrainer,
+    Progress,
+    make_augmentation,
+    read_example,
+)
 from lungct_research.training.trainer import Processes, join_processes
 
 CPU = torch.device("cpu")
@@ -67,8 +73,8 @@ def test_the_shipped_recipe_is_that_of_the_paper() -> None:
     assert (asked.elastic_alpha, asked.elastic_sigma) == ((0, 100), (8, 13))
 
 
-def test_augmented_volumes_depend_on_the_epoch_and_on_nothing_else(cases: list[CachedCase]) -> None:
-    first, again, other = (Volumes(cases, TINY, seed)[1][0] for seed in (1, 1, 2))
+def test_augmented_volumes_depend_on_the_seed_and_on_nothing_else(cases: list[CachedCase]) -> None:
+    first, again, other = (read_example(cases[1], TINY, seed)[0] for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert first.shape == (1, *SHAPE)
@@ -76,12 +82,12 @@ def test_augmented_volumes_depend_on_the_epoch_and_on_nothing_else(cases: list[C
 
 
 def test_volumes_are_not_augmented_for_validation_and_fit_the_recipe(cases: list[CachedCase]) -> None:
-    volume, label = Volumes(cases, TINY)[2]
+    volume, label = read_example(cases[2], TINY)
     with np.load(cases[2].file) as arrays:
         assert np.allclose(volume[0].numpy(), arrays["volume"][0] / 255)
     assert label == 2
     smaller = TINY.model_copy(update={"shape": (8, 12, 12)})
-    assert Volumes(cases, smaller)[0][0].shape == (1, 8, 12, 12)
+    assert read_example(cases[0], smaller)[0].shape == (1, 8, 12, 12)
 
 
 def test_left_and_right_are_never_exchanged() -> None:
