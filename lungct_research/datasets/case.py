@@ -49,7 +49,7 @@ class Case:
     kinds: Labels | None = None
 
 
-def known(part: Part | None, case: str, what: str) -> Part:
+def require_known(part: Part | None, case: str, what: str) -> Part:
     """Return a part of the truth of a case that must be known.
 
     Raises:
@@ -73,7 +73,7 @@ def find_paths(root: Path, pattern: str) -> list[Path]:
     return paths
 
 
-def canonical_mask(path: Path, source: CtVolume, image_path: Path) -> MaskArray:
+def read_canonical_mask(path: Path, source: CtVolume, image_path: Path) -> MaskArray:
     """Read labels from a NIfTI file, on the canonical grid of the volume they belong to.
 
     Headers of masks may differ in rounding, so the shape and the directions of the axes decide.

@@ -233,7 +233,7 @@ def _divided(cases: Sequence[ManifestRow], seed: int, unit: SplitBy) -> list[Man
     return [replace(case, split=PARTS[best[groups.index(getattr(case, unit))]]) for case in cases]
 
 
-def manifest_csv(cases: Sequence[ManifestRow]) -> str:
+def format_manifest(cases: Sequence[ManifestRow]) -> str:
     """Write cases as a CSV manifest with whole paths; columns without any value are left out."""
     rows = [vars(case) | dict(case.facts) for case in cases]
     used = [name for name in KNOWN if any(row.get(name) for row in rows)]

@@ -23,7 +23,7 @@ from lungct.errors import GeometryError, InputError, NoEligibleSeriesError
 from lungct.records import CtVolume, Lobe
 from lungct.records.orientation import canonical_volume, to_canonical
 from lungct.volume_files import read_nifti
-from lungct_research.datasets.case import Case, canonical_mask, find_paths
+from lungct_research.datasets.case import Case, find_paths, read_canonical_mask
 from lungct_research.datasets.ct_files import convert_grey_to_hu, read_ct
 from lungct_research.datasets.disease import Disease
 from lungct_research.datasets.volumes import estimate_hu, read_array, read_real_chest, read_split
@@ -108,7 +108,7 @@ def covid_19_ct_seg(data_dir: Path) -> Iterator[Case]:
     for path in find_paths(data_dir, "COVID-19-CT-Seg_20cases/*.nii*"):
         source = read_nifti(path)
         opacity, lungs = (
-            (canonical_mask(data_dir / folder / path.name, source, path) > 0).astype(np.uint8)
+            (read_canonical_mask(data_dir / folder / path.name, source, path) > 0).astype(np.uint8)
             for folder in ("Infection_Mask", "Lung_and_Infection_Mask")
         )
         volume = to_canonical(source)
@@ -127,7 +127,7 @@ def mosmed(data_dir: Path) -> Iterator[Case]:
         name = mask_path.name.split("_mask")[0]
         path = find_paths(data_dir, f"studies/CT-*/{name}.nii*")[0]
         source = read_nifti(path)
-        opacity = (canonical_mask(mask_path, source, path) > 0).astype(np.uint8)
+        opacity = (read_canonical_mask(mask_path, source, path) > 0).astype(np.uint8)
         yield Case(name, to_canonical(source), opacity, disease=Disease.COVID19)
 
 

@@ -115,7 +115,7 @@ def _require_distinct(cases: Sequence[CachedCase]) -> None:
         raise ManifestError(problems)
 
 
-def digests_of(model_dir: Path | None) -> list[str]:
+def read_digests(model_dir: Path | None) -> list[str]:
     """Read the digests of the CTs that a model has seen, as far as it tells."""
     file = None if model_dir is None else model_dir / SEEN_FILE
     return file.read_text(encoding="utf-8").split() if file is not None and file.exists() else []

@@ -52,7 +52,7 @@ def read_real_chest(data_dir: Path, name: str) -> tuple[FloatArray, Spacing]:
     return volume.astype(np.float32), spacing_mm
 
 
-def machine_reference(data_dir: Path) -> Case:
+def read_machine_reference(data_dir: Path) -> Case:
     """Read a real chest with the lobes another segmenter drew: a smoke test, no expert truth."""
     volume_hu, spacing_mm = read_real_chest(data_dir, MACHINE_REFERENCE)
     lobes, _ = read_array(data_dir / "lobes" / f"{MACHINE_REFERENCE}_lobes.nii.gz")

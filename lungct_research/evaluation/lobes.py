@@ -15,9 +15,9 @@ from lungct.networks import LobeUNet
 from lungct.networks.device import keep_freed_memory
 from lungct.networks.weights import load_model
 from lungct.records import LEFT_LOBES, CtVolume, Lobe, LungAnatomy, MaskArray
-from lungct_research.datasets.case import Case, known
+from lungct_research.datasets.case import Case, require_known
 from lungct_research.datasets.sets import labelled_studies, medseg
-from lungct_research.datasets.volumes import AIRWAY_BIT, machine_reference, read_anatomy, read_split
+from lungct_research.datasets.volumes import AIRWAY_BIT, read_anatomy, read_machine_reference, read_split
 from lungct_research.evaluation import cases
 from lungct_research.evaluation.agreement import dice
 
@@ -51,7 +51,7 @@ def measure_known_lobes(chests: Iterable[Case], segment: Segmenter) -> dict[str,
     """Measure mean Dice, the worst case, and the mean relative volume error, each for lobes and lungs."""
     rows, errors, names = [], [], []
     for case in chests:
-        found, true = segment(case.volume), known(case.lobes, case.name, "lobes")
+        found, true = segment(case.volume), require_known(case.lobes, case.name, "lobes")
         rows.append(list(lobe_dice(found, true).values()))
         sizes = [np.bincount(labels.ravel(), minlength=6)[1:] for labels in (found, true)]
         n_found, n_true = (np.append(size, size.sum()) for size in sizes)
@@ -79,8 +79,8 @@ def measure_expert_lungs(chests: Iterable[Case], segment: Segmenter) -> dict[str
     measured = {}
     for case in chests:
         found = segment(case.volume) > 0
-        lung = known(case.lungs, case.name, "lungs") > 0
-        opacity = known(case.opacity, case.name, "opacities") > 0
+        lung = require_known(case.lungs, case.name, "lungs") > 0
+        opacity = require_known(case.opacity, case.name, "opacities") > 0
         measured[case.name] = {
             "recall": round(float(found[lung].mean()), 3),
             "dice": round(dice(found, lung), 3),
@@ -94,7 +94,7 @@ def measure_labelled_slices(chests: Iterable[Case], segment: Segmenter) -> dict[
     """Measure on how many of the slices where a lobe is known to be infected that lobe was found at all."""
     measured = {}
     for case in chests:
-        infected = known(case.lobe_infected, case.name, "infected lobes")
+        infected = require_known(case.lobe_infected, case.name, "infected lobes")
         lobes = segment(case.volume)
         present = np.concatenate(
             [(lobes[slices] == lobe.label).any(axis=(1, 2)) for lobe, slices in infected.items()]
@@ -120,7 +120,7 @@ def evaluate(data_dir: Path, segment: Segmenter, part: str = "test") -> dict[str
     }
     if part == "test":
         groups |= {
-            "lidc-0001_machine_reference": (measure_known_lobes, [machine_reference(data_dir)]),
+            "lidc-0001_machine_reference": (measure_known_lobes, [read_machine_reference(data_dir)]),
             "covid_expert_lungs": (measure_expert_lungs, medseg(data_dir)),
             "covid_ct_md_infected_lobe_present": (measure_labelled_slices, labelled_studies(data_dir)),
         }

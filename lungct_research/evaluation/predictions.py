@@ -12,7 +12,7 @@ from torch import nn
 
 from lungct.networks.classifier3d import CLASSES
 from lungct_research.datasets.manifest import FACTS, ManifestError, ManifestRow
-from lungct_research.datasets.site_examples import CachedCase, digests_of, site_examples
+from lungct_research.datasets.site_examples import CachedCase, read_digests, site_examples
 from lungct_research.evaluation.classification import Predictions
 
 
@@ -25,7 +25,7 @@ def predict(
         ManifestError: a CT cannot be read, or a test case was seen in training.
     """
     cases = site_examples(rows, models_dir / "lungs", device)
-    seen = set(digests_of(models_dir / "classifier"))
+    seen = set(read_digests(models_dir / "classifier"))
     problems = [
         f"row {case.row.row}: training has seen this CT, so it cannot test the classifier"
         for case in cases

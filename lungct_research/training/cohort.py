@@ -154,7 +154,7 @@ def _seen(volume_hu: FloatArray, lungs: BoolArray, rng: np.random.Generator) -> 
     return np.round(255 * seen[0, 0].numpy()).astype(np.uint8)
 
 
-def cohort_cases(options: Options, part: Part) -> list[CachedCase]:
+def make_patients(options: Options, part: Part) -> list[CachedCase]:
     """Make the patients of one part that are not in the cache yet; return all of the part."""
     jobs = {f"{n:04d}": (options.data, part, n, options.seed) for n in range(PATIENTS[part])}
     files = build_examples(options.run_dir / f"seed{options.seed}" / part, jobs, patient_example)

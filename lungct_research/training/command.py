@@ -157,6 +157,6 @@ def manifest(layout: str, folder: Path) -> None:
     patient, institution and label.
     """
     from lungct_research.datasets.layouts import LAYOUTS as GENERATORS
-    from lungct_research.datasets.manifest import manifest_csv
+    from lungct_research.datasets.manifest import format_manifest
 
-    click.echo(manifest_csv(list(GENERATORS[layout](folder))), nl=False)
+    click.echo(format_manifest(list(GENERATORS[layout](folder))), nl=False)

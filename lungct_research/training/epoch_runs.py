@@ -14,11 +14,11 @@ from lungct_research.datasets.manifest import (
     PARTS,
     ManifestRow,
     Part,
-    manifest_csv,
+    format_manifest,
     read_manifest,
     split_cases,
 )
-from lungct_research.datasets.site_examples import SEEN_FILE, CachedCase, digests_of, site_examples
+from lungct_research.datasets.site_examples import SEEN_FILE, CachedCase, read_digests, site_examples
 from lungct_research.evaluation.model_cards import Card, Evaluation, save_with_card
 from lungct_research.training.common import (
     RECIPES_DIR,
@@ -60,7 +60,7 @@ def site_cohort(options: Options, processes: Processes) -> Cohort:
     rows = [case.row for case in cases]
     if processes.rank == 0:
         options.run_dir.mkdir(parents=True, exist_ok=True)
-        (options.run_dir / "manifest.csv").write_text(manifest_csv(rows), encoding="utf-8")
+        (options.run_dir / "manifest.csv").write_text(format_manifest(rows), encoding="utf-8")
     return Cohort(cases, site_card(rows, options.start))
 
 
@@ -96,7 +96,7 @@ def run_epochs(options: Options, make_cohort: Callable[[Options, Processes], Coh
     with join_processes(options.device) as processes:
         cohort = make_cohort(options, processes)
         seen = [case.sha256 for case in cohort.cases if case.sha256 and case.row.split != "test"]
-        seen += digests_of(options.start)
+        seen += read_digests(options.start)
         found = EpochTrainer(initial_network(options, Classifier3d), recipe, processes, options.run_dir)
         if options.resume:
             found.trainer.resume()

@@ -25,7 +25,7 @@ from lungct_research.datasets.layouts import project
 from lungct_research.datasets.manifest import FACTS, PARTS
 from lungct_research.evaluation.model_cards import Evaluation
 from lungct_research.training.augment import random_intensity, random_warp
-from lungct_research.training.cohort import cohort_cases
+from lungct_research.training.cohort import make_patients
 from lungct_research.training.common import (
     Forward,
     Options,
@@ -78,7 +78,7 @@ def random_views(volumes: Tensor, shape: tuple[int, int, int], generator: torch.
 
 def train(options: Options) -> None:
     """Train, saving interim weights with every checkpoint."""
-    examples = join_examples(load_examples(case.file for case in cohort_cases(options, "train")))
+    examples = join_examples(load_examples(case.file for case in make_patients(options, "train")))
     volumes, labels = (torch.from_numpy(examples[key]).to(options.device) for key in ("volume", "label"))
     network, stages = initial_network(options, Classifier3d), STAGES[options.device.type]
     # The weights that are saved will shrink whole volumes to the size of the last stage (ADR 0028).
@@ -101,7 +101,7 @@ def evaluate(options: Options, model: LoadedModel) -> Evaluation:
     from lungct_research.evaluation.predictions import predict_cases
 
     network = model.network.to(options.device)
-    cases = [*cohort_cases(options, "validation"), *cohort_cases(options, "test")]
+    cases = [*make_patients(options, "validation"), *make_patients(options, "test")]
     table = predict_cases(cases, network, options.device).drop(FACTS)  # synthetic scanners have no vendor
     result, _ = report(Evidence(table, is_external=True))
     parameters = {name: round(result[name], 4) for name in ("temperature", "highest_energy") if result[name]}
@@ -130,7 +130,7 @@ def demonstration(options: Options, network: nn.Module, temperature: float) -> d
 def synthetic_cohort(options: Options, processes: Processes) -> Cohort:
     """Make the cohort of synthetic patients, in the first process."""
     with processes.first_alone():
-        cases = [case for part in PARTS for case in cohort_cases(options, part)]
+        cases = [case for part in PARTS for case in make_patients(options, part)]
     card, name = read_card("classifier"), options.config.name if options.config else ""
     limits = tuple(limit for limit in card.limits if "minutes" not in limit)
     return Cohort(cases, replace(card, limits=limits, history=f"by epochs after {name}."))

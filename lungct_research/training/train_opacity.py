@@ -27,7 +27,7 @@ from lungct.networks.int8_unet import Int8OpacityUnet, activation_maxima
 from lungct.networks.opacity_unet import BATCH_SLICES, opacity_probability
 from lungct.networks.weights import LoadedModel
 from lungct_research.datasets.arrays import FloatArray, Spacing
-from lungct_research.datasets.case import Case, known
+from lungct_research.datasets.case import Case, require_known
 from lungct_research.datasets.disease import INFECTIONS
 from lungct_research.datasets.sets import medseg
 from lungct_research.datasets.volumes import read_split
@@ -140,8 +140,8 @@ class Prediction:
 def predict(network: nn.Module, case: Case, slices: slice = EVERY_FOURTH) -> Prediction:
     """Run the network on some slices of a chest, padded to squares."""
     volume_hu = square(case.volume.volume_hu.astype(np.float32), OUTSIDE_HU)[slices]
-    lungs = square(known(case.lungs, case.name, "lungs") > 0, 0)[slices]
-    mask = square(known(case.opacity, case.name, "opacities") > 0, 0)[slices]
+    lungs = square(require_known(case.lungs, case.name, "lungs") > 0, 0)[slices]
+    mask = square(require_known(case.opacity, case.name, "opacities") > 0, 0)[slices]
     kinds = None if case.kinds is None else square(case.kinds, 0)[slices]
     probability = _probabilities(network, volume_hu)
     return Prediction(probability, volume_hu, lungs, mask, case.volume.spacing_mm, kinds)

@@ -12,7 +12,7 @@ from lungct_research.datasets.manifest import (
     PARTS,
     ManifestError,
     ManifestRow,
-    manifest_csv,
+    format_manifest,
     read_manifest,
     split_cases,
 )
@@ -63,7 +63,7 @@ def test_parquet_gives_the_same_as_csv(folder: Path) -> None:
 def test_a_written_manifest_reads_back(folder: Path) -> None:
     header = f"{HEADER},split,kernel"
     cases = read_manifest(write(folder, f"{GOOD[0]},train,B70f", f"{GOOD[1]},train,", header=header))
-    (folder / "again.csv").write_text(manifest_csv(cases))
+    (folder / "again.csv").write_text(format_manifest(cases))
     assert read_manifest(folder / "again.csv") == cases
 
 

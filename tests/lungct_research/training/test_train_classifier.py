@@ -45,7 +45,7 @@ def test_the_synthetic_cohort_trains_by_epochs_too(tmp_path: Path, monkeypatch: 
     def one_patient(_: object, part: Part) -> list[CachedCase]:
         return [CachedCase(ManifestRow(0, tmp_path, f"{part}-0", "north", CLASSES[0], split=part), tmp_path)]
 
-    monkeypatch.setattr(train_classifier, "cohort_cases", one_patient)
+    monkeypatch.setattr(train_classifier, "make_patients", one_patient)
     options = Options(tmp_path, tmp_path, minutes=1, seed=1, config=PAPER_RECIPE)
     found = train_classifier.synthetic_cohort(options, Processes(CPU))
     assert [[case.row.patient for case in found.part(part)] for part in PARTS] == [
