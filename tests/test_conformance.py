@@ -10,9 +10,10 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 import pytest
-from pydicom import dcmread
+from pydicom import dcmread, dcmwrite
 from pydicom.valuerep import PersonName
 
 from lungct.dicom_write.origin import TYPE_2_KEYWORDS
@@ -64,11 +65,24 @@ def _without(*keywords: str) -> Callable[[Path], None]:
     return change
 
 
+def _empty_identifiers(path: Path) -> None:
+    """As in COVID-CT-MD (Afshar et al. 2021): UIDs of studies with letters, none of images, no dates."""
+    dataset = dcmread(path)
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = (str(UUID(int=number)) for number in (1, 2))
+    for keyword in ("SOPInstanceUID", "StudyDate", "SeriesDescription", "StudyDescription", "PatientName"):
+        setattr(dataset, keyword, "")
+    for keyword in ("FrameOfReferenceUID", "PatientBirthDate", "AccessionNumber", "StudyTime"):
+        dataset.pop(keyword, None)
+    dataset.file_meta.pop("MediaStorageSOPInstanceUID", None)
+    dcmwrite(path, dataset, enforce_file_format=False)
+
+
 CHANGES = {
     "japanese name": _name("Yamada^Tarou=山田^太郎=やまだ^たろう", ["", "ISO 2022 IR 87"]),
     "cyrillic name": _name("Щербаков^Юрий", "ISO_IR 144"),
     "accented name": _name("Müller^Jörg", "ISO_IR 100"),
     "one identifier for all images": _attributes(SOPInstanceUID="1.2.3"),
+    "identifiers emptied": _empty_identifiers,
     "no study ID": _without("StudyID"),
     "dates anonymised away": _attributes(
         StudyDate="", SeriesDate="", AcquisitionDate="", ContentDate="", PatientBirthDate="", StudyTime=""
@@ -141,7 +155,7 @@ def test_every_object_is_read_by_dcmtk(folders: Folders, study: str) -> None:
     assert_conformant(complaints("dsrdump", folders(study)[1] / "measurements_sr.dcm"))
 
 
-@pytest.mark.parametrize("study", ("phantom", *REAL_STUDIES[:1], "enhanced", *FINDINGS))
+@pytest.mark.parametrize("study", ["phantom", *REAL_STUDIES[:1], "enhanced", *FINDINGS])
 def test_report_follows_its_template(folders: Folders, study: str) -> None:
     lines = complaints("DicomSRValidator", folders(study)[1] / "measurements_sr.dcm")
     assert "Root Template Validation Complete" in lines

@@ -164,9 +164,10 @@ def age_years(dataset: Dataset) -> float | None:
 
 
 def study_date(dataset: Dataset) -> str:
-    """The day of the study, eight digits with the year first; empty where no attribute tells it."""
+    """The day of the study, eight digits with the year first; empty where no attribute tells one that can be true."""
     for keyword in ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate"):
-        if (day := _day(dataset, keyword)) is not None:
+        day = _day(dataset, keyword)
+        if day is not None and day.year >= _FIRST_CT_YEAR:
             return f"{day:%Y%m%d}"
     return ""
 

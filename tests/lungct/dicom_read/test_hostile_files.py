@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from pydicom.sequence import Sequence
 
 from lungct.dicom_read import read_volume, scan_folder, select_series
 from lungct.dicom_read.headers import text
+from lungct.dicom_read.image_headers import MOST_FRAMES
 from lungct.errors import InputError, PixelDataError
 from lungct_research.synthesis.phantom.dicom_study import write_study
 from lungct_research.synthesis.phantom.study_options import StudyOptions, Syntax
@@ -22,6 +25,7 @@ from lungct_research.synthesis.phantom.study_options import StudyOptions, Syntax
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 N_SLICES = 4
+BOMB_BYTES = 64 << 20
 NESTED = 300
 """Deeper than any real object."""
 
@@ -181,3 +185,38 @@ def test_empty_values_are_missing_values(study: Callable[..., list[Path]], tmp_p
                 element.value = Sequence([Dataset()]) if element.VR == "SQ" else None
         dataset.save_as(path)
     assert analysed_or_refused(tmp_path / "study") == "NO_DICOM"
+
+
+@pytest.mark.fault("files", "A pipe among the files", "left out, `NOT_A_FILE`")
+def test_pipe_is_not_opened(study: Callable[..., list[Path]], tmp_path: Path) -> None:
+    study()
+    os.mkfifo(tmp_path / "study" / "pipe.dcm")
+    scan = scan_folder(tmp_path / "study")
+    assert [(file.name, file.reason.code) for file in scan.skipped] == [("pipe.dcm", "NOT_A_FILE")]
+
+
+@pytest.mark.fault("files", "Deflated {part} that inflates a thousandfold", "left out or exit code 4")
+@pytest.mark.parametrize("part", ["header", "pixels"])
+def test_inflation_is_bounded(study: Callable[..., list[Path]], tmp_path: Path, part: str) -> None:
+    victim = study(Syntax.DEFLATED)[1]
+    dataset = pydicom.dcmread(victim)
+    if part == "header":
+        dataset.add_new(0x00510010, "LO", "BOMB")
+        dataset.add_new(0x00511010, "OB", bytes(BOMB_BYTES))
+    else:
+        dataset.PixelData = bytes(BOMB_BYTES)
+    dataset.save_as(victim)
+    assert victim.stat().st_size < BOMB_BYTES / 500
+    tracemalloc.start()
+    assert analysed_or_refused(tmp_path / "study") == "DEFLATED_TOO_LARGE"
+    assert tracemalloc.get_traced_memory()[1] < BOMB_BYTES / 2
+    tracemalloc.stop()
+
+
+@pytest.mark.fault("files", "More frames in a file than any CT has", "left out, `TOO_MANY_FRAMES`")
+def test_file_of_countless_frames_is_left_out(study: Callable[..., list[Path]], tmp_path: Path) -> None:
+    victim = study()[1]
+    dataset = pydicom.dcmread(victim)
+    dataset.PerFrameFunctionalGroupsSequence = [Dataset() for _ in range(MOST_FRAMES + 1)]
+    dataset.save_as(victim)
+    assert [file.reason.code for file in scan_folder(tmp_path / "study").skipped] == ["TOO_MANY_FRAMES"]
