@@ -164,7 +164,7 @@ def age_years(dataset: Dataset) -> float | None:
 
 
 def study_date(dataset: Dataset) -> str:
-    """The day of the study, eight digits with the year first; empty where no attribute tells one that can be true."""
+    """Return the day of the study, eight digits with the year first; empty where none can be true."""
     for keyword in ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate"):
         day = _day(dataset, keyword)
         if day is not None and day.year >= _FIRST_CT_YEAR:

@@ -14,7 +14,6 @@ from pydicom import dcmread
 
 from lungct.file_names import RESULT_FILE
 from lungct.settings import SelectionLimits
-from lungct_services.gateway.entries import SeriesEntry
 from lungct_services.gateway.jobs import GatewayJobs
 from lungct_services.gateway.logs import log
 from lungct_services.gateway.orthanc import Orthanc
@@ -55,9 +54,10 @@ class Processor:
         if not study.is_stable:
             raise Unreachable("STILL_COMING")
         series = screen(study, self.orthanc, self.settings.limits, self.selection)
-        if not self.jobs.note_content(job, digest(series.instances)):
+        instances = [instance for one in series for instance in one.instances]
+        if not self.jobs.note_content(job, digest(instances)):
             raise FinalError("UNCHANGED", State.DONE)
-        self._run(job, series)
+        self._run(job, instances)
         uids = [
             dcmread(path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID
             for path in self.outcomes.objects(job)
@@ -66,7 +66,7 @@ class Processor:
             raise FinalError("NO_DICOM_RESULTS")
         self.jobs.begin_sending(job, uids)
 
-    def _run(self, job: Job, series: SeriesEntry) -> None:
+    def _run(self, job: Job, instances: list[str]) -> None:
         """Analyse in a folder that nobody else knows, also no orphan of a killed service."""
         folder = self.outcomes.folder(job)
         shutil.rmtree(folder, ignore_errors=True)
@@ -74,9 +74,9 @@ class Processor:
         run = Path(mkdtemp(dir=folder))
         (run / "results").mkdir()
         (run / "study").mkdir()
-        for number, instance in enumerate(series.instances, start=1):
+        for number, instance in enumerate(instances, start=1):
             self.orthanc.download(instance, run / "study" / f"{number:05d}.dcm")
-        log.info("analysing", study=job.pseudonym, images=len(series.instances), attempt=job.attempts)
+        log.info("analysing", study=job.pseudonym, images=len(instances), attempt=job.attempts)
         with self.outcomes.metrics.analysis_s.time():
             self.runner.run(run / "study", run / "results", f"lungct-{job.pseudonym}-{job.attempts}")
         _check_result(run / "results" / RESULT_FILE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
+from itertools import accumulate
 
 from lungct.dicom_read.scan import scan_headers
 from lungct.dicom_read.selection import select_series
@@ -33,8 +34,12 @@ def arrival_of(
     )
 
 
-def screen(study: StudyEntry, orthanc: Orthanc, limits: Limits, selection: SelectionLimits) -> SeriesEntry:
-    """Choose the series by the rules of the application, on headers alone.
+def screen(
+    study: StudyEntry, orthanc: Orthanc, limits: Limits, selection: SelectionLimits
+) -> list[SeriesEntry]:
+    """Return the series that may be analysed by their headers, best first, as many as the limits allow.
+
+    Which of them shows the lungs whole is seen on their pixels, by the application.
 
     Raises:
         FinalError: no series may be analysed, or the study is larger than the limits of the gateway.
@@ -50,10 +55,13 @@ def screen(study: StudyEntry, orthanc: Orthanc, limits: Limits, selection: Selec
     if found.chosen is None:
         codes = (reason.code for verdict in found.verdicts for reason in verdict.reasons)
         raise FinalError(" ".join(dict.fromkeys(codes)), State.INELIGIBLE)
-    series = candidates[found.chosen.series_uid]
-    if orthanc.n_bytes(series.id) > limits.max_bytes:
+    uids = dict.fromkeys(verdict.series.series_uid for verdict in found.verdicts if verdict.eligible)
+    eligible = [candidates[uid] for uid in uids]
+    sizes = accumulate(orthanc.n_bytes(series.id) for series in eligible)
+    fitting = [series for series, n_bytes in zip(eligible, sizes, strict=True) if n_bytes <= limits.max_bytes]
+    if not fitting:
         raise FinalError("TOO_MANY_BYTES")
-    return series
+    return fitting
 
 
 def digest(instances: Iterable[str]) -> str:

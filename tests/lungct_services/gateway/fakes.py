@@ -106,24 +106,26 @@ class MemoryOrthanc:
     def study(self, study_id: str) -> StudyEntry:
         if study_id != self.study_id or not self.study_ids():
             raise FinalError("GONE")
-        series = []
-        if self.images:
-            series = [SeriesEntry("series", self._series_uid(), self.modality, tuple(sorted(self.images)))]
+        uids = dict.fromkeys(self._series_uid(name) for name in sorted(self.images))
+        series = [SeriesEntry(uid, uid, self.modality, tuple(self._of_series(uid))) for uid in uids]
         if self.results:
             series.append(SeriesEntry("ours", "1.2.3.4", "SEG", tuple(self.results)))
         return StudyEntry(study_id, "1.2.3", "20200401", self.is_stable, tuple(series))
 
-    def _series_uid(self) -> str:
-        return str(_header(next(iter(self.images.values()))).SeriesInstanceUID)
+    def _series_uid(self, name: str) -> str:
+        return str(_header(self.images[name]).SeriesInstanceUID)
+
+    def _of_series(self, uid: str) -> dict[str, Path]:
+        return {name: path for name, path in sorted(self.images.items()) if self._series_uid(name) == uid}
 
     def study_of(self, *_: str) -> str:
         return self.study_id
 
-    def headers(self, *_: str) -> list[Dataset]:
-        return [_header(path) for _, path in sorted(self.images.items())]
+    def headers(self, _: str, series_uid: str) -> list[Dataset]:
+        return [_header(path) for path in self._of_series(series_uid).values()]
 
-    def n_bytes(self, _: str) -> int:
-        return sum(path.stat().st_size for path in self.images.values())
+    def n_bytes(self, series_id: str) -> int:
+        return sum(path.stat().st_size for path in self._of_series(series_id).values())
 
     def called_aet(self, _: str) -> str:
         return "ORTHANC"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
 from structlog.testing import capture_logs
 
 from lungct.errors import SettingsError
@@ -175,6 +176,38 @@ def test_nothing_is_fetched_of_an_ineligible_study(
     assert states(life) == {"ineligible": 1}
     assert reasons(life) == ["TOO_FEW_SLICES"]
     assert orthanc.downloaded == []
+
+
+@pytest.fixture
+def two_series(images: list[Path], tmp_path: Path) -> tuple[list[Path], list[Path]]:
+    """The chest, and a copy of it with thicker slices in a series of its own."""
+    copies = []
+    for path in images:
+        dataset = dcmread(path)
+        dataset.SeriesInstanceUID, dataset.SliceThickness = "1.2.3.4.5", 3
+        dataset.SOPInstanceUID += ".1"
+        dataset.save_as(copy := tmp_path / f"copy-{path.name}")
+        copies.append(copy)
+    return images, copies
+
+
+def test_every_series_that_headers_allow_is_fetched_for_the_application_to_look_at(
+    life: Life, orthanc: MemoryOrthanc, two_series: tuple[list[Path], list[Path]]
+) -> None:
+    orthanc.receive([*two_series[0], *two_series[1]])
+    life.work()
+    assert sorted(orthanc.downloaded) == sorted(path.name for series in two_series for path in series)
+
+
+def test_series_are_fetched_up_to_the_limit_of_bytes(
+    tmp_path: Path, orthanc: MemoryOrthanc, runner: MemoryRunner, two_series: tuple[list[Path], list[Path]]
+) -> None:
+    n_bytes = sum(path.stat().st_size for path in two_series[0])
+    life = Life(tmp_path / "state", orthanc, runner, Bomb(), limits={"max_bytes": int(1.5 * n_bytes)})
+    orthanc.receive([*two_series[0], *two_series[1]])
+    life.work()
+    life.open_jobs.close()
+    assert len(orthanc.downloaded) == N_IMAGES
 
 
 def test_a_study_without_ct_is_not_even_screened(
