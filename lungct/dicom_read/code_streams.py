@@ -60,14 +60,14 @@ def _read_jpeg(content: bytes) -> CodeStream | None:
 
 
 def _read_jpeg_2000(content: bytes) -> CodeStream | None:
-    size, is_lossy = None, False
+    size, is_lossy = None, None
     for marker, segment in _segments(content, end=_SOT):
         if marker == _SIZ:
             x, y, x_offset, y_offset = struct.unpack_from(">IIII", segment, 2)
             size = y - y_offset, x - x_offset, struct.unpack_from(">H", segment, 34)[0]
         elif marker == _COD:
             is_lossy = segment[_TRANSFORMATION_AT] == _IRREVERSIBLE
-    return CodeStream(*size, is_lossy) if size else None
+    return CodeStream(*size, is_lossy) if size and is_lossy is not None else None
 
 
 def _segments(content: bytes, end: int) -> Iterator[tuple[int, bytes]]:
@@ -81,6 +81,8 @@ def _segments(content: bytes, end: int) -> Iterator[tuple[int, bytes]]:
             at += 1
             continue
         (length,) = struct.unpack_from(">H", content, at + 2)
+        if at + 2 + length > len(content):
+            return
         yield marker, content[at + 4 : at + 2 + length]
         if marker == end:
             return

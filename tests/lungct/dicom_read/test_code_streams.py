@@ -29,7 +29,7 @@ ENCODERS: dict[tuple[str, bool], Callable[[Any], bytes]] = {
     ("JPEG", True): lambda image: imagecodecs.jpeg8_encode(image.astype(np.uint8)),
     ("JPEG 2000", False): lambda image: imagecodecs.jpeg2k_encode(image, codecformat="j2k", reversible=True),
     ("JPEG 2000", True): lambda image: imagecodecs.jpeg2k_encode(
-        image, codecformat="j2k", reversible=False, level=40
+        image, codecformat="j2k", reversible=False, level=80
     ),
     ("HTJ2K", False): lambda image: imagecodecs.htj2k_encode(image, reversible=True),
     ("HTJ2K", True): lambda image: imagecodecs.htj2k_encode(image, reversible=False),
