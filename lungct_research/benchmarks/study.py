@@ -28,6 +28,8 @@ from lungct_research.synthesis.phantom.thorax import Phantom, make_thorax
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE, SPACING_MM = (300, 512, 512), (1.1, 0.7, 0.7)
+"""A usual chest CT in thin slices. Own decision."""
+
 N_THREADS = 2
 """Two cores, as a small virtual machine has them."""
 

@@ -41,6 +41,7 @@ PHANTOMS: list[tuple[int, tuple[float, float, float], Kernel, Disease]] = [
 PLANE = (256, 256)
 SEGMENTAL = 3
 DEEPEST = 6
+"""Generation of the segmental bronchi, and the deepest one in the table."""
 
 
 def run(n_slices: int | None = None) -> None:

@@ -15,7 +15,10 @@ from scipy import stats
 N_RESAMPLES = 1000
 CONFIDENCE = 0.95
 SEED = 0
+"""Resamples of the bootstrap, level of its intervals, start of its random numbers. Own decision."""
+
 HAUSDORFF_PERCENTILE = 95.0
+"""Percentile that is usual for segmentations, since the maximum hangs on a single voxel."""
 
 FloatArray = npt.NDArray[np.floating]
 

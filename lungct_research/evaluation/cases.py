@@ -27,6 +27,8 @@ from lungct_research.synthesis.phantom.thorax import make_thorax
 
 ANATOMY_SPACING_MM = (1.5, 1.5, 1.5)
 PHANTOM_SPACING_MM = (2.0, 1.4, 1.4)
+"""Voxel sizes of the synthetic chests. Own decision."""
+
 PHANTOM_SEEDS = {"test": range(900_000, 900_006), "validation": range(800_000, 800_003)}
 """Seeds that no training uses."""
 

@@ -39,6 +39,8 @@ a bootstrap of few cases is too narrow. Own decision."""
 
 N_BINS = 10
 SMALLEST = 1e-7
+"""Bins of the calibration error, and the smallest probability whose logarithm is taken. Own decision."""
+
 TEMPERATURES = (0.05, 20.0)
 """Where the temperature is looked for. Own decision."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 LUNG_TOLERANCE = 0.05
 OPACITY_TOLERANCE = 0.15
+"""Largest relative errors of a volume that are accepted. Own decision."""
 
 
 @dataclass(frozen=True)
