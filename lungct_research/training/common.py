@@ -82,7 +82,7 @@ class Strict(BaseModel):
 
 
 class Recipe(Strict):
-    """What recipes for a given training time have in common."""
+    """Values that recipes for a given training time have in common."""
 
     learning_rate: PositiveFloat
     average_decay: Annotated[float, Field(gt=0, lt=1)]
@@ -156,7 +156,7 @@ def initial_network(options: Options, build: Callable[[], Network]) -> Network:
 
 @dataclass
 class TimeUsed:
-    """How far training for a given time is."""
+    """Progress of training for a given time."""
 
     steps: int = 0
     trained_s: float = 0.0

@@ -32,7 +32,7 @@ RATE_FACTOR = 0.1
 
 
 class Augmentation(Strict):
-    """How examples change from epoch to epoch; see ``configs/classifier_paper.yaml``."""
+    """Changes of the examples from epoch to epoch; see ``configs/classifier_paper.yaml``."""
 
     noise_variance: NonNegativeFloat
     rotation_degrees: NonNegativeFloat

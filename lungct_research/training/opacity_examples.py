@@ -40,7 +40,7 @@ SLABS = (1, 1, 2, 3)
 """Numbers of neighbouring slices that are averaged, equally likely: slices are 3 to 12 mm thick then."""
 FIRST_PHANTOM = 20_000
 SHARPEST, NOISIEST, MEAN_CHANGE, LIGHTING = 0.8, 0.03, 0.07, 0.1
-"""How far a view differs from its slice: detail taken away or added, noise, mean of the whole slice (as
+"""Largest changes of a slice in a view: detail taken away or added, noise, mean of the whole slice (as
 another field of view has), brightness and contrast; own decision."""
 CENTRE_JITTER = 0.3
 """Width of the shift of a crop's centre, of a slice's side length of 2."""

@@ -134,7 +134,7 @@ def _learning(network: nn.Module) -> list[nn.Parameter]:
 
 @dataclass
 class StagesDone:
-    """How many stages a run has behind it."""
+    """Progress of training by stages."""
 
     done: int = 0
 

@@ -113,7 +113,7 @@ def make_card(options: Options) -> Card:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the network sees in slices of a chest, true mask and kinds of painted lesions."""
+    """Probabilities in slices of a chest, with the true mask and the kinds of painted lesions."""
 
     probability: FloatArray
     volume_hu: FloatArray

@@ -18,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from lungct.errors import InputError
 
 LONGEST_WAIT = timedelta(days=3)
-"""How long processes wait while the first one makes the examples of a large cohort. Own decision."""
+"""Longest time that processes wait while the first one makes the examples of a large cohort. Own decision."""
 
 Batch = TypeVar("Batch")
 T = TypeVar("T")
