@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lungct_research.synthesis.fields import draw_field, draw_shares
+
 ORGANS = (1, 6)
 """Fewest and most organs painted into one image."""
 
@@ -47,16 +49,16 @@ def random_abdomen(image: Tensor, labels: Tensor, spacing_mm: float, generator: 
     if not len(spots):
         return image
     axes = torch.meshgrid(*(torch.arange(n, device=image.device) for n in image.shape), indexing="ij")
-    number, *_ = _shares(generator, 1)
+    number, *_ = draw_shares(generator, 1)
     for _ in range(ORGANS[0] + int((ORGANS[1] - ORGANS[0] + 1) * number)):
-        at, kind, hollow, *sizes = _shares(generator, 6)
+        at, kind, hollow, *sizes = draw_shares(generator, 6)
         centre = torch.unravel_index(spots[int(at * len(spots))], image.shape)
         low, high = (mm / spacing_mm for mm in RADIUS_MM)
         radii = [low * (high / low) ** size for size in sizes]
         level = sum(
             ((axis - middle) / radius) ** 2 for axis, middle, radius in zip(axes, centre, radii, strict=True)
         )
-        organ = (level + 0.25 * _field(image.shape, 30 / spacing_mm, generator) < 1) & room
+        organ = (level + 0.25 * draw_field(image.shape, 30 / spacing_mm, generator) < 1) & room
         if kind < GAS_SHARE:
             surface = centre[1] + radii[1] * (1.6 * hollow - 0.8)
             image = torch.where(organ, _content(image, generator), image)
@@ -77,22 +79,11 @@ def _below_lungs(image: Tensor, labels: Tensor) -> Tensor:
 
 def _content(image: Tensor, generator: torch.Generator) -> Tensor:
     """Draw fluid, food or faeces for every voxel."""
-    mottle, _ = _shares(generator, 2)
+    mottle, _ = draw_shares(generator, 2)
     speckle = torch.randn(image.shape, generator=generator, device=image.device)
     return (_pick(CONTENT_GREY, generator) + MOTTLE_GREY * mottle * speckle).clamp(0.0, 1.0)
-
-
-def _field(shape: tuple[int, ...], knot_voxels: float, generator: torch.Generator) -> Tensor:
-    knots = [max(round(n / knot_voxels), 2) for n in shape]
-    values = torch.randn(1, 1, *knots, generator=generator, device=generator.device)
-    return functional.interpolate(values, tuple(shape), mode="trilinear", align_corners=True)[0, 0]
 
 
 def _pick(bounds: tuple[float, float], generator: torch.Generator) -> Tensor:
     low, high = bounds
     return low + (high - low) * torch.rand((), generator=generator, device=generator.device)
-
-
-def _shares(generator: torch.Generator, n: int) -> list[float]:
-    shares: list[float] = torch.rand(n, generator=generator, device=generator.device).tolist()
-    return shares

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import ndimage
+from torch import Tensor
 from torch.nn import functional
 
 from lungct_research.datasets.arrays import BoolArray, FloatArray, Spacing
@@ -42,6 +43,19 @@ def smooth_field(
     lattice = resize(rng.standard_normal(knots, dtype=np.float32), tuple(2 * n for n in knots))
     field: FloatArray = resize(ndimage.uniform_filter(lattice, 3), shape)
     return np.asarray((field - field.mean()) / max(float(field.std()), 1e-6), np.float32)
+
+
+def draw_field(shape: tuple[int, ...], knot_voxels: float, generator: torch.Generator) -> Tensor:
+    """Draw ``[slices, rows, columns]`` between normal values at knots, on the generator's device."""
+    knots = [max(round(n / knot_voxels), 2) for n in shape]
+    values = torch.randn(1, 1, *knots, generator=generator, device=generator.device)
+    return functional.interpolate(values, tuple(shape), mode="trilinear", align_corners=True)[0, 0]
+
+
+def draw_shares(generator: torch.Generator, n: int) -> list[float]:
+    """Draw ``n`` numbers between 0 and 1."""
+    shares: list[float] = torch.rand(n, generator=generator, device=generator.device).tolist()
+    return shares
 
 
 def signed_depth_mm(mask: BoolArray, spacing_mm: Spacing) -> FloatArray:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lungct_research.synthesis.fields import draw_field, draw_shares
+
 
 class View(NamedTuple):
     """Where a sampled box lies in its source.
@@ -79,7 +81,7 @@ def _rotation(generator: torch.Generator, max_radians: float) -> Tensor:
 
 def random_intensity(image: Tensor, generator: torch.Generator) -> Tensor:
     """Change gain, offset and noise of an image in (0, 1) a little, any shape."""
-    gain, offset, noise = _shares(generator, 3)
+    gain, offset, noise = draw_shares(generator, 3)
     changed = image * (0.95 + 0.1 * gain) + 0.06 * (offset - 0.5)
     grain = torch.randn(image.shape, generator=generator, device=generator.device)
     return (changed + grain * (0.03 * noise)).clamp(0.0, 1.0)
@@ -92,11 +94,6 @@ def random_sharpness(image: Tensor, generator: torch.Generator) -> Tensor:
         smooth = functional.avg_pool3d(image[None], window, 1, padding, count_include_pad=False)[0]
         image = image + strongest * float(_uniform(generator, 1)) * (image - smooth)
     return image
-
-
-def _shares(generator: torch.Generator, n: int) -> list[float]:
-    shares: list[float] = torch.rand(n, generator=generator, device=generator.device).tolist()
-    return shares
 
 
 CONSOLIDATED_SHARE = 0.8
@@ -128,11 +125,11 @@ def random_consolidation(
     """
     lung = labels > 0
     inside = lung.flatten().nonzero()[:, 0]
-    chosen, number = _shares(generator, 2)
+    chosen, number = draw_shares(generator, 2)
     if not len(inside) or chosen > CONSOLIDATED_SHARE:
         return image
     for _ in range(1 + int(3 * number)):
-        at, lobar, haze, grey, bronchi = _shares(generator, 5)
+        at, lobar, haze, grey, bronchi = draw_shares(generator, 5)
         place = int(inside[int(at * len(inside))])
         region = labels == labels.flatten()[place] if lobar < LOBAR_SHARE else lung
         share = _rough_ball(tuple(image.shape), place, spacing_mm, generator) * region
@@ -148,26 +145,20 @@ def _rough_ball(shape: tuple[int, ...], place: int, spacing_mm: float, generator
     device = generator.device
     centre = [int(at) for at in np.unravel_index(place, shape)]
     low, high = (radius / spacing_mm for radius in RADIUS_MM)
-    size, *stretch = _shares(generator, 4)
+    size, *stretch = draw_shares(generator, 4)
     radius = low * (high / low) ** size
     radii = [radius * (0.6 + 0.8 * share) for share in stretch]
     axes = torch.meshgrid(*(torch.arange(n, device=device) for n in shape), indexing="ij")
     level = sum(
         ((axis - at) / reach) ** 2 for axis, at, reach in zip(axes, centre, radii, strict=True)
     ).sqrt()
-    rough = _smooth_field(shape, 30 / spacing_mm, generator)
+    rough = draw_field(shape, 30 / spacing_mm, generator)
     share: Tensor = (0.5 + (1 - level + 0.25 * rough) * radius).clamp(0, 1)
     return share
 
 
 def _random_tubes(shape: tuple[int, ...], spacing_mm: float, generator: torch.Generator) -> Tensor:
     """1 in the middle of bent tubes, as bronchi that still hold air, falling to 0 beside them."""
-    fields = [_smooth_field(shape, BRONCHOGRAM_KNOT_MM / spacing_mm, generator) for _ in range(2)]
+    fields = [draw_field(shape, BRONCHOGRAM_KNOT_MM / spacing_mm, generator) for _ in range(2)]
     tubes: Tensor = torch.exp(-(fields[0].square() + fields[1].square()) / BRONCHOGRAM_WIDTH**2)
     return tubes
-
-
-def _smooth_field(shape: tuple[int, ...], knot_voxels: float, generator: torch.Generator) -> Tensor:
-    n_knots = [max(round(n / knot_voxels), 2) for n in shape]
-    knots = torch.randn(1, 1, *n_knots, generator=generator, device=generator.device)
-    return functional.interpolate(knots, shape, mode="trilinear", align_corners=True)[0, 0]

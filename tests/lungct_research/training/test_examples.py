@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch import nn
 
 from lungct.errors import InputError
@@ -112,6 +113,19 @@ def test_consolidation_stays_inside_the_lungs_and_never_lightens() -> None:
     assert max(float((change * (labels == 0)).abs().max()) for change in changes) == 0
     assert min(float(change.min()) for change in changes) >= 0
     assert 8 < sum(bool(change.any()) for change in changes) < 20
+
+
+def test_some_consolidations_keep_air_in_their_bronchi() -> None:
+    labels = torch.ones(48, 48, 48, dtype=torch.uint8)
+    image = torch.full(labels.shape, 0.15)
+    has_air = []
+    for seed in range(40):
+        solid = random_consolidation(image, labels, 2.5, torch.Generator().manual_seed(seed)) > 0.5
+        closed = ndimage.binary_closing(np.pad(solid.numpy(), 8), iterations=6)[8:-8, 8:-8, 8:-8]
+        if solid.sum() > 2000:
+            has_air.append(int(np.count_nonzero(closed & ~solid.numpy())) > 20)
+    assert any(has_air)
+    assert not all(has_air)
 
 
 def test_warp_without_range_is_the_identity() -> None:
