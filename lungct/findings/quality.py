@@ -29,7 +29,10 @@ from lungct.records import (
     Selection,
 )
 
-SEVERE_FLAGS = ("OUTSIDE_METHOD", "ORIENTATION_DOUBTFUL", "SOLID_LUNG")
+LOBES_IN_DOUBT = "ORIENTATION_DOUBTFUL"
+"""Code of the flag that puts every side and lobe in doubt."""
+
+SEVERE_FLAGS = ("OUTSIDE_METHOD", LOBES_IN_DOUBT, "SOLID_LUNG")
 """Codes that forbid to rely on the findings; every page and picture shows them before anything else."""
 
 NOT_RECOMMENDED = (

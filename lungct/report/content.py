@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import lungct
 from lungct.findings.classification import DECISION_CUT_OFF
-from lungct.findings.quality import SEVERE_FLAGS, hyphenate
+from lungct.findings.quality import LOBES_IN_DOUBT, SEVERE_FLAGS, hyphenate
 from lungct.records import Analysis, Chest, Extent, Lobe, ModelInfo, Quantification, Selection, Validation
 from lungct.report.glyphs import find_unprintable
 from lungct.report.result import list_software_versions
@@ -22,9 +22,6 @@ LONGEST_MESSAGE = 600
 
 PLACEHOLDER = "\N{WHITE SQUARE}"
 """Sign in place of a letter that no font of the PDF has."""
-
-LOBES_IN_DOUBT = "ORIENTATION_DOUBTFUL"
-"""Code of the flag that puts every side and lobe in doubt."""
 
 
 class Probability(NamedTuple):

@@ -76,7 +76,7 @@ def _draw_slice(plane: Plane) -> tuple[bytes, bytes]:
     pixels_per_mm = LONGEST_SIDE / max(height_mm, width_mm)
     size = round(width_mm * pixels_per_mm), round(height_mm * pixels_per_mm)
     picture = Image.fromarray(to_grey_levels(plane.plane_hu)).resize(size, Image.Resampling.BILINEAR)
-    mark(picture, "R", "L", pixels_per_mm)
+    mark(picture, f"R{plane.doubt}", f"L{plane.doubt}", pixels_per_mm)
     lines = np.zeros(size[::-1], np.uint8)
     for value, mask in enumerate((plane.lobes, plane.opacity), start=1):
         large = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)) > 0

@@ -20,6 +20,7 @@ from lungct.report.pictures import (
     crop_to_lungs,
     cut_coronal,
     cut_transverse,
+    doubt_sides,
     draw,
     find_most_affected_slice,
 )
@@ -66,7 +67,7 @@ def illustrate(analysis: Analysis) -> Illustrations:
     """Draw all pictures of an analysis."""
     volume, anatomy, opacities = analysis.chest.volume, analysis.anatomy, analysis.opacities
     plane = crop_to_lungs(cut_transverse(analysis, find_most_affected_slice(analysis)), anatomy.lobes)
-    front, left = render_lungs(volume, anatomy.lobes, opacities.mask, analysis.tree)
+    front, left = render_lungs(volume, anatomy.lobes, opacities.mask, analysis.tree, doubt_sides(analysis))
     coronal_plane = cut_coronal(analysis, _choose_coronal_row(analysis))
     return Illustrations(
         front=front,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from lungct.findings.quality import LOBES_IN_DOUBT
 from lungct.networks.inputs import as_tensor, window
 from lungct.records import Analysis, HuArray, Lobe, MaskArray
 
@@ -50,12 +51,14 @@ class Plane:
     Attributes:
         plane_hu, lobes, opacity: ``[rows, columns]``.
         spacing_mm: distance of rows and of columns.
+        doubt: stands behind the letters of the sides.
     """
 
     plane_hu: HuArray
     lobes: MaskArray
     opacity: MaskArray
     spacing_mm: tuple[float, float]
+    doubt: str = ""
 
 
 def find_most_affected_slice(analysis: Analysis) -> int:
@@ -79,7 +82,12 @@ def cut_coronal(analysis: Analysis, row: int) -> Plane:
 
 def _cut(analysis: Analysis, place: tuple[slice | int, ...], spacing_mm: tuple[float, float]) -> Plane:
     volume_hu, lobes, mask = analysis.chest.volume.volume_hu, analysis.anatomy.lobes, analysis.opacities.mask
-    return Plane(volume_hu[place], lobes[place], mask[place], spacing_mm)
+    return Plane(volume_hu[place], lobes[place], mask[place], spacing_mm, doubt_sides(analysis))
+
+
+def doubt_sides(analysis: Analysis) -> str:
+    """Return what stands behind the letters of sides in pictures: a question mark where they may be wrong."""
+    return "?" if any(flag.code == LOBES_IN_DOUBT for flag in analysis.findings.flags) else ""
 
 
 def crop_to_lungs(plane: Plane, lobes: MaskArray) -> Plane:
@@ -95,7 +103,9 @@ def crop_to_lungs(plane: Plane, lobes: MaskArray) -> Plane:
         margin = round(AROUND_LUNGS_MM / step_mm)
         box.append(slice(max(0, inside[0] - margin), inside[-1] + 1 + margin))
     place = box[0], box[1]
-    return Plane(plane.plane_hu[place], plane.lobes[place], plane.opacity[place], plane.spacing_mm)
+    return replace(
+        plane, plane_hu=plane.plane_hu[place], lobes=plane.lobes[place], opacity=plane.opacity[place]
+    )
 
 
 def draw(plane: Plane, contours: bool) -> Image.Image:
@@ -113,7 +123,7 @@ def draw(plane: Plane, contours: bool) -> Image.Image:
             large = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
             pixels[outline(large, CONTOUR_PIXELS)] = rgb
         picture = Image.fromarray(pixels)
-    mark(picture, "R", "L")
+    mark(picture, f"R{plane.doubt}", f"L{plane.doubt}")
     return picture
 
 

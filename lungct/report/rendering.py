@@ -58,11 +58,12 @@ _OPACITIES = Material(OPACITY_RGB, surface=0.85, per_mm=0.4)
 
 @torch.inference_mode()
 def render_lungs(
-    volume: CtVolume, lobes: MaskArray, opacity: MaskArray, tree: BronchovascularTree
+    volume: CtVolume, lobes: MaskArray, opacity: MaskArray, tree: BronchovascularTree, doubt: str = ""
 ) -> tuple[Image.Image, Image.Image]:
     """Draw the lungs from the front and from the left, in parallel projection on white.
 
-    All masks lie on the grid of a canonical volume, of which only the grid is used.
+    All masks lie on the grid of a canonical volume, of which only the grid is used; ``doubt`` stands behind
+    the letters of the sides.
     """
     parts = [
         *_find_parts(lobes, _LOBES),
@@ -74,8 +75,8 @@ def render_lungs(
     for mask, box, material in parts:
         canvas.add(mask, box, material)
     return (
-        _picture(_project(canvas.depth, canvas.front, axis=1, backwards=False), "R", "L"),
-        _picture(_project(canvas.depth, canvas.left, axis=2, backwards=True), "A", "P"),
+        _picture(_project(canvas.depth, canvas.front, axis=1, backwards=False), f"R{doubt}", f"L{doubt}"),
+        _picture(_project(canvas.depth, canvas.left, axis=2, backwards=True), f"A{doubt}", f"P{doubt}"),
     )
 
 

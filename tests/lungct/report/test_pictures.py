@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from lungct.delivery import write_label_maps
 from lungct.file_names import LOBES_FILE, OPACITIES_FILE
-from lungct.records import Analysis
+from lungct.records import Analysis, QualityFlag
 from lungct.report.pictures import (
     LUNG_RGB,
     OPACITY_RGB,
@@ -54,6 +54,14 @@ def test_label_maps_cover_the_lung_of_the_stored_volume(tmp_path: Path, analysis
 
 def test_most_affected_slice_has_the_largest_opacity(analysis: Analysis) -> None:
     assert find_most_affected_slice(analysis) == 5
+
+
+def test_sides_in_doubt_carry_a_question_mark(analysis: Analysis) -> None:
+    flags = (*analysis.findings.flags, QualityFlag("ORIENTATION_DOUBTFUL", "spine in front"))
+    doubtful = replace(analysis, findings=replace(analysis.findings, flags=flags))
+    assert (cut_coronal(analysis, 0).doubt, cut_coronal(doubtful, 0).doubt) == ("", "?")
+    certain, asked = (np.array(draw(cut_coronal(one, 0), contours=False)) for one in (analysis, doubtful))
+    assert not np.array_equal(certain, asked)
 
 
 def test_without_opacities_the_slice_with_most_lung_is_shown(analysis: Analysis) -> None:
