@@ -106,7 +106,7 @@ Complete commands and options with the Tab key, in bash (or zsh: bash_source bec
 )
 @click.version_option(lungct.__version__, message="lungct %(version)s")
 def main() -> None:
-    """Measure infection in chest CT: probabilities, opacity volumes a lobe, severity score.
+    """Measure infection in chest CT: probabilities, opacity volumes per lobe, severity score.
 
     For research; not a medical device. `lungct COMMAND --help` explains each command with examples.
     """

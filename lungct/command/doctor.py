@@ -54,9 +54,9 @@ class Check(NamedTuple):
     help="Folder for results that must be writable.  [default: .]",
 )
 def doctor(models: Path, out: Path) -> None:
-    """Check this machine: Python, memory, CPU, GPU, weights, fonts, decoders, write access, extras.
+    """Check this machine and say what to mend.
 
-    Every line says what was found and, where something is wrong or could be better, what to do.
+    Python, memory, CPU, GPU, weights, fonts, decoders, write access and extras. Every line says what was found and, where something is wrong or could be better, what to do.
     """
     is_well = True
     for check in (_python(), _memory(), *_cpu(), _gpu(), *_package(models), _output(out), *_extras()):

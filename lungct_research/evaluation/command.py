@@ -38,7 +38,7 @@ PUBLIC_SETS = (
 
 @click.group()
 def evaluate() -> None:
-    """Measure the networks, explain their answers, draw what they find."""
+    """Measure, explain and draw what networks find."""
 
 
 @evaluate.command(epilog="Example: lungct evaluate lungs --data DIR --part validation")

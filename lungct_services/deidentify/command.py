@@ -21,7 +21,9 @@ Example:
 @click.option("--key", type=any_path, required=True, help="Secret of the site; made where missing.")
 @click.option("--mapping", type=any_path, required=True, help="CSV of the site: originals and new values.")
 def deidentify(studies: Path, out: Path, key: Path, mapping: Path) -> None:
-    """Copy the objects in STUDIES to the new or empty folder OUT, without what identifies a patient.
+    """Copy studies without what identifies patients.
+
+    The copies of the objects in STUDIES go to the new or empty folder OUT.
 
     Key and mapping lead back to the patients: they stay with the site. The exit code is 1 if objects were
     left out.
