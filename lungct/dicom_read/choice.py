@@ -119,7 +119,7 @@ def _lung_lost(one: _Candidate, candidates: Sequence[_Candidate]) -> int:
 
 
 def _of_same_day(one: _Candidate, candidates: Sequence[_Candidate]) -> list[_Candidate]:
-    """The series of the same patient and study date, itself included."""
+    """Return the series of the same patient and study date, itself included."""
     day = one.verdict.series.patient, one.verdict.series.study_date
     return [
         other

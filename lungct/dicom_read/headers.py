@@ -91,7 +91,7 @@ def items_of(dataset: Dataset, keyword: str) -> Items[Dataset]:
 
 
 def text(dataset: Dataset, keyword: str) -> str:
-    """The value as text, several values joined by a backslash as in DICOM; empty where there is none."""
+    """Return the value as text, several values joined by a backslash; empty where there is none."""
     value = value_of(dataset, keyword)
     try:
         if isinstance(value, str):
@@ -117,24 +117,24 @@ def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | N
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:
-    """One finite number, or None."""
+    """Return one finite number, or None."""
     found = numbers(dataset, keyword, 1)
     return found[0] if found else None
 
 
 def integer(dataset: Dataset, keyword: str) -> int | None:
-    """One whole number, or None."""
+    """Return one whole number, or None."""
     found = number(dataset, keyword)
     return None if found is None else int(found)
 
 
 def legible(value: str) -> str:
-    """The text with blanks for what is not seen but acts: control characters, turns of the direction."""
+    """Return the text with blanks in place of control characters and marks that turn its direction."""
     return "".join(" " if category(letter) in _CONTROLS or letter in _TURNS else letter for letter in value)
 
 
 def readable_name(dataset: Dataset, keyword: str = "PatientName") -> str:
-    """A person's name as people write it: ``Yamada Tarou (山田 太郎)``."""
+    """Return a person's name as people write it: ``Yamada Tarou (山田 太郎)``."""
     value = value_of(dataset, keyword)
     if not isinstance(value, PersonName):
         return text(dataset, keyword)
@@ -173,19 +173,19 @@ def study_date(dataset: Dataset) -> str:
 
 
 def is_expiration(dataset: Dataset) -> bool:
-    """Whether the series, or else its protocol, is described as taken after breathing out."""
+    """Return whether the series, or else its protocol, is described as taken after breathing out."""
     described = (_breath(text(dataset, keyword)) for keyword in ("SeriesDescription", "ProtocolName"))
     return next((breath for breath in described if breath), "") == "out"
 
 
 def _breath(description: str) -> str:
-    """Which way of breathing a text names: ``in``, ``out``, or empty where it names none or both."""
+    """Return which breath a text names: ``in``, ``out``, or empty where it names none or both."""
     named = [way for way, words in _BREATHS.items() if words.search(description.upper())]
     return named[0] if len(named) == 1 else ""
 
 
 def _day(dataset: Dataset, keyword: str) -> date | None:
-    """A DICOM date (DA), None where missing or malformed."""
+    """Return a DICOM date (DA); None where it is missing or malformed."""
     try:
         return datetime.strptime(text(dataset, keyword).replace(".", ""), "%Y%m%d").date()
     except ValueError:

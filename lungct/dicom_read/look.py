@@ -72,30 +72,30 @@ class Look:
 
     @property
     def shows_lungs(self) -> bool:
-        """More air than bowel holds."""
+        """Whether there is more air than bowel holds."""
         return self.lung_ml >= SMALLEST_LUNGS_ML
 
     @property
     def cut_ends(self) -> tuple[str, ...]:
-        """Which ends of the lungs are not in the picture."""
+        """Ends of the lungs that are not in the picture."""
         limit_mm2 = max(CUT_SHARE * self.largest_mm2, SMALLEST_CUT_MM2)
         names = ("bases", "apices")
         return tuple(name for name, mm2 in zip(names, self.ends_mm2, strict=True) if mm2 > limit_mm2)
 
     @property
     def is_cut(self) -> bool:
-        """Some of the lungs is missing at an end or a side."""
+        """Whether some of the lungs is missing at an end or a side."""
         return bool(self.cut_ends) or self.side_share > CUT_OUTLINE[0]
 
     def is_expiration_beside(self, other: Look) -> bool:
-        """Smaller and denser lungs than those of another series of the same day."""
+        """Return whether the lungs are smaller and denser than in another series of the same day."""
         return (
             self.lung_ml < EXPIRATION_SHARE * other.lung_ml
             and self.lung_hu > other.lung_hu + DENSER_IN_EXPIRATION_HU
         )
 
     def reasons_against(self) -> Iterator[Reason]:
-        """Why a series shows too little of the lungs to be analysed."""
+        """Yield reasons why a series shows too little of the lungs to be analysed."""
         if not self.shows_lungs or self.largest_mm2 < SMALLEST_FULL_SECTION_MM2:
             return
         if self.cut_ends and self.height_mm < SHORTEST_MM:
@@ -107,7 +107,7 @@ class Look:
             yield Reason("LUNGS_CUT", "the field of view holds the middle of the chest only")
 
     def preferences(self) -> Iterator[Reason]:
-        """What the look adds to the reasons for the rank of a series."""
+        """Yield what the look adds to the reasons for the rank of a series."""
         if not self.shows_lungs:
             yield Reason("NO_LUNGS_SEEN", "no air-filled lungs on the slices looked at")
         elif self.is_cut:
@@ -138,7 +138,7 @@ def look_at(all_series: Sequence[Series]) -> list[Look | None]:
 
 
 def _evenly_spaced(series: Series) -> list[SliceHeader]:
-    """About a dozen slices, caudal first, the outermost among them; empty where they have no order."""
+    """Return about a dozen slices, caudal first, with both ends; none where they have no order."""
     placed = [image for image in series.slices if image.position_mm and image.pixel_spacing_mm]
     if not placed or placed[0].orientation is None:
         return []
@@ -149,7 +149,7 @@ def _evenly_spaced(series: Series) -> list[SliceHeader]:
 
 
 def _look(sample: Sequence[SliceHeader], cells: dict[int, Cells]) -> Look | None:
-    """The look at slices of which those in ``cells`` were decoded."""
+    """Measure the lungs on the slices of a sample that were decoded, which are in ``cells``."""
     if len(cells) < FEWEST_SLICES:
         return None
     places = sorted(cells)
@@ -161,7 +161,7 @@ def _look(sample: Sequence[SliceHeader], cells: dict[int, Cells]) -> Look | None
 
 
 def _pixel_spacing_mm(image: SliceHeader) -> tuple[float, float]:
-    """Between rows, between columns; slices without are not looked at."""
+    """Return the distance of rows and of columns; slices without are not looked at."""
     return image.pixel_spacing_mm or (CELL_MM, CELL_MM)
 
 
@@ -188,7 +188,7 @@ def measure_lungs(cells_hu: FloatArray, heights_mm: Float64Array, cell_mm2: floa
 
 
 def _side_shares(lungs: BoolArray) -> npt.NDArray[np.float64]:
-    """Of every slice with lung: how much of the outline of the lungs lies on the sides of the picture."""
+    """Return which share of the outline of the lungs lies on the sides of the picture, slice by slice."""
     sides = lungs[:, :, 0].sum(1) + lungs[:, :, -1].sum(1)
     padded = np.pad(lungs, ((0, 0), (1, 1), (1, 1)))
     outline = sum((padded != np.roll(padded, 1, axis)).sum((1, 2)) for axis in (1, 2))

@@ -75,20 +75,20 @@ class _Scene:
 
     @property
     def heights(self) -> tuple[int, int]:
-        """The lowest slice with lungs, and the one above the highest."""
+        """Lowest slice with lungs, and the one above the highest."""
         areas = self.lungs.sum((1, 2))
         slices = np.flatnonzero(areas > 0.05 * areas.max())
         return int(slices[0]), int(slices[-1]) + 1
 
     @property
     def rows(self) -> tuple[int, int]:
-        """The first and the last row with lungs."""
+        """First and last row with lungs."""
         rows = np.flatnonzero(self.lungs.any(axis=(0, 2)))
         return int(rows[0]), int(rows[-1])
 
     @property
     def columns(self) -> tuple[int, int]:
-        """The first and the last column with lungs."""
+        """First and last column with lungs."""
         columns = np.flatnonzero(self.lungs.any(axis=(0, 1)))
         return int(columns[0]), int(columns[-1])
 
@@ -98,17 +98,17 @@ class _Scene:
         return sum(self.columns) / 2
 
     def part(self, low: float, high: float) -> slice:
-        """The slices between two shares of the height of the lungs."""
+        """Return the slices between two shares of the height of the lungs."""
         first, beyond = self.heights
         return slice(first + int(low * (beyond - first)), first + max(int(high * (beyond - first)), 1))
 
     def flipped(self, axis: int) -> _Scene:
-        """The same chest turned over along an axis."""
+        """Return the chest turned over along an axis."""
         return replace(self, hu=np.flip(self.hu, axis), lungs=np.flip(self.lungs, axis))
 
 
 def flag_orientation(volume: CtVolume) -> tuple[QualityFlag, ...]:
-    """One flag where the chest seems not to lie as its axes say, else none.
+    """Return one flag where the chest seems not to lie as its axes say, else none.
 
     Args:
         volume: canonical. What shows too little lung is not judged.
@@ -142,12 +142,12 @@ def _coarse_scene(volume: CtVolume) -> _Scene:
 
 
 def _head_up(scene: _Scene) -> float:
-    """Windpipe in the upper half of the lungs, full sections above and crescents around the domes below."""
+    """Score the windpipe in the upper half of the lungs, full sections above and crescents below."""
     return _windpipe_above(scene) + 2 * (_fullness(scene, 0.75, 1.0) - _fullness(scene, 0.0, 0.25))
 
 
 def _windpipe_above(scene: _Scene) -> float:
-    """Slices with something like a windpipe in the upper half less those in the lower, as a share of both."""
+    """Compare the slices with something like a windpipe in the upper half with those in the lower one."""
     sections, n_sections = ndimage.label(scene.hu < WINDPIPE_HU, _IN_PLANE)
     numbers = np.arange(1, n_sections + 1)
     area_mm2 = np.bincount(sections.ravel(), minlength=n_sections + 1)[1:] * np.prod(scene.spacing_mm[1:])
@@ -166,7 +166,7 @@ def _windpipe_above(scene: _Scene) -> float:
 
 
 def _fullness(scene: _Scene, low: float, high: float) -> float:
-    """How much of the boxes around the lung of each side is lung, mean of the slices of a part."""
+    """Return how much of the boxes around both lungs is lung, as a mean of the slices of a part."""
     middle = int(scene.middle)
     shares = []
     for in_slice in scene.lungs[scene.part(low, high)]:
@@ -179,7 +179,7 @@ def _fullness(scene: _Scene, low: float, high: float) -> float:
 
 
 def _back_behind(scene: _Scene) -> float:
-    """Bone behind the lungs in all slices, and the bases behind the domes."""
+    """Score the bone behind the lungs in all slices, and the bases behind the domes."""
     base = _mean_row(scene, 0.0, 0.2) - _mean_row(scene, 0.0, 1.0)
     first, last = scene.rows
     return _spine_behind(scene) + 2 * base / max(1, last - first)
@@ -190,7 +190,7 @@ def _mean_row(scene: _Scene, low: float, high: float) -> float:
 
 
 def _spine_behind(scene: _Scene) -> float:
-    """Density that persists along the slices behind the middle of the lungs, less that before it."""
+    """Compare the density that persists along the slices behind the middle of the lungs with that before."""
     columns = _columns_around(scene, SPINE_BAND_MM)
     whole = scene.part(0.0, 1.0)
     dense_hu = np.sort(scene.hu[whole, :, columns], axis=2)[:, :, -3:].mean(2)
@@ -210,7 +210,7 @@ def _spine_behind(scene: _Scene) -> float:
 
 
 def _lung_rows(scene: _Scene) -> npt.NDArray[np.intp]:
-    """Mean row of the lungs in every slice with lungs; the mean of all where a slice between has none."""
+    """Return the mean row of the lungs in every slice; that of all slices where one has no lungs."""
     lungs = scene.lungs[scene.part(0.0, 1.0)]
     n_cells = lungs.sum((1, 2))
     sums = (lungs.sum(2) * np.arange(lungs.shape[1])).sum(1)
@@ -224,7 +224,7 @@ def _columns_around(scene: _Scene, reach_mm: float) -> slice:
 
 
 def _heart_left(scene: _Scene) -> float:
-    """Heart and aorta left of the spine and liver on the right, at most one each."""
+    """Score the heart and the aorta left of the spine and the liver on the right, at most one each."""
     spine_row, spine_column = _find_spine(scene)
     left_mm, right_mm = _gaps_mm(scene, spine_column)
     excess_mm = left_mm - right_mm
@@ -241,7 +241,7 @@ def _heart_left(scene: _Scene) -> float:
 
 
 def _find_spine(scene: _Scene) -> tuple[int, int]:
-    """Row and column of the bone behind the middle of the lungs; their middle where there is none."""
+    """Return row and column of the bone behind the middle of the lungs; their middle without bone."""
     columns = _columns_around(scene, SPINE_SEARCH_MM)
     bone = np.clip(scene.hu[scene.part(0.0, 1.0)] - BONE_HU[0], 0, BONE_HU[1] - BONE_HU[0])
     behind = round(_mean_row(scene, 0.0, 1.0) + 2 * CELL_MM / scene.spacing_mm[1])
@@ -253,7 +253,7 @@ def _find_spine(scene: _Scene) -> tuple[int, int]:
 
 
 def _gaps_mm(scene: _Scene, spine_column: int) -> tuple[Float64Array, Float64Array]:
-    """``[slices, rows]``: from the spine to the left and to the right lung, NaN where one is missing."""
+    """Measure ``[slices, rows]`` from the spine to both lungs, left first; NaN where one is missing."""
     left, right = scene.lungs[:, :, spine_column + 1 :], scene.lungs[:, :, spine_column::-1]
     both = left.any(2) & right.any(2)
     gaps = (np.where(both, side.argmax(2) * scene.spacing_mm[2], np.nan) for side in (left, right))
@@ -262,7 +262,7 @@ def _gaps_mm(scene: _Scene, spine_column: int) -> tuple[Float64Array, Float64Arr
 
 
 def _liver_right(scene: _Scene, spine_column: int) -> float:
-    """Solid tissue on the right of the upper abdomen less that on the left, as a share of both."""
+    """Compare the solid tissue on the right of the upper abdomen with that on the left."""
     slice_mm, _, column_mm = scene.spacing_mm
     first, _ = scene.heights
     part = slice(max(0, first - round(LIVER_BELOW_MM / slice_mm)), scene.part(0.0, LIVER_HEIGHT).stop)

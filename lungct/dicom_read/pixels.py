@@ -140,7 +140,7 @@ def _sound_slices_hu(slices: Sequence[SliceHeader]) -> list[tuple[int, HuArray]]
 
 
 def _stored_slices(slices: Sequence[SliceHeader]) -> Iterator[tuple[_Coding, StoredArray]]:
-    """Stored values of every slice, file by file; neighbours of one kind are decoded together."""
+    """Yield stored values of every slice, file by file; neighbours of one kind are decoded together."""
     by_file = sorted(range(len(slices)), key=lambda place: (slices[place].path, place))
     read = chain.from_iterable(
         _read_file([(place, slices[place]) for place in places])
@@ -163,7 +163,7 @@ def _decoded(frames: Iterator[tuple[_Coding, EncodedFrame]]) -> Iterator[tuple[_
 
 
 def _read_file(images: list[tuple[int, SliceHeader]]) -> Iterator[tuple[_Coding, EncodedFrame | StoredArray]]:
-    """Frames of one file: compressed ones as they are, others as stored values."""
+    """Yield the frames of one file: compressed ones as they are, others as stored values."""
     dataset = _read(images[0][1])
     for place, image in images:
         coding = _coding(dataset, place, image)
@@ -206,7 +206,7 @@ def _slice_hu(stored: StoredArray, coding: _Coding) -> tuple[HuArray, bool]:
 def _rescaled(
     stored: StoredArray, ends: tuple[int, int], slope: float, intercept: float
 ) -> npt.NDArray[np.integer | np.float32]:
-    """Hounsfield units, whole where slope and intercept are; of 16 bits where no step needs more.
+    """Return Hounsfield units: whole numbers where slope and intercept are, of 16 bits where that is enough.
 
     Args:
         stored: pixels.

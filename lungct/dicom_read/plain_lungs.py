@@ -117,7 +117,7 @@ def find_body(cells_hu: FloatArray) -> BoolArray:
 
 
 def _empty_hu(cells_hu: FloatArray) -> float:
-    """Below which air holds no lung, from the air at the border of the pictures."""
+    """Return the HU below which air holds no lung, from the air at the border of the pictures."""
     edge = np.concatenate([cells_hu[:, [0, -1]].ravel(), cells_hu[:, :, [0, -1]].ravel()])
     air = edge[edge < CERTAINLY_AIR_HU]
     outside_hu = float(np.median(air)) if air.size > 0.05 * edge.size else EMPTY_HU[0] - ABOVE_OUTSIDE_AIR_HU
@@ -125,7 +125,7 @@ def _empty_hu(cells_hu: FloatArray) -> float:
 
 
 def _empty_air(empty: BoolArray, cell_mm2: float) -> BoolArray:
-    """Air around the body, and large regions of gas within."""
+    """Mark the air around the body and large regions of gas within."""
     regions, n_regions = ndimage.label(empty, _IN_PLANE)
     size_mm2 = np.bincount(regions.ravel(), minlength=n_regions + 1) * cell_mm2
     is_gas = (_at_border(regions, n_regions) & (size_mm2 > LEAST_OUTSIDE_MM2)) | (size_mm2 > LARGEST_GAS_MM2)
@@ -134,7 +134,7 @@ def _empty_air(empty: BoolArray, cell_mm2: float) -> BoolArray:
 
 
 def _at_border(regions: _Labels, n_regions: int) -> BoolArray:
-    """Which regions touch the border of their slice."""
+    """Return which regions touch the border of their slice."""
     touches = np.zeros(n_regions + 1, bool)
     for border in (regions[:, 0], regions[:, -1], regions[:, :, 0], regions[:, :, -1]):
         touches[border.ravel()] = True
@@ -142,13 +142,13 @@ def _at_border(regions: _Labels, n_regions: int) -> BoolArray:
 
 
 def _lies_inside_body(gas: BoolArray) -> BoolArray:
-    """Which slices show no air around the body."""
+    """Return which slices show no air around the body."""
     borders = np.concatenate([gas[:, 0], gas[:, -1], gas[:, :, 0], gas[:, :, -1]], axis=1)
     return np.asarray(borders.mean(1) < INSIDE_BODY)
 
 
 def _sides_with_body(body: BoolArray) -> npt.NDArray[np.int8]:
-    """In how many of the four directions of its slice every cell has body before it, itself included."""
+    """Count for every cell in how many of the four directions of its slice there is body."""
     n_sides = np.zeros(body.shape, np.int8)
     for axis in (1, 2):
         n_sides += np.maximum.accumulate(body, axis)

@@ -26,7 +26,7 @@ _SAMPLE_STEP = 4
 
 
 def flag_implausible_hu(volume_hu: HuArray) -> tuple[QualityFlag, ...]:
-    """One flag where the peak of air or of soft tissue is missing or lies elsewhere, else none.
+    """Return a flag where the peak of air or of soft tissue is missing or lies elsewhere.
 
     Args:
         volume_hu: ``[slices, rows, columns]``; every fourth row and column is looked at.
@@ -52,13 +52,13 @@ def flag_implausible_hu(volume_hu: HuArray) -> tuple[QualityFlag, ...]:
 
 
 def _mode_hu(counts: npt.NDArray[np.intp], first_hu: int) -> int:
-    """The most frequent value, in bins of ``_BIN_HU``, from the count of each from ``first_hu`` on."""
+    """Return the commonest value, in bins of ``_BIN_HU``, from the counts of those from ``first_hu`` on."""
     bins = np.rint((np.arange(len(counts)) + first_hu) / _BIN_HU).astype(np.intp)
     return int(np.bincount(bins - bins[0], counts).argmax() + bins[0]) * _BIN_HU
 
 
 def flag_unequal_slices(volume_hu: HuArray) -> tuple[QualityFlag, ...]:
-    """One flag where neighbouring slices disagree on air or body, as wrongly decoded ones do, else none.
+    """Return a flag where neighbouring slices disagree on air or body, as wrongly decoded ones do.
 
     Args:
         volume_hu: ``[slices, rows, columns]``; every fourth row and column is looked at.
@@ -73,7 +73,7 @@ def flag_unequal_slices(volume_hu: HuArray) -> tuple[QualityFlag, ...]:
 
 
 def _levels(slice_hu: HuArray) -> tuple[float, float, float]:
-    """Median of plain air, NaN where there is hardly any, and the shares of air and of soft tissue."""
+    """Return the median of plain air, NaN where there is hardly any, and the shares of air and tissue."""
     air = slice_hu[slice_hu < PLAIN_AIR_HU]
     is_enough = air.size > MIN_FRACTION * slice_hu.size
     is_tissue = (slice_hu > SOFT_TISSUE_HU[0]) & (slice_hu < SOFT_TISSUE_HU[1])

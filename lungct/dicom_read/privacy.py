@@ -44,7 +44,7 @@ def parts_of_names(values: Iterable[str]) -> frozenset[str]:
 
 
 def printable(name: str) -> str:
-    """A file name that every log and JSON reader takes: no line breaks, no bytes that are not UTF-8."""
+    """Return a file name that every log and JSON reader takes: in UTF-8, without line breaks."""
     decodable = name.encode("utf-8", "replace").decode("utf-8")
     return "".join(letter if letter.isprintable() else "?" for letter in decodable)
 
@@ -59,7 +59,7 @@ class NameMask:
         self._pattern = re.compile("|".join(patterns) or r"(?!)", re.IGNORECASE)
 
     def __call__(self, name: str) -> str:
-        """The name with every identifier masked."""
+        """Return the name with every identifier masked."""
         decomposed = unicodedata.normalize("NFKD", name)
         masked, n_masked = self._pattern.subn(MASK, decomposed)
         return unicodedata.normalize("NFC", masked) if n_masked else name

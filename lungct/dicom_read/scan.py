@@ -94,7 +94,7 @@ def scan_headers(headers: Iterable[Dataset]) -> Scan:
 
 
 def read_patient_study(series: Series) -> PatientStudy:
-    """Identifying attributes of the patient and study, decoded from their character set, for the report."""
+    """Read what names patient and study, decoded from its character set, for the report."""
     stored = read_dataset(series.slices[0].path, with_pixels=False)
     dataset = deepcopy(stored)  # elements are decoded in place, and results keep the bytes
     return PatientStudy(

@@ -133,7 +133,7 @@ def select_series(
 
 
 def study_dates(scan: Scan, ranked: Sequence[SeriesVerdict]) -> tuple[str, ...]:
-    """Known study dates of the patient whose series ranks first, oldest first; of all where none does."""
+    """Return known study dates of the patient whose series ranks first, or else of all; oldest first."""
     patients = {verdict.series.patient for verdict in ranked[:1]} or {one.patient for one in scan.series}
     return tuple(sorted({one.study_date for one in scan.series if one.patient in patients} - {""}))
 
@@ -235,13 +235,13 @@ def _is_of_other_part(series: Series) -> bool:
 
 
 def _spacing_mm(series: Series) -> float | None:
-    """Median distance between neighbouring slices, None where fewer than two have a position."""
+    """Return the median distance of neighbouring slices; None where fewer than two have a position."""
     gaps_mm = np.diff(np.unique(slice_distances_mm(series.slices).round(3)))
     return float(np.median(gaps_mm)) if len(gaps_mm) else None
 
 
 def geometry_problem(series: Series) -> Reason | None:
-    """Why the slices would not be read as one volume, as far as headers tell."""
+    """Return why the slices would not be read as one volume, as far as headers tell."""
     try:
         stack = sort_slices(series)
         even_grid(stack.select(stack.is_new))
@@ -258,7 +258,7 @@ def _is_thin(series: Series, limits: SelectionLimits) -> bool:
 
 
 def _is_original_axial(series: Series) -> bool:
-    """Original images; Enhanced CT says VOLUME (PS3.3 C.8.16.1.3), and that they lie axially is a rule."""
+    """Return whether the images are original and axial, which Enhanced CT calls VOLUME (PS3.3 C.8.16.1.3)."""
     return all(
         image.image_type[0] == "ORIGINAL" and not _AXIAL.isdisjoint(image.image_type)
         for image in series.slices
@@ -288,7 +288,7 @@ def _rank_key(
 
 
 def _preferences(series: Series, problem: Reason | None, limits: SelectionLimits) -> Iterator[Reason]:
-    """What spoke for and against a series, in the order of weight."""
+    """Yield what spoke for and against a series, in the order of weight."""
     if problem:
         yield problem
     if series.is_expiration:
@@ -314,7 +314,7 @@ def _preferences(series: Series, problem: Reason | None, limits: SelectionLimits
 
 
 def _no_image_message(scan: Scan) -> str:
-    """What was found instead of images and what to do."""
+    """Say what was found instead of images and what to do."""
     counts = Counter(file.reason.code for file in scan.skipped)
     found = ", ".join(f"{count} {code}" for code, count in sorted(counts.items())) or "it is empty"
     return f"the input folder holds no DICOM image; name a folder with CT images (found: {found})"

@@ -51,26 +51,26 @@ class Stack:
 
     @cached_property
     def distances_mm(self) -> Float64Array:
-        """``[slices]``: position along the normal."""
+        """Positions ``[slices]`` along the normal."""
         return np.asarray(self.positions_mm @ slice_normal(self.directions))
 
     @cached_property
     def shifts_mm(self) -> Float64Array:
-        """``[slices, 2]``: offset from the first slice within its plane, along (rows, columns) of voxels."""
+        """Offsets ``[slices, 2]`` from the first slice within its plane, along (rows, columns) of voxels."""
         return np.asarray((self.positions_mm - self.positions_mm[0]) @ self.directions[::-1].T)
 
     @cached_property
     def is_new(self) -> npt.NDArray[np.bool_]:
-        """``[slices]``: False where the slice before lies at the same position."""
+        """Whether each of ``[slices]`` lies elsewhere than the one before."""
         return np.asarray(np.diff(self.distances_mm, prepend=-np.inf) > SAME_POSITION_MM)
 
     def select(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Stack:
-        """The slices of a mask, or in the order of an index."""
+        """Return the slices of a mask, or in the order of an index."""
         slices = tuple(self.slices[i] for i in np.arange(len(self.slices))[which])
         return replace(self, slices=slices, positions_mm=self.positions_mm[which])
 
     def affine_lps(self, slice_spacing_mm: float, corner_mm: Float64Array) -> Float64Array:
-        """Indices (slice, row, column, 1) to LPS millimetres.
+        """Matrix from indices (slice, row, column, 1) to LPS millimetres.
 
         Args:
             slice_spacing_mm: distance between slices of the grid.
@@ -100,13 +100,13 @@ class SliceGrid:
 
 
 def slice_normal(orientation: npt.ArrayLike) -> Float64Array:
-    """Unit normal of a slice, LPS: direction along a row x direction along a column."""
+    """Return the unit normal of a slice, LPS: direction along a row x direction along a column."""
     normal = np.cross(*np.reshape(np.asarray(orientation, dtype=np.float64), (2, 3)))
     return np.asarray(normal / max(float(np.linalg.norm(normal)), 1e-9))
 
 
 def slice_distances_mm(slices: Sequence[SliceHeader]) -> Float64Array:
-    """``[slices with a position]``: place along the normal of the first slice, in the given order."""
+    """Return the places ``[slices with a position]`` along the normal of the first, in the given order."""
     if slices[0].orientation is None:
         return np.empty(0)
     positions = [image.position_mm for image in slices if image.position_mm is not None]
@@ -133,7 +133,7 @@ def sort_slices(series: Series) -> Stack:
 
 
 def even_grid(stack: Stack) -> SliceGrid:
-    """The evenly spaced grid that fits a stack without duplicates.
+    """Return the evenly spaced grid that fits a stack without duplicates.
 
     Raises:
         GeometryError: there are fewer than two slices, they lie too far to the side of each other, two
@@ -163,7 +163,7 @@ def _is_even_but_rounded(distances_mm: Float64Array) -> bool:
 
 
 def _regular_spacing_mm(distances_mm: Float64Array, *, allow_missing: bool) -> float | None:
-    """Spacing of distances that are equal, or whole multiples of the smallest; None where they are not."""
+    """Return the spacing of distances that are equal or multiples of the smallest, else None."""
     spacing_mm, _ = get_volume_positions(
         np.outer(distances_mm, [0, 0, 1]).tolist(),
         [1, 0, 0, 0, 1, 0],
@@ -174,7 +174,7 @@ def _regular_spacing_mm(distances_mm: Float64Array, *, allow_missing: bool) -> f
 
 
 def _stated(series: Series, values: Sequence[tuple[float, ...] | None]) -> Float64Array:
-    """The values as an array; none may be missing."""
+    """Return the values as an array; none may be missing."""
     for image, value in zip(series.slices, values, strict=True):
         if value is None:
             raise GeometryError(

@@ -25,7 +25,7 @@ LUNG_KERNELS = {
 
 
 def is_lung_kernel(manufacturer: str, kernel: str) -> bool:
-    """Whether the kernel is one its vendor offers for lungs.
+    """Return whether the kernel is one that its vendor offers for lungs.
 
     Args:
         manufacturer: Manufacturer (0008,0070); its first known vendor name decides.

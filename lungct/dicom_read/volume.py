@@ -49,7 +49,7 @@ def read_volume(series: Series) -> CtVolume:
 
 
 def _flag_alternating_acquisitions(stack: Stack) -> _Flags:
-    """Slices whose acquisitions take turns along the normal may be two phases, half a slice apart."""
+    """Flag slices whose acquisitions take turns along the normal: they may be two phases."""
     numbers = [image.acquisition_number for image in stack.slices]
     n_runs = sum(1 for _ in groupby(numbers))
     if n_runs == len(set(numbers)):
@@ -120,5 +120,5 @@ def _gap_flag(stack: Stack, grid: SliceGrid) -> QualityFlag:
 
 
 def _rounded_like(pixels: FloatArray, volume_hu: HuArray) -> FloatArray:
-    """Whole numbers where the volume has whole numbers."""
+    """Round pixels where the volume has whole numbers."""
     return np.rint(pixels) if volume_hu.dtype == np.int16 else pixels
