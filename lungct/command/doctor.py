@@ -56,8 +56,8 @@ class Check(NamedTuple):
 def doctor(models: Path, out: Path) -> None:
     """Check this machine and say what to mend.
 
-    Python, memory, CPU, GPU, weights, fonts, decoders, write access and extras: every line says what was found
-    and, where something is wrong or could be better, what to do.
+    Python, memory, CPU, GPU, weights, fonts, decoders, write access and extras: every line says what was
+    found and, where something is wrong or could be better, what to do.
     """
     is_well = True
     for check in (_python(), _memory(), *_cpu(), _gpu(), *_package(models), _output(out), *_extras()):
