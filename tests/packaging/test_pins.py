@@ -93,8 +93,7 @@ def test_version_where_the_package_is_not_installed(
 ) -> None:
     """In the image: a folder with the package in it, and a manifest beside."""
     (tmp_path / "lungct").mkdir()
-    for name in ("__init__.py", "version.py"):
-        shutil.copy2(ROOT / "lungct" / name, tmp_path / "lungct" / name)
+    shutil.copy2(ROOT / "lungct" / "__init__.py", tmp_path / "lungct")
     (tmp_path / "app.json").write_text(json.dumps(manifest))
     variables = {"HOLOSCAN_APP_MANIFEST_PATH": str(tmp_path / "app.json")} if manifest else {}
     code = "import sys; sys.path.insert(0, '.'); import lungct; print(lungct.__version__)"
