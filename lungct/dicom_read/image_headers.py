@@ -55,10 +55,10 @@ OF_MANY_IMAGES = (
     "SeriesDescription", "ProtocolName", "PerformedProcedureStepDescription", "StudyDescription",
     "RequestedProcedureDescription", "PatientSpeciesDescription", "PatientSpeciesCodeSequence",
     "PatientBreedDescription", "PatientBreedCodeSequence", "PatientSexNeutered", "ResponsiblePersonRole",
-    "FrameAnatomySequence", "AnatomicRegionSequence", "PerFrameFunctionalGroupsSequence",
+    "FrameAnatomySequence", "AnatomicRegionSequence",
     *IDENTIFYING, *(mark for mark in _MARKS if mark not in OF_ONE_IMAGE),
 )  # fmt: skip
-"""All other attributes that are read."""
+"""All other attributes that are read of a file with a single image."""
 
 _TAGS_OF_MANY = tuple(map(Tag, OF_MANY_IMAGES))
 
@@ -117,7 +117,9 @@ class FoundImages:
 
 
 def _stored_values(dataset: Dataset) -> Hashable | None:
-    """Return the bytes of all that images often share; None where they are not as they were read."""
+    """Return the bytes of all that images often share; None for frames, and where values were looked at."""
+    if "PerFrameFunctionalGroupsSequence" in dataset:
+        return None
     elements = dict(dataset.items())
     found = [elements.get(tag) for tag in _TAGS_OF_MANY]
     if not all(element is None or isinstance(element, RawDataElement) for element in found):
